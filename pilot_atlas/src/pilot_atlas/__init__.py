@@ -1,0 +1,1 @@
+"""What ATLAS jobs need of the PanDA pilot. Nearly empty: it registers nothing yet."""

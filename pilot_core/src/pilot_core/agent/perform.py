@@ -1,0 +1,298 @@
+"""What each command of the machine means in the world: workers begin, payloads run, timers tick, news is told."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from attrs import define, evolve, field
+
+from pilot_core.agent.jobs import HeldJob
+from pilot_core.agent.loop import Loop
+from pilot_core.agent.post import Poster
+from pilot_core.agent.workers import Lane, Workers
+from pilot_core.clock import Clock
+from pilot_core.config.schema import MonitorOptions, PayloadOptions
+from pilot_core.control.job import JobControl
+from pilot_core.control.monitor import MonitorControl, Watch
+from pilot_core.control.payload import PayloadControl
+from pilot_core.control.running import Running
+from pilot_core.errors import PilotError
+from pilot_core.io.cancel import CancelFlag
+from pilot_core.io.logs import bound
+from pilot_core.io.process import Gone, ProcessEvent
+from pilot_core.machine import commands as c
+from pilot_core.machine import events as e
+from pilot_core.machine.agent import Agent
+from pilot_core.model.files import Receipt
+from pilot_core.model.job import ACCEPTED, Job
+from pilot_core.model.payload import Usage
+from pilot_core.model.queue import Queue
+from pilot_core.plugins.hooks import Hooks
+from pilot_core.spec import jobs as job_hooks
+from pilot_core.spec import payload as payload_hooks
+from pilot_core.spec import staging as staging_hooks
+from pilot_core.spec.drivers import Reply
+from pilot_core.spec.work import Task, Work
+
+RUN = "run"
+SYNCED = frozenset({"stage_out", "store_log", "conclude"})
+"""Works before which the journal must be on the disk: from here on something leaves the node."""
+
+log = logging.getLogger(__name__)
+
+
+@define(eq=False)
+class Performer:
+    """Performs commands; lives in the loop's thread, and gives to workers what may block."""
+
+    loop: Loop[Agent, e.Event, c.Command]
+    poster: Poster
+    clock: Clock
+    hooks: Hooks
+    queue: Queue
+    works: Mapping[str, Work]
+    jobs: JobControl
+    payloads: PayloadControl
+    monitors: MonitorControl
+    take_back: Callable[[HeldJob], None]
+    ask: Callable[[c.Ask], e.Answered]
+    check: Callable[[], e.Checked]
+    died: PilotError | None = None
+    held: dict[str, HeldJob] = field(factory=dict)
+    workers: Workers = field(init=False)
+    news: Lane = field(factory=lambda: Lane("news"))
+    exit_error: PilotError | None = None
+    records: list[Path] = field(factory=list)
+
+    def __attrs_post_init__(self) -> None:
+        self.workers = Workers(self.loop.soon)
+
+    def __call__(self, command: c.Command) -> None:
+        """Perform one command."""
+        PERFORM[type(command)](self, command)
+
+    # --- work ---
+
+    def begin(self, order: c.Begin) -> None:
+        """Begin a piece of work, in a worker or, for the payload, with its keeper."""
+        held = self.held[order.job.id]
+        if order.work == RUN:
+            self._run(held, order)
+            return
+        cancel = held.cancels[order.ticket] = CancelFlag()
+        task = Task(
+            job=order.job,
+            queue=self.queue,
+            settings=held.settings,
+            workdir=held.workdir,
+            control=held.control,
+            cancel=cancel,
+            stored=partial(self._stored, order.job),
+            budget_s=order.budget_s,
+            resumed=order.resumed,
+        )
+        self._work(order, partial(self._do, order.work, task))
+
+    def _do(self, work: str, task: Task) -> e.Result:
+        with bound(job=task.job.id):
+            if work in SYNCED:
+                self.poster.sync(task.job.id)
+            return self.works[work](task)
+
+    def _work(self, order: c.Begin, work: Callable[[], e.Result]) -> None:
+        job, ticket = order.job.id, order.ticket
+
+        def end(answer: e.Result | PilotError) -> None:
+            if isinstance(answer, PilotError):
+                self.poster.post(e.WorkFailed(job=job, ticket=ticket, error=answer))
+            else:
+                self.poster.post(e.WorkDone(job=job, ticket=ticket, result=answer))
+
+        self.workers.begin((job, ticket), f"{order.work}/{job}", work, end)
+
+    def _stored(self, job: Job, receipt: Receipt) -> None:
+        self.poster.post(e.FileStored(job=job.id, receipt=receipt))
+        self.news.put(partial(self.hooks.tell, staging_hooks.pilot_file_moved, job=job, receipt=receipt))
+
+    def cancel(self, order: c.Cancel) -> None:
+        """Ask a piece of work to end early."""
+        held = self.held[order.job]
+        if order.work == RUN and held.run is not None:
+            held.run.cancel(order.grace_s)
+        elif order.ticket in held.cancels:
+            held.cancels[order.ticket].set()
+
+    def abandon(self, order: c.Abandon) -> None:
+        """Leave a piece of work behind, naming the place where it hangs."""
+        held = self.held[order.job]
+        if order.ticket in held.cancels:
+            held.cancels.pop(order.ticket).set()
+        where = self.workers.abandon((order.job, order.ticket))
+        log.error("job %s: %s was left behind%s", order.job, order.work, f" in {where}" if where else "")
+
+    # --- the payload ---
+
+    def _run(self, held: HeldJob, order: c.Begin) -> None:
+        held.run = Running(order.job, order.ticket, held.processes, self.poster.post, self.clock)
+        if order.resumed:
+            assert self.died is not None
+            held.run.resume(held.control, self.died, held.settings.of(PayloadOptions).adopt)
+            return
+        payload, sides = self.payloads.specs(order.job, held.workdir, held.settings)
+        held.run.begin(payload, sides)
+
+    def hear(self, held: HeldJob, event: ProcessEvent) -> None:
+        """Take news of a job's processes."""
+        if held.run is not None:
+            held.run.hear(event, held.control)
+        if isinstance(event, Gone):
+            self.take_back(held)
+
+    def watch(self, order: c.Watch) -> None:
+        """Let monitors look from now on."""
+        held = self.held[order.job.id]
+        pid = int(str(order.job.notes.get("pid", 0)))
+        held.watch = self.monitors.begin(order.job, held.workdir, pid, held.settings)
+        self.news.put(partial(self.hooks.tell, payload_hooks.pilot_payload_started, job=order.job, pid=pid))
+        self._look_later(held, order.job)
+
+    def _look_later(self, held: HeldJob, job: Job) -> None:
+        self.loop.after(f"{held.id}/look", held.settings.of(MonitorOptions).sample_s, partial(self._look, held, job))
+
+    def _look(self, held: HeldJob, job: Job) -> None:
+        if held.watch is not None:
+            self._look_later(held, job)
+            if not self.workers.busy((held.id, "look")):
+                look = partial(_look, held.watch, held.id)
+                self.workers.begin((held.id, "look"), f"monitors/{held.id}", look, partial(self._looked, held.id))
+
+    def _looked(self, job: str, answer: tuple[Usage, tuple[PilotError, ...]] | PilotError) -> None:
+        if isinstance(answer, PilotError):
+            log.warning("job %s: monitors did not look: %s", job, answer)
+            return
+        usage, breaches = answer
+        self.poster.post(e.Sampled(job=job, usage=usage))
+        for breach in breaches[:1]:
+            self.poster.post(e.StopAsked(job=job, error=breach))
+
+    def unwatch(self, order: c.Unwatch) -> None:
+        """The payload has ended."""
+        held = self.held[order.job]
+        self.loop.drop(f"{held.id}/look")
+        if held.watch is not None:
+            held.watch.end()
+            held.watch = None
+
+    # --- reports and news ---
+
+    def report(self, order: c.Report) -> None:
+        """Send an update; if one is under way, the latest follows it and what lies between is left out."""
+        held = self.held[order.job.id]
+        if self.workers.busy((held.id, "report")):
+            held.to_report = order.job
+            return
+        send = partial(self._report, order.job, held.workdir)
+        self.workers.begin((held.id, "report"), f"report/{held.id}", send, partial(self._reported, held))
+
+    def _report(self, job: Job, workdir: Path) -> Reply:
+        with bound(job=job.id):
+            return self.jobs.report(job, workdir)
+
+    def _reported(self, held: HeldJob, answer: Reply | PilotError) -> None:
+        if isinstance(answer, PilotError):
+            log.warning("job %s: an update was not delivered: %s", held.id, answer)
+        elif answer.stop is not None:
+            self.poster.post(e.StopAsked(job=held.id, error=answer.stop))
+        if held.to_report is not None and held.id in self.held:
+            following, held.to_report = held.to_report, None
+            self.report(c.Report(job=following))
+
+    def tell(self, order: c.Tell) -> None:
+        """Let observers know of a job's new phase."""
+        log.info("job %s: %s", order.job.id, order.phase)
+        if order.phase == ACCEPTED:
+            self.news.put(self.hooks.unbench)
+        self.news.put(partial(self.hooks.tell, job_hooks.pilot_job_phase, job=order.job, phase=order.phase))
+
+    def say(self, order: c.Say) -> None:
+        """Tell the operator."""
+        log.warning("%s", order.text)
+
+    # --- timers, events, the pilot's own ---
+
+    def set_timer(self, order: c.SetTimer) -> None:
+        """Post an event later."""
+        self.loop.after(order.key, order.after_s, partial(self._due, order.event))
+
+    def _due(self, event: e.Event) -> None:
+        if isinstance(event, e.WorkExpired):
+            where = self.workers.stands((event.job, event.ticket))
+            event = evolve(event, detail=f"it hung in {where}" if where else "")
+        self.poster.post(event)
+
+    def drop_timer(self, order: c.DropTimer) -> None:
+        """Forget a timer."""
+        self.loop.drop(order.key)
+
+    def post(self, order: c.Post) -> None:
+        """Put an event into the box."""
+        self.poster.post(order.event)
+
+    def forget(self, order: c.Forget) -> None:
+        """Let go of a job that is over."""
+        held = self.held.pop(order.job.id)
+        if held.processes is not None:
+            self.take_back(held)
+            held.processes.release()
+        held.close()
+        self.records.append(held.control / "record.json")
+        self.poster.seal(order.over)
+
+    def do_ask(self, order: c.Ask) -> None:
+        """Ask for work, in a worker."""
+        self.workers.begin("ask", "ask", partial(self.ask, order), self._answered)
+
+    def _answered(self, answer: e.Answered | PilotError) -> None:
+        self.poster.post(e.Answered(error=answer, again_s=60.0) if isinstance(answer, PilotError) else answer)
+
+    def do_check(self, _: c.Check) -> None:
+        """Check the node, in a worker."""
+        self.workers.begin("check", "check", self.check, self._checked)
+
+    def _checked(self, answer: e.Checked | PilotError) -> None:
+        self.poster.post(e.Checked(problems=(answer,)) if isinstance(answer, PilotError) else answer)
+
+    def exit(self, order: c.Exit) -> None:
+        """The pilot is done."""
+        self.exit_error = order.error
+        self.loop.end()
+
+
+def _look(watch: Watch, job: str) -> tuple[Usage, tuple[PilotError, ...]]:
+    with bound(job=job):
+        usage, breaches = watch.look()
+        return usage, tuple(breaches)
+
+
+PERFORM: Mapping[type[c.Command], Callable[[Performer, Any], None]] = {
+    c.Begin: Performer.begin,
+    c.Cancel: Performer.cancel,
+    c.Abandon: Performer.abandon,
+    c.Report: Performer.report,
+    c.Watch: Performer.watch,
+    c.Unwatch: Performer.unwatch,
+    c.SetTimer: Performer.set_timer,
+    c.DropTimer: Performer.drop_timer,
+    c.Post: Performer.post,
+    c.Tell: Performer.tell,
+    c.Forget: Performer.forget,
+    c.Ask: Performer.do_ask,
+    c.Check: Performer.do_check,
+    c.Say: Performer.say,
+    c.Exit: Performer.exit,
+}
+"""The whole of it: what is done for each command."""

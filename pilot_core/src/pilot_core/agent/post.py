@@ -1,0 +1,76 @@
+"""The way of every event into the loop: stamped with both clocks, and written to its job's journal first."""
+
+from __future__ import annotations
+
+import logging
+
+from attrs import evolve
+
+from pilot_core.agent.loop import Call
+from pilot_core.agent.recover import record_of
+from pilot_core.clock import Clock
+from pilot_core.io.box import Box
+from pilot_core.io.journal import Journal, JournalWriter
+from pilot_core.machine import events as e
+
+SYNCED = (e.Accepted,)
+log = logging.getLogger(__name__)
+
+
+class Poster:
+    """Called from any thread. Journaled events come in the order in which they were posted; others at once."""
+
+    def __init__(self, box: Box[e.Event | Call], clock: Clock) -> None:
+        self._box = box
+        self._clock = clock
+        self._journals: dict[str, Journal] = {}
+        self._writer: JournalWriter[e.Event | Call] = JournalWriter(box, self._lost)
+
+    def keep(self, job: str, journal: Journal) -> None:
+        """Write this job's events here from now on."""
+        self._journals[job] = journal
+
+    def stamp(self, event: e.Event) -> e.Event:
+        """The event with the time of now."""
+        return evolve(event, at=self._clock.now(), mono=self._clock.mono())
+
+    def post(self, event: e.Event) -> None:
+        """Have the loop see this event, once it is written if it is a job's."""
+        stamped = self.stamp(event)
+        journal = self._journals.get(stamped.job) if isinstance(stamped, e.JobEvent) and stamped.journaled else None
+        if journal is None or not isinstance(stamped, e.JobEvent):
+            self._box.post(stamped)
+        else:
+            self._writer.submit(journal, record_of(stamped), stamped, sync=isinstance(stamped, SYNCED))
+
+    def seal(self, over: e.JobOver) -> None:
+        """Post the end of a job when its journal is sealed."""
+        journal = self._journals.pop(over.job, None)
+        stamped = evolve(over, at=self._clock.now(), mono=self._clock.mono())
+        if journal is None:
+            self._box.post(stamped)
+        else:
+            self._writer.seal(journal, {"over": over.job}, stamped)
+
+    def flush(self, limit_s: float) -> bool:
+        """Wait until everything posted before is written; False if that took too long."""
+        return self._writer.flush(limit_s)
+
+    def sync(self, job: str) -> None:
+        """Return when the disk holds what the loop has seen of this job."""
+        journal = self._journals.get(job)
+        if journal is not None and journal.lost is None:
+            try:
+                journal.sync()
+            except OSError as error:
+                log.warning("%s could not be synced: %s", journal.path, error.strerror)
+
+    def close(self, limit_s: float) -> bool:
+        """Write what waits; whether it was written in time."""
+        return self._writer.close(limit_s)
+
+    def _lost(self, journal: Journal, error: OSError) -> None:
+        detail = f"{journal.path}: {error.strerror or error}"
+        log.error("journal lost, the job goes on in memory: %s", detail)
+        for job in [job for job, kept in self._journals.items() if kept is journal]:
+            self.post(e.JournalLost(job=job, detail=detail))

@@ -1,0 +1,336 @@
+"""A whole pilot: put together, run until it is done, taken apart."""
+
+from __future__ import annotations
+
+import faulthandler
+import json
+import logging
+import os
+import socket
+from collections.abc import Mapping
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from attrs import define, frozen
+
+from pilot_core.agent import control as orders
+from pilot_core.agent.intake import Intake
+from pilot_core.agent.jobs import HeldJob, take_over
+from pilot_core.agent.loop import Call, Loop
+from pilot_core.agent.perform import Performer
+from pilot_core.agent.post import Poster
+from pilot_core.agent.recover import RECORD, how_it_died, left_jobs
+from pilot_core.agent.setup import Setup, make, make_all
+from pilot_core.agent.signals import DUMP_STACKS, HALTS, as_event
+from pilot_core.agent.status import status_of
+from pilot_core.clock import Clock, SystemClock
+from pilot_core.config.schema import PilotOptions
+from pilot_core.control.archive import Archive
+from pilot_core.control.data import DataControl
+from pilot_core.control.job import JobControl
+from pilot_core.control.monitor import MonitorControl, node_problems
+from pilot_core.control.payload import PayloadControl
+from pilot_core.errors import Code, PilotError
+from pilot_core.io.box import Box
+from pilot_core.io.files import Lock, write_atomic
+from pilot_core.io.process import Starter
+from pilot_core.io.process_keeper import KeeperStarter, attach
+from pilot_core.machine import commands as c
+from pilot_core.machine import events as e
+from pilot_core.machine.agent import Agent, step
+from pilot_core.machine.agent import take_over as resume_with
+from pilot_core.machine.pilot import Limits, Mode, Pilot
+from pilot_core.model.job import Job
+from pilot_core.redact import Redactor
+from pilot_core.spec import startup
+from pilot_core.spec.drivers import Communicator, Resource, Workflow
+
+if TYPE_CHECKING:
+    from pilot_core.spec.work import Work
+
+OWN = "pilot.control"
+NEWS_S = 2.0
+WRITER_S = 5.0
+log = logging.getLogger(__name__)
+
+
+@frozen(kw_only=True)
+class Ending:
+    """How a pilot ended: why, what it did, and which threads it had to leave behind."""
+
+    error: PilotError | None = None
+    finished: int = 0
+    failed: int = 0
+    left: tuple[str, ...] = ()
+    records: tuple[Path, ...] = ()
+
+    @property
+    def exit_code(self) -> int:
+        """What the process tells whoever started it."""
+        return self.error.code.exit_code if self.error else 0
+
+
+def run(
+    setup: Setup,
+    root: Path,
+    starter: Starter,
+    *,
+    redactor: Redactor,
+    recover: bool = False,
+    clock: Clock | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> Ending:
+    """Run a pilot in the work directory ``root`` until it is done.
+
+    Jobs that a dead pilot left there come first; with ``recover`` nothing else does. Raises ``Taken`` if another pilot
+    works there.
+    """
+    root = root.absolute()
+    own = root / OWN
+    own.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with ExitStack() as leaving:
+        leaving.callback(Lock(own / "lock").take().release)
+        pilot = Assembly(setup, root, starter, redactor, clock or SystemClock(), recover, environ or os.environ)
+        workflow: Workflow = make(setup, "workflow")
+        pilot.put_together(workflow, leaving)
+        setup.hooks.guarded(setup.workflow.plugin, "drive", workflow.drive, pilot.run)
+        return pilot.ending()
+
+
+@define(eq=False, slots=False)
+class Assembly:
+    """The parts of one pilot."""
+
+    setup: Setup
+    root: Path
+    starter: Starter
+    redactor: Redactor
+    clock: Clock
+    recover: bool
+    environ: Mapping[str, str]
+
+    @property
+    def own(self) -> Path:
+        """The pilot's own control directory."""
+        return self.root / OWN
+
+    @property
+    def options(self) -> PilotOptions:
+        """The pilot's own section."""
+        return self.setup.settings.of(PilotOptions)
+
+    def put_together(self, workflow: Workflow, leaving: ExitStack) -> None:
+        """Make all parts; what is opened is closed through ``leaving``, in reverse order."""
+        self.left = list(left_jobs(self.root))
+        self.died = how_it_died(self.root)
+        self.box: Box[e.Event | Call] = Box()
+        leaving.callback(self.box.close)
+        self.resource: Resource = make(self.setup, "resource")
+        self.slot = self.resource.slot(self.root)
+        self.loop: Loop[Agent, e.Event, c.Command] = Loop(self._begin_state(), step, self.box, self.clock)
+        self.poster = Poster(self.box, self.clock)
+        leaving.callback(self.poster.close, WRITER_S)
+        self.performer = self._performer(workflow)
+        leaving.callback(self._end_news)
+        self._listen(leaving)
+
+    def _begin_state(self) -> Agent:
+        options = self.options
+        limits = Limits(
+            prefetch_jobs=options.prefetch_jobs,
+            max_jobs=options.max_jobs,
+            empty_answers=options.empty_answers,
+            failed_answers=options.failed_answers,
+            black_hole_failures=options.black_hole_failures,
+            black_hole_s=options.black_hole_s,
+        )
+        pilot = Pilot(slot=self.slot, limits=limits, mode=Mode.DRAINING if self.recover else Mode.CHECKING)
+        return resume_with(pilot, [left.course for left in self.left if left.course is not None])
+
+    def _performer(self, workflow: Workflow) -> Performer:
+        setup, hooks = self.setup, self.setup.hooks
+        communicator: Communicator = make(setup, "communicator")
+        node = socket.gethostname()
+        jobs = JobControl(communicator, hooks, setup.settings, setup.queue, self.clock, node, self.redactor)
+        payloads = PayloadControl(hooks, make(setup, "container"), make(setup, "launcher"), self.environ, self.redactor)
+        owners = {usable.name: usable.plugin for usable in setup.copytools.usable}
+        data = DataControl(hooks, make_all(setup, "copytools"), self.redactor, plugins=owners)
+        self.intake = Intake(
+            setup, self.root, self.starter, self.redactor, self.poster, self.loop, jobs, workflow, self._admit
+        )
+        return Performer(
+            loop=self.loop,
+            poster=self.poster,
+            clock=self.clock,
+            hooks=hooks,
+            queue=setup.queue,
+            works=_works(jobs, data, payloads, Archive(hooks, self.redactor), workflow),
+            jobs=jobs,
+            payloads=payloads,
+            monitors=MonitorControl(setup.monitors.usable, hooks, setup.queue, self.clock),
+            take_back=self._take_back,
+            ask=self.intake.ask,
+            check=self._check,
+            died=self.died,
+        )
+
+    # --- the way in ---
+
+    def _listen(self, leaving: ExitStack) -> None:
+        """Signals, orders, and the keeper's watch over this very loop."""
+        hurry_s = self.options.stop_s
+        self.box.watch_signals(HALTS, partial(self._signalled, hurry_s))
+        door = orders.ControlSocket(self.own, self._obey)
+        leaving.callback(door.close)
+        if door.listener is not None:
+            self.box.lend(door.listener, door.accept)
+        else:
+            self._look_for_orders(door)
+        if isinstance(self.starter, KeeperStarter):
+            self._be_watched(self.starter, leaving)
+
+    def _signalled(self, hurry_s: float, signum: int) -> e.Event:
+        event = as_event(signum, hurry_s, self.options.drain_signals)
+        log.warning("%s", getattr(event, "error", None) or getattr(event, "why", ""))
+        return self.poster.stamp(event)
+
+    def _look_for_orders(self, door: orders.ControlSocket) -> None:
+        door.look()
+        self.loop.after("orders", 5.0, partial(self._look_for_orders, door))
+
+    def _be_watched(self, keeper: KeeperStarter, leaving: ExitStack) -> None:
+        stacks = leaving.enter_context((self.own / "stacks.txt").open("w"))
+        faulthandler.register(DUMP_STACKS, file=stacks, all_threads=True, chain=False)
+        leaving.callback(faulthandler.unregister, DUMP_STACKS)
+        (self.root / RECORD).unlink(missing_ok=True)
+        every_s = self.options.watchdog_s / 4
+        keeper.watch(every_s, 4, DUMP_STACKS, self.own / "stacks.txt", self.root / RECORD)
+        self._ping(keeper, every_s / 2)
+
+    def _ping(self, keeper: KeeperStarter, every_s: float) -> None:
+        keeper.ping()
+        self.loop.after("ping", every_s, partial(self._ping, keeper, every_s))
+
+    def _obey(self, request: orders.Request) -> orders.Reply:
+        match request["order"]:
+            case "drain":
+                self.poster.post(e.DrainAsked(why="an operator asked"))
+            case "pause":
+                self.poster.post(e.PauseAsked())
+            case "resume":
+                self.poster.post(e.ResumeAsked())
+            case "stop":
+                error = PilotError(Code.SIGTERM, "an operator stopped the pilot")
+                self.poster.post(e.HaltAsked(error=error, hurry_s=self.options.stop_s))
+        return status_of(self.loop.state, self.clock, self._left_behind())
+
+    # --- running ---
+
+    def run(self) -> None:
+        """The standard loop, from the first event to the last."""
+        for left in self.left:
+            if left.course is None:
+                self.intake.refuse_left(left, self.died)
+            else:
+                self._resume(left.control, left.course.job)
+        if self.recover:
+            self.poster.post(e.DrainAsked(why="only what was left is done"))
+        else:
+            self.performer(c.Check())
+        self._end_in_time()
+        self.loop.run(self.performer)
+        for thread in self._left_behind():
+            log.error("left behind: %s", thread)
+
+    def _left_behind(self) -> tuple[str, ...]:
+        return (*self.performer.workers.left_behind(), *self.setup.hooks.left_behind())
+
+    def _resume(self, control: Path, job: Job) -> None:
+        log.warning("job %s was left in phase %s: %s", job.id, job.phase, self.died)
+        held = take_over(self.root, job, control, self.setup.settings_of(job), self.redactor, attach(control))
+        self._admit(held)
+        self.poster.post(e.Resumed(job=job.id, error=self.died))
+
+    def _admit(self, held: HeldJob) -> None:
+        """Take in a job; from now on its processes are heard and its events are written."""
+        self.performer.held[held.id] = held
+        self.poster.keep(held.id, held.journal)
+        if held.processes is not None:
+            self.box.lend(held.processes, partial(self._hear, held))
+
+    def _hear(self, held: HeldJob) -> tuple[()]:
+        assert held.processes is not None
+        for event in held.processes.read():
+            self.performer.hear(held, event)
+        return ()
+
+    def _take_back(self, held: HeldJob) -> None:
+        if held.processes is not None:
+            self.box.take_back(held.processes)
+
+    def _check(self) -> e.Checked:
+        setup, problems = self.setup, node_problems(self.root, self.setup.settings)
+        answers = setup.hooks.gather(startup.pilot_node_check, queue=setup.queue, workdir=self.root)
+        found = (*problems, *(problem for answer in answers for problem in answer.value))
+        if not found:
+            self.performer.news.put(partial(setup.hooks.tell, startup.pilot_started, queue=setup.queue, slot=self.slot))
+        return e.Checked(problems=found)
+
+    def _end_in_time(self) -> None:
+        """Stop early enough that all of a stop fits into what is left of the slot's life."""
+        lasts = [self.options.lifetime_s, self.setup.queue.wall_limit_s, self.resource.time_left_s()]
+        left_s = min(limit for limit in lasts if limit)
+        stop_s = min(self.options.stop_s, left_s / 2)
+        error = PilotError(Code.REACHEDMAXTIME, f"the pilot's {left_s:g} s are over")
+        halt = e.HaltAsked(error=error, hurry_s=stop_s)
+        self.loop.after("lifetime", left_s - stop_s, partial(self.poster.post, halt))
+
+    # --- the way out ---
+
+    def _end_news(self) -> None:
+        hooks, error = self.setup.hooks, self.performer.exit_error
+        self.performer.news.put(partial(hooks.tell, startup.pilot_ended, error=error))
+        if not self.performer.news.close(NEWS_S):
+            log.error("an observer did not come to its end: %s", ", ".join(map(str, hooks.running().values())))
+
+    def ending(self) -> Ending:
+        """What is to be told when the loop has ended; it is also left in the pilot's control directory."""
+        pilot = self.loop.state.pilot
+        ending = Ending(
+            error=self.performer.exit_error,
+            finished=pilot.finished,
+            failed=pilot.failed,
+            left=self._left_behind(),
+            records=tuple(self.performer.records),
+        )
+        told = {
+            "finished": ending.finished,
+            "failed": ending.failed,
+            "exit_code": ending.exit_code,
+            "left": ending.left,
+        }
+        why = ending.error.to_wire() if ending.error else None
+        write_atomic(self.own / "record.json", json.dumps({**told, "error": why, "at": self.clock.now()}))
+        return ending
+
+
+def _works(
+    jobs: JobControl, data: DataControl, payloads: PayloadControl, archive: Archive, workflow: Workflow
+) -> Mapping[str, Work]:
+    """The core's works by name, and the workflow's own, which may take their place."""
+    return {
+        "verify": jobs.verify,
+        "stage_in": data.stage_in,
+        "fill_cache": data.fill_cache,
+        "take_inputs": data.take_inputs,
+        "prepare": payloads.prepare,
+        "diagnose": payloads.diagnose,
+        "stage_out": data.stage_out,
+        "archive": archive.archive,
+        "store_log": data.store_log,
+        **workflow.works(),
+        "conclude": jobs.conclude,
+        "clean_up": jobs.clean_up,
+    }

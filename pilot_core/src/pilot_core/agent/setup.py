@@ -1,0 +1,215 @@
+"""From what people wrote to what a pilot is made of: plugins, settings, queue and drivers, step by step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from attrs import field, frozen
+
+from pilot_core.config.layers import Layer, Rank, Schema, Settings, read_yaml
+from pilot_core.config.schema import (
+    CORE,
+    Bootstrap,
+    Connection,
+    DataOptions,
+    MonitorOptions,
+    PayloadOptions,
+    PilotOptions,
+)
+from pilot_core.errors import register
+from pilot_core.infosys.queue import resolve
+from pilot_core.model.job import Job
+from pilot_core.model.queue import Queue
+from pilot_core.plugins.choose import Chosen, Wish, choose_plugins
+from pilot_core.plugins.discover import Discovery
+from pilot_core.plugins.drivers import Drivers, Several, Usable
+from pilot_core.plugins.hooks import Hooks
+from pilot_core.spec import jobs, payload, reporting, staging, startup
+from pilot_core.spec.drivers import (
+    Communicator,
+    Container,
+    CopyTool,
+    InfoSource,
+    Launcher,
+    Monitor,
+    Resource,
+    Workflow,
+)
+
+SPECS = (startup, jobs, staging, payload, reporting)
+START_BUDGET_S = 10.0
+ALSO_READ = frozenset({"PILOT_TRACE"})
+
+
+@frozen(kw_only=True)
+class Sources:
+    """Where settings come from: a site's file, the environment, the command line."""
+
+    site: Path | None = None
+    environ: Mapping[str, str] = field(factory=dict)
+    assignments: tuple[str, ...] = ()
+    flags: Mapping[str, str] = field(factory=dict)
+    blocked: tuple[str, ...] = ()
+
+    def layers(self, schema: Schema) -> tuple[Layer, ...]:
+        """The layers of people's own words, by this schema."""
+        site = (Layer(Rank.SITE, str(self.site), read_yaml(self.site)),) if self.site else ()
+        return (
+            *site,
+            schema.environment(self.environ, also=ALSO_READ),
+            schema.command_line(self.assignments, self.flags),
+        )
+
+
+@frozen(kw_only=True)
+class Setup:
+    """Everything that a pilot is made of, before it runs."""
+
+    settings: Settings
+    schema: Schema
+    layers: tuple[Layer, ...]
+    queue: Queue
+    hooks: Hooks
+    discovery: Discovery
+    chosen: Chosen
+    drivers: Drivers
+    communicator: Usable
+    workflow: Usable
+    resource: Usable
+    container: Usable
+    launcher: Usable
+    copytools: Several
+    monitors: Several
+
+    def settings_of(self, job: Job) -> Settings:
+        """The settings of one job: the pilot's, and what the job may set and did."""
+        if not job.options:
+            return self.settings
+        given: dict[str, dict[str, object]] = {}
+        for path, value in job.options.items():
+            section, _, name = path.partition(".")
+            given.setdefault(section, {})[name] = value
+        return self.schema.merge(*self.layers, Layer(Rank.JOB, job.origin or f"job {job.id}", given))
+
+
+def prepare(sources: Sources, discovery: Discovery | None = None, trace: Callable[[str], None] | None = None) -> Setup:
+    """Choose plugins, read settings, resolve the queue, choose drivers. Raises what is wrong with any of it."""
+    discovery = discovery or Discovery()
+    hooks, chosen = choose(sources, discovery, trace)
+    drivers = Drivers(discovery, hooks.guard)
+    defaults = _defaults(hooks)
+    core = _merge(CORE, sources, defaults)
+    picked = _pick(core, drivers)
+    info = _several(drivers, "info_source", core.of(Connection).info_sources)
+    sections = _sections(hooks, (*picked.values(), *info.usable))
+    queue, facts = _resolve(_merge(sections, sources, defaults), info)
+    if facts:
+        picked |= _pick(_merge(CORE, sources, (*defaults, facts)), drivers)
+        sections = _sections(hooks, (*picked.values(), *info.usable))
+    hooks.budget_s = _merge(CORE, sources, defaults).of(PilotOptions).hook_budget_s
+    schema = Schema(sections)
+    layers = (*defaults, *((facts,) if facts else ()), *sources.layers(schema))
+    return Setup(
+        settings=schema.merge(*layers),
+        schema=schema,
+        layers=layers,
+        queue=queue,
+        hooks=hooks,
+        discovery=discovery,
+        chosen=chosen,
+        drivers=drivers,
+        **picked,
+    )
+
+
+def choose(sources: Sources, discovery: Discovery, trace: Callable[[str], None] | None = None) -> tuple[Hooks, Chosen]:
+    """Register experiment and plugins, and the error codes they bring; ``CannotChoose`` with all that stands against."""
+    early = _merge((Bootstrap, Connection), sources, ()).of(Bootstrap)
+    hooks = Hooks(*SPECS, trace=trace, budget_s=START_BUDGET_S)
+    wish = Wish(
+        experiment=early.experiment,
+        only=early.plugins or None,
+        blocked=(*early.blocked, *sources.blocked),
+        required=early.required,
+        site_file=early.pilotfile,
+    )
+    chosen = choose_plugins(discovery, hooks, wish)
+    for answer in hooks.gather(startup.pilot_error_codes):
+        register(answer.plugin, answer.value)
+    return hooks, chosen
+
+
+def _merge(sections: Iterable[type[Any]], sources: Sources, more: Sequence[Layer]) -> Settings:
+    schema = Schema(sections)
+    return schema.merge(*more, *sources.layers(schema))
+
+
+def _defaults(hooks: Hooks) -> tuple[Layer, ...]:
+    answers = sorted(hooks.gather(startup.pilot_config_defaults), key=lambda answer: answer.tier)
+    return tuple(Layer(Rank.EXPERIMENT, f"plugin {answer.plugin}", answer.value) for answer in answers)
+
+
+def _pick(core: Settings, drivers: Drivers) -> dict[str, Any]:
+    pilot, payloads = core.of(PilotOptions), core.of(PayloadOptions)
+    return {
+        "communicator": drivers.one(_group("communicator"), pilot.communicator),
+        "workflow": drivers.one(_group("workflow"), pilot.workflow),
+        "resource": drivers.one(_group("resource"), pilot.resource),
+        "container": drivers.one(_group("container"), payloads.container),
+        "launcher": drivers.one(_group("launcher"), payloads.launcher),
+        "copytools": _several(drivers, "copytool", core.of(DataOptions).copytools),
+        "monitors": _several(drivers, "monitor", core.of(MonitorOptions).monitors),
+    }
+
+
+def _several(drivers: Drivers, kind: str, names: Iterable[str]) -> Several:
+    return drivers.several(_group(kind), names)
+
+
+def _group(kind: str) -> str:
+    return f"pilot_core.{kind}"
+
+
+def _sections(hooks: Hooks, picked: Iterable[Usable | Several]) -> tuple[type, ...]:
+    of_plugins = [section for answer in hooks.gather(startup.pilot_config_sections) for section in answer.value]
+    usable = [one for each in picked for one in (each.usable if isinstance(each, Several) else (each,))]
+    of_drivers = [one.driver.options for one in usable if one.driver.options is not None]
+    return tuple(dict.fromkeys((*CORE, *of_plugins, *of_drivers)))
+
+
+def _resolve(settings: Settings, info: Several) -> tuple[Queue, Layer | None]:
+    sources = [_made(each, InfoSource, settings) for each in info.usable]
+    return resolve(settings.of(PilotOptions).queue, sources)
+
+
+def _made(usable: Usable, kind: type[Any], settings: Settings) -> Any:
+    assert issubclass(usable.driver, kind), f"{usable.plugin} is no {kind.__name__}"
+    return usable.driver(settings)
+
+
+def make(setup: Setup, name: str) -> Any:
+    """The one driver of this choice, made with the settings, under the guard of plugin calls."""
+    usable: Usable = getattr(setup, name)
+    kind = KINDS[name]
+    return setup.hooks.guarded(usable.plugin, "making", _made, usable, kind, setup.settings)
+
+
+def make_all(setup: Setup, name: str) -> list[Any]:
+    """The drivers of this choice in their order, made with the settings."""
+    several: Several = getattr(setup, name)
+    return [
+        setup.hooks.guarded(one.plugin, "making", _made, one, KINDS[name], setup.settings) for one in several.usable
+    ]
+
+
+KINDS: Mapping[str, type[Any]] = {
+    "communicator": Communicator,
+    "workflow": Workflow,
+    "resource": Resource,
+    "container": Container,
+    "launcher": Launcher,
+    "copytools": CopyTool,
+    "monitors": Monitor,
+}

@@ -1,0 +1,42 @@
+"""What a running pilot says of itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pilot_core.clock import Clock
+from pilot_core.machine.agent import Agent
+from pilot_core.machine.course import Course
+
+
+def status_of(agent: Agent, clock: Clock, left_behind: tuple[str, ...]) -> Mapping[str, object]:
+    """The pilot and its jobs, as JSON."""
+    pilot = agent.pilot
+    return {
+        "mode": pilot.mode,
+        "slot": {"cores": pilot.slot.cores, "memory_b": pilot.slot.memory_b, "gpus": list(pilot.slot.gpus)},
+        "taken": pilot.taken,
+        "finished": pilot.finished,
+        "failed": pilot.failed,
+        "reason": str(pilot.reason) if pilot.reason else None,
+        "jobs": [_job_status(course, clock) for course in agent.courses.values()],
+        "left_behind": list(left_behind),
+    }
+
+
+def _job_status(course: Course, clock: Clock) -> Mapping[str, object]:
+    job = course.job
+    return {
+        "id": job.id,
+        "attempt": job.attempt,
+        "phase": job.phase,
+        "step": course.step.name if course.step else course.stand,
+        "waits_for_slot": course.stand == "slot",
+        "since": job.times.get(job.phase),
+        "running_s": max(clock.now() - job.times.get(job.phase, clock.now()), 0.0),
+        "pid": job.notes.get("pid"),
+        "cpu_s": job.usage.cpu_user_s + job.usage.cpu_system_s,
+        "rss_b": job.usage.rss_b,
+        "stored": sorted(job.stored),
+        "error": str(job.error) if job.error else None,
+    }

@@ -1,0 +1,115 @@
+"""Threads that block for the loop: each piece of work ends in exactly one answer, or is left behind and named."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Hashable
+from queue import SimpleQueue
+from typing import TypeVar
+
+from pilot_core.errors import Code, PilotError
+from pilot_core.plugins.guard import PluginFailed
+
+T = TypeVar("T")
+log = logging.getLogger(__name__)
+
+
+def answer(work: Callable[[], T]) -> T | PilotError:
+    """Do the work; whatever it raises becomes an error with a code. The boundary of every worker."""
+    try:
+        return work()
+    except PilotError as error:
+        return error
+    except PluginFailed as failed:
+        log.warning("%s", failed, exc_info=failed)
+        return PilotError(Code.INTERNALPILOTPROBLEM, str(failed), plugin=str(failed.plugin))
+    except Exception as failure:
+        log.exception("a worker failed")
+        where = traceback.extract_tb(failure.__traceback__)[-1]
+        detail = f"{type(failure).__name__}: {failure} ({where.filename.rpartition('/')[2]}:{where.lineno})"
+        return PilotError(Code.INTERNALPILOTPROBLEM, detail)
+
+
+class Workers:
+    """A thread for each piece of work. Used by the loop's thread alone; ``home`` brings a call there."""
+
+    def __init__(self, home: Callable[[Callable[[], None]], None]) -> None:
+        self._home = home
+        self._threads: dict[Hashable, threading.Thread] = {}
+        self._left: list[threading.Thread] = []
+
+    def begin(self, key: Hashable, name: str, work: Callable[[], T], end: Callable[[T | PilotError], None]) -> None:
+        """Do ``work`` in a thread of that name; ``end`` gets its one answer, unless it was left behind."""
+
+        def come_home(answered: T | PilotError) -> None:
+            if self._threads.get(key) is thread:
+                del self._threads[key]
+                end(answered)
+
+        def live() -> None:
+            answered = answer(work)
+            self._home(lambda: come_home(answered))
+
+        thread = threading.Thread(target=live, name=name, daemon=True)
+        self._threads[key] = thread
+        thread.start()
+
+    def busy(self, key: Hashable) -> bool:
+        """Whether this piece of work is under way."""
+        return key in self._threads
+
+    def stands(self, key: Hashable) -> str:
+        """The place where a piece of work stands, if it is under way."""
+        thread = self._threads.get(key)
+        return where(thread) if thread is not None and thread.is_alive() else ""
+
+    def abandon(self, key: Hashable) -> str:
+        """Leave a piece of work behind; says where its thread stands."""
+        stood = self.stands(key)
+        thread = self._threads.pop(key, None)
+        if thread is not None and thread.is_alive():
+            self._left.append(thread)
+        return stood
+
+    def left_behind(self) -> tuple[str, ...]:
+        """Threads that outlived their budget and still live, and where they stand."""
+        self._left = [thread for thread in self._left if thread.is_alive()]
+        return tuple(f"{thread.name} in {where(thread)}" for thread in self._left)
+
+    def under_way(self) -> tuple[str, ...]:
+        """Names of threads whose answers have not come."""
+        return tuple(thread.name for thread in self._threads.values() if thread.is_alive())
+
+
+def where(thread: threading.Thread) -> str:
+    """The innermost place in which a thread stands."""
+    frame = sys._current_frames().get(thread.ident or 0)
+    if frame is None:
+        return "nowhere: it has ended"
+    return f"{frame.f_code.co_filename.rpartition('/')[2]}:{frame.f_lineno} {frame.f_code.co_name}"
+
+
+class Lane:
+    """One thread that does small things in order, such as telling observers the news."""
+
+    def __init__(self, name: str) -> None:
+        self._queue: SimpleQueue[Callable[[], object] | None] = SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread.start()
+
+    def put(self, call: Callable[[], object]) -> None:
+        """Have this done after everything put before."""
+        self._queue.put(call)
+
+    def close(self, limit_s: float) -> bool:
+        """Let it come to its end, so long at most; whether it did."""
+        self._queue.put(None)
+        self._thread.join(limit_s)
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        while (call := self._queue.get()) is not None:
+            answer(call)

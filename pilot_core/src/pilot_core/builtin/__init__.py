@@ -1,0 +1,1 @@
+"""The default plugins and drivers, found like anybody's."""

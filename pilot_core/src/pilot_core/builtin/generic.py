@@ -1,0 +1,66 @@
+"""The experiment "generic": run what the job says, and listen to what the payload says of itself."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from pilot_core.sdk import Code, Command, Job, Outcome, PilotError, hookimpl
+from pilot_core.sdk.io import Inside, Outside
+from pilot_core.sdk.wire import Fields
+
+REPORT: Final = "payload_error_report.json"
+LARGEST_B: Final = 1 << 20
+log = logging.getLogger(__name__)
+
+
+@hookimpl
+def pilot_payload_command(job: Job, workdir: Path) -> Command | None:
+    """Run what the job says."""
+    if not job.transformation:
+        return None
+    return Command(_program(job.transformation, workdir), *job.arguments)
+
+
+def _program(name: str, workdir: Path) -> str:
+    """A relative name is a file of the job's directory if it holds a slash or is there, and else found on the path."""
+    local = not name.startswith("/") and ("/" in name or (workdir / name).is_file())
+    return str(workdir / name) if local else name
+
+
+@hookimpl
+def pilot_payload_diagnose(job: Job, outcome: Outcome, workdir: Path) -> Sequence[PilotError]:
+    """Take the payload's word for what went wrong, if it left any."""
+    fields = _report(workdir)
+    if fields is None:
+        return ()
+    number = fields.number("error_code", 0, least=-(2**31), most=2**31)
+    said = fields.text("error_diag", lines=True)
+    for problem in fields.problems:
+        log.warning("job %s: %s: %s", job.id, REPORT, problem)
+    if not number:
+        return ()
+    told = said or f"error {number}, without a word of explanation"
+    return (PilotError(Code.PAYLOADEXECUTIONFAILURE, told, exe=number, trf=outcome.transform_code),)
+
+
+def _report(workdir: Path) -> Fields | None:
+    from json import loads
+
+    data = b""
+    with suppress(FileNotFoundError), Inside(workdir) as folder:
+        try:
+            with folder.open_read(REPORT) as file:
+                data = file.read(LARGEST_B + 1)
+        except Outside as refused:
+            log.warning("%s", refused)
+    if not data:
+        return None
+    try:
+        return Fields(loads(data)) if len(data) <= LARGEST_B else None
+    except (ValueError, RecursionError) as error:
+        log.warning("%s is not read: it is no JSON: %s", REPORT, error)
+        return None

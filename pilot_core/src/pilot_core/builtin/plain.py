@@ -1,0 +1,173 @@
+"""Files that people write, YAML or JSON, as plain values: texts, numbers, true, false, null, lists and mappings.
+
+YAML is read by the rules of its version 1.2, so that ``on`` is a text and ``1:30`` no number, and without what only
+surprises: tags, anchors, merge keys. A key that stands twice is refused. Numbers keep the text they were written as or
+stay texts, so ``0755`` is a text.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from pilot_core.sdk.wire import BadMessage, Problem
+
+if TYPE_CHECKING:
+    import yaml
+
+LARGEST_B: Final = 4 << 20
+DEEPEST: Final = 32
+_INT: Final = re.compile(r"-?(?:0|[1-9][0-9]{0,18})")
+_FLOAT: Final = re.compile(r"-?[0-9]+(?:\.[0-9]*)?(?:[eE][-+]?[0-9]{1,3})?")
+_WORDS: Final = {"": None, "~": None, "null": None, "true": True, "True": True, "false": False, "False": False}
+
+
+class _Wrong(ValueError):
+    """The text is not what it should be, at this place."""
+
+    def __init__(self, place: str, text: str) -> None:
+        super().__init__(text)
+        self.problem = Problem(place, text)
+
+
+def read_plain(path: Path, where: str = "") -> object:
+    """What a file holds; ``BadMessage`` says where it is wrong, ``OSError`` that it cannot be read."""
+    with path.open("rb") as file:
+        data = file.read(LARGEST_B + 1)
+    return parse_plain(data, where or str(path), as_json=path.suffix == ".json")
+
+
+def parse_plain(data: bytes, where: str, *, as_json: bool = False) -> object:
+    """What a text holds; ``BadMessage`` says where it is wrong."""
+    try:
+        if len(data) > LARGEST_B:
+            raise _Wrong("", f"is longer than {LARGEST_B} bytes")
+        text = data.decode("utf-8-sig")
+        return _parse_json(text) if as_json else _parse_yaml(text)
+    except UnicodeDecodeError as error:
+        raise BadMessage([Problem("", f"is not UTF-8 at byte {error.start}")], where) from None
+    except _Wrong as wrong:
+        raise BadMessage([wrong.problem], where) from None
+
+
+# --- JSON -----------------------------------------------------------------------------------------------------------
+
+
+def _parse_json(text: str) -> object:
+    try:
+        return json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse_constant)
+    except json.JSONDecodeError as error:
+        raise _Wrong(f"line {error.lineno}, column {error.colno}", f"is no JSON: {error.msg}") from None
+    except RecursionError:
+        raise _Wrong("", f"is nested more than {DEEPEST} deep") from None
+    except ValueError as error:
+        raise error if isinstance(error, _Wrong) else _Wrong("", f"holds a number that is too long: {error}") from None
+
+
+def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    made: dict[str, object] = {}
+    for key, value in pairs:
+        if key in made:
+            raise _Wrong("", f"has the key {key[:60]!r} twice in one mapping; remove one")
+        made[key] = value
+    return made
+
+
+def _refuse_constant(name: str) -> object:
+    raise _Wrong("", f"holds {name}, which is no JSON value")
+
+
+# --- YAML -----------------------------------------------------------------------------------------------------------
+
+
+def _parse_yaml(text: str) -> object:
+    import yaml
+
+    loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    try:
+        return _Builder().build(yaml.parse(text, Loader=loader))
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        raise _Wrong(_place(mark), f"is no YAML: {error.problem or error.context}") from None
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        raise _Wrong(f"line {line}", f"holds a character that YAML does not take: {error.reason}") from None
+    except UnicodeEncodeError as error:
+        raise _Wrong("", f"is no text at character {error.start}") from None
+
+
+def _place(mark: yaml.Mark | None) -> str:
+    return f"line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+
+
+class _Builder:
+    """Puts a document together from YAML's events, without recursion and never deeper than allowed."""
+
+    def __init__(self) -> None:
+        self._open: list[dict[str, object] | list[object]] = []
+        self._keys: list[str | None] = []
+        self._whole: list[object] = []
+
+    def build(self, events: Iterable[Any]) -> object:
+        for event in events:
+            kind = type(event).__name__
+            if getattr(event, "anchor", None) or kind == "AliasEvent":
+                raise _Wrong(_place(event.start_mark), "anchors and aliases are not read here; write the value out")
+            if getattr(event, "tag", None) not in (None, "!"):
+                raise _Wrong(_place(event.start_mark), f"tags are not read here; remove {event.tag!r}")
+            self._take(kind, event)
+        if len(self._whole) > 1:
+            raise _Wrong("", "holds more than one document; write each into a file of its own")
+        return self._whole[0] if self._whole else None
+
+    def _take(self, kind: str, event: Any) -> None:
+        match kind:
+            case "ScalarEvent":
+                self._scalar(event)
+            case "MappingStartEvent" | "SequenceStartEvent":
+                if len(self._open) >= DEEPEST:
+                    raise _Wrong(_place(event.start_mark), f"is nested more than {DEEPEST} deep")
+                made: dict[str, object] | list[object] = {} if kind[0] == "M" else []
+                self._put(made, event)
+                self._open.append(made)
+                self._keys.append(None)
+            case "MappingEndEvent" | "SequenceEndEvent":
+                self._open.pop()
+                self._keys.pop()
+
+    def _scalar(self, event: Any) -> None:
+        if self._open and isinstance(self._open[-1], dict) and self._keys[-1] is None:
+            if event.value in self._open[-1]:
+                raise _Wrong(_place(event.start_mark), f"has the key {event.value[:60]!r} twice in one mapping")
+            self._keys[-1] = event.value
+        else:
+            self._put(_resolved(event.value) if event.implicit[0] else event.value, event)
+
+    def _put(self, value: object, event: Any) -> None:
+        if not self._open:
+            self._whole.append(value)
+            return
+        top = self._open[-1]
+        if isinstance(top, list):
+            top.append(value)
+            return
+        key, self._keys[-1] = self._keys[-1], None
+        if key is None:
+            raise _Wrong(_place(event.start_mark), "a key is a text, not a list or a mapping")
+        top[key] = value
+
+
+def _resolved(text: str) -> object:
+    """What an unquoted scalar means."""
+    if text in _WORDS:
+        return _WORDS[text]
+    if _INT.fullmatch(text):
+        return int(text)
+    return float(text) if _is_float(text) else text
+
+
+def _is_float(text: str) -> bool:
+    return bool(_FLOAT.fullmatch(text)) and ("." in text or "e" in text.lower())

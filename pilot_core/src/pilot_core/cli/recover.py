@@ -1,0 +1,61 @@
+"""``pilot recover``: what a dead pilot left in its work directory is brought to its end and reported."""
+
+from __future__ import annotations
+
+import sys
+from argparse import Namespace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pilot_core.cli import OWN
+from pilot_core.cli.mistakes import Usage
+from pilot_core.cli.output import answer, count
+from pilot_core.cli.parser import Parser, add_json, add_sources, sources_of
+
+if TYPE_CHECKING:
+    from pilot_core.agent.run import Ending
+
+
+def describe(parser: Parser) -> None:
+    """Add the arguments of ``pilot recover``."""
+    parser.add_argument("workdir", type=Path, help="the work directory of the dead pilot")
+    add_json(parser)
+    add_sources(parser)
+
+
+def run(arguments: Namespace) -> int:
+    """Take up all jobs that were left, with the options that their pilot was started with."""
+    from pilot_core.cli.start import keeper
+
+    root = arguments.workdir.absolute()
+    if not (root / OWN).is_dir():
+        raise Usage(f"no pilot has worked in {arguments.workdir}: there is no {OWN} in it", "recover")
+    with keeper(root) as starter:
+        from pilot_core.cli.remembered import recall
+        from pilot_core.cli.start import set_up, work
+        from pilot_core.cli.status import left_in
+        from pilot_core.redact import Redactor
+
+        left, redactor = left_in(root), Redactor()
+        if not arguments.json:
+            _announce(left, arguments.workdir)
+        setup = set_up(recall(root, sources_of(arguments)), redactor)
+        ending = work(setup, root, starter, redactor, recover=True)
+    return _tell(ending, arguments.json)
+
+
+def _announce(left: list[dict[str, object]], workdir: Path) -> None:
+    print(f"{count(len(left), 'job')} left in {workdir}")
+    for row in left:
+        print(f"  {row['id']}: {row['phase']}")
+    sys.stdout.flush()
+
+
+def _tell(ending: Ending, as_json: bool) -> int:
+    from pilot_core.cli.outcome import read_records, story
+
+    records = read_records(ending.records)
+    if records or as_json:
+        answer(as_json, [*records.values()], "\n".join(story(record, path) for path, record in records.items()))
+    reported = len(records) == len(ending.records) and all(record["delivered"] for record in records.values())
+    return 0 if reported else ending.exit_code or 1

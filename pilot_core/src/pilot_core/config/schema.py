@@ -1,0 +1,163 @@
+"""The core's own sections. A plugin's sections look the same and join them by a hook."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from attrs import frozen
+
+from pilot_core.config.options import option
+
+
+@frozen(kw_only=True)
+class Bootstrap:
+    """What must be known before any plugin is loaded; never from queue data."""
+
+    section = "bootstrap"
+
+    experiment: str = option("generic", help="The experiment whose plugin answers.", flag="--experiment")
+    plugins: tuple[str, ...] = option((), help="Load these plugins and no others.", env="PILOT_PLUGINS")
+    blocked: tuple[str, ...] = option((), help="Plugins not to load; on the command line: --plugin no:NAME.")
+    required: tuple[str, ...] = option((), help="Plugins without which the pilot does not start: NAME or NAME>=N.M.")
+    pilotfile: Path | None = option(None, help="The site's own plugin, a Python file.", flag="--pilotfile")
+
+
+@frozen(kw_only=True)
+class Connection:
+    """Where facts about the queue come from; never from queue data."""
+
+    section = "connection"
+
+    info_sources: tuple[str, ...] = option(("file",), help="Information sources, the best first.")
+
+
+@frozen(kw_only=True)
+class PilotOptions:
+    """What the pilot is and when it stops."""
+
+    section = "pilot"
+
+    queue: str = option("local", help="The queue to work for.", flag="--queue")
+    workflow: str = option("standard", help="The workflow that every job goes through.", flag="--workflow")
+    communicator: str = option("filebox", help="Who is asked for jobs and told about them.")
+    resource: str = option("node", help="Who tells what the slot or allocation is.")
+    lifetime_s: float = option(324000.0, help="The pilot ends itself after this time.", unit="s", flag="--lifetime")
+    stop_s: float = option(25.0, help="All the time that an orderly stop may take.", unit="s")
+    drain_signals: tuple[str, ...] = option((), help="Signals, such as SIGUSR1, that let the current jobs finish.")
+    prefetch_jobs: int = option(1, help="Jobs to bring in while the slot is still full.")
+    max_jobs: int | None = option(None, help="End after this many jobs.", flag="--max-jobs")
+    empty_answers: int = option(2, help="End after so many answers in a row without a job.")
+    failed_answers: int = option(5, help="End after so many requests in a row without an answer.")
+    black_hole_failures: int = option(5, help="Take no more work after so many quick failures in a row; 0: never mind.")
+    black_hole_s: float = option(60.0, help="A job that fails sooner than this failed quickly.", unit="s")
+    hook_budget_s: float = option(120.0, help="A plugin's answer is awaited this long, then left behind.", unit="s")
+    watchdog_s: float = option(120.0, help="A pilot whose loop stands still this long is ended.", unit="s")
+    cleanup: bool = option(True, help="Remove a job's directory when all of it is safe.")
+    keep_control_days: float = option(7.0, help="Control directories of past jobs are kept this long.")
+
+
+@frozen(kw_only=True)
+class SlotOptions:
+    """The slot, where the site knows better than the node tells."""
+
+    section = "slot"
+
+    cores: int | None = option(None, help="Cores that the pilot may use.")
+    memory_b: int | None = option(None, help="Memory that the pilot may use.", unit="b")
+    disk_b: int | None = option(None, help="Disk that the pilot may use.", unit="b")
+    gpus: tuple[str, ...] = option((), help="The GPUs that the pilot may give to jobs.")
+    free_disk_b: int = option(2 * 10**9, help="With less disk free than this, no work is taken.", unit="b")
+
+
+@frozen(kw_only=True)
+class Budgets:
+    """How long a step may take before it is left behind."""
+
+    section = "budgets"
+
+    steps: Mapping[str, float] = option({}, help="Seconds by the name of the step, in place of the workflow's own.")
+    check_s: float = option(300.0, help="For the checks of the node before the first job.", unit="s")
+
+
+@frozen(kw_only=True)
+class DataOptions:
+    """How files are moved."""
+
+    section = "data"
+
+    copytools: tuple[str, ...] = option(("local",), help="Copy tools, the first that can is used first.")
+    attempts: int = option(2, help="Rounds through all candidates of a file.", job=True)
+    parallel: int = option(4, help="Files of one job moved at a time.")
+    cache: Path | None = option(None, help="A directory of input files shared by the pilots of this node.")
+    cache_b: int = option(50 * 10**9, help="The cache is kept below this size.", unit="b")
+    output_dir: str = option("", help="Where outputs go whose job names no place.", flag="--output-dir")
+
+
+@frozen(kw_only=True)
+class PayloadOptions:
+    """How the payload is run."""
+
+    section = "payload"
+
+    container: str = option("none", help="The container runtime for payloads that name an image.")
+    launcher: str = option("direct", help="How the payload is started on the slot.")
+    keep_environment: tuple[str, ...] = option(
+        ("PATH", "LANG", "LC_ALL", "TZ"),
+        help="Variables of the pilot's own environment that the payload gets.",
+    )
+    grace_s: float = option(10.0, help="Between asking a payload to end and ending it.", unit="s", job=True)
+    orphan: str = option("wait", help="What happens to a payload whose pilot died.", choices=("wait", "finish", "stop"))
+    orphan_wait_s: float = option(60.0, help="How long such a payload waits for another pilot.", unit="s")
+    adopt: bool = option(True, help="A recovering pilot lets a payload that still runs come to its end.")
+    nofile: int | None = option(None, help="The limit of open files for the payload.")
+
+
+@frozen(kw_only=True)
+class MonitorOptions:
+    """What is watched while a payload runs."""
+
+    section = "monitor"
+
+    monitors: tuple[str, ...] = option(("disk", "walltime", "memory", "looping"), help="Monitors to run.")
+    sample_s: float = option(30.0, help="The processes are measured this often.", unit="s")
+
+
+@frozen(kw_only=True)
+class ReportOptions:
+    """How and when jobs are reported."""
+
+    section = "report"
+
+    heartbeat_s: float = option(1800.0, help="Between two updates of a running job.", unit="s")
+    final_budget_s: float = option(600.0, help="How long a final update is tried before it is put aside.", unit="s")
+    outbox: Path | None = option(None, help="Where undelivered final updates wait for the next pilot.")
+    log_tail_b: int = option(2048, help="How much of the payload's output a report carries.", unit="b")
+
+
+@frozen(kw_only=True)
+class LogOptions:
+    """The pilot's own log."""
+
+    section = "log"
+
+    level: str = option("info", help="The least level to log.", choices=("debug", "info", "warning", "error"))
+    json: bool = option(False, help="One JSON object a line instead of text.")
+    shippers: tuple[str, ...] = option((), help="Log shippers that the records are sent to as well.")
+    ship_s: float = option(10.0, help="Between two shipments.", unit="s")
+
+
+CORE: Final[tuple[type, ...]] = (
+    Bootstrap,
+    Connection,
+    PilotOptions,
+    SlotOptions,
+    Budgets,
+    DataOptions,
+    PayloadOptions,
+    MonitorOptions,
+    ReportOptions,
+    LogOptions,
+)
+"""All of the core's sections."""

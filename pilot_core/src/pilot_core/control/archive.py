@@ -1,0 +1,135 @@
+"""The log archive: what a job left in its directory, and the pilot's own words about it, in one file.
+
+Nothing is followed out of the job's directory: links are kept as links where they stay inside and left out otherwise,
+and so are devices, sockets and pipes. Inputs and outputs are left out too. What else is missing is listed in the
+archive itself.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import ExitStack, suppress
+from pathlib import Path
+
+from pilot_core.control.packing import LEFT_OUT, Packing, check_tar, new_tar
+from pilot_core.control.transfer import Limit, part_name
+from pilot_core.errors import Code, PilotError
+from pilot_core.io.cancel import Cancelled
+from pilot_core.io.files import UnsafeName, safe_name
+from pilot_core.io.inside import Inside, Outside
+from pilot_core.machine.events import Result
+from pilot_core.plugins.guard import PluginFailed
+from pilot_core.plugins.hooks import Hooks
+from pilot_core.redact import Redactor
+from pilot_core.spec import reporting
+from pilot_core.spec.work import Task
+
+LARGEST_B = 2 * 10**9
+OWN_LOG, OWN_NAME = "pilot.log", "pilotlog.txt"
+OWN_LOG_B = 1 << 24
+_COMPRESSIONS = {
+    ".tar.gz": "gz",
+    ".tgz": "gz",
+    ".tar.bz2": "bz2",
+    ".tbz2": "bz2",
+    ".tar.xz": "xz",
+    ".txz": "xz",
+    ".tar": "",
+}
+_FOREIGN = (".zst", ".lz4", ".lzma", ".zip", ".7z", ".rar", ".Z")
+log = logging.getLogger(__name__)
+
+
+class Archive:
+    """The work that makes a job's log archive, in the job's control directory under the log's name.
+
+    The files in it have ``largest_b`` together at most, before compression.
+    """
+
+    def __init__(self, hooks: Hooks, redactor: Redactor, *, largest_b: int = LARGEST_B) -> None:
+        self._hooks = hooks
+        self._redactor = redactor
+        self._largest_b = largest_b
+
+    def archive(self, task: Task) -> Result:
+        """Pack the job's directory. A job without a log gets no archive, and one that was finished stays."""
+        if task.job.log is None:
+            return Result()
+        target = task.control / _checked(task.job.log.lfn)
+        compression = _compression(target.name)
+        if task.resumed and target.exists():
+            return Result()
+        try:
+            self._make(task, target, compression)
+        except OSError as error:
+            told = f"{target.name}: {error.strerror or error}"
+            raise PilotError(Code.LOGFILECREATIONFAILURE, self._redactor.scrub(told)) from error
+        return Result()
+
+    def _make(self, task: Task, target: Path, compression: str) -> None:
+        part = target.with_name(part_name())
+        with ExitStack() as at_last:
+            at_last.callback(part.unlink, missing_ok=True)
+            entries = self._pack(task, part, compression)
+            check_tar(part, compression, entries)
+            part.replace(target)
+        log.info("%s: %d entries, %d B", target.name, entries, target.stat().st_size)
+
+    def _pack(self, task: Task, part: Path, compression: str) -> int:
+        limit = Limit(task.cancel, task.budget_s)
+        prefix = f"tarball_PandaJob_{task.job.id}_{task.queue.name.replace('/', '_')}"
+        try:
+            with Inside(task.workdir) as folder, new_tar(part, compression) as tar:
+                packing = Packing(tar, folder, prefix, self._largest_b, limit)
+                self._add_own_log(task, packing)
+                packing.add_folder(self._excluded(task, folder))
+                packing.add_left_out(self._redactor.scrub)
+                return packing.entries
+        except Cancelled as given_up:
+            late = limit.is_over() and not limit.asked.is_set()
+            code = Code.LOGCREATIONTIMEOUT if late else Code.LOGFILECREATIONFAILURE
+            raise PilotError(code, str(given_up)) from None
+
+    def _add_own_log(self, task: Task, packing: Packing) -> None:
+        with suppress(FileNotFoundError), Inside(task.control) as control, control.open_read(OWN_LOG) as own:
+            own.seek(max(own.seek(0, 2) - OWN_LOG_B, 0))
+            packing.add_text(OWN_NAME, self._redactor.scrub(own.read(OWN_LOG_B).decode(errors="replace")))
+
+    def _excluded(self, task: Task, folder: Inside) -> frozenset[str]:
+        """Paths that do not belong in the archive, with all below them."""
+        moved = (file.lfn for file in (*task.job.inputs, *task.job.outputs))
+        excluded = {*moved, OWN_NAME, LEFT_OUT, *folder.glob(".*.part")}
+        for plugin, pattern in self._patterns(task):
+            try:
+                excluded.update(folder.glob(pattern))
+            except Outside as outside:
+                log.warning("plugin %s names what does not belong in the log: %s", plugin, outside)
+        return frozenset(excluded)
+
+    def _patterns(self, task: Task) -> Iterator[tuple[str, str]]:
+        try:
+            answers = self._hooks.gather(reporting.pilot_log_select, job=task.job, workdir=task.workdir)
+        except (PluginFailed, PilotError) as failed:
+            log.warning("plugins leave nothing out of the log: %s", failed)
+            return
+        for answer in answers:
+            yield from ((answer.plugin, pattern) for pattern in answer.value)
+
+
+def _checked(name: str) -> str:
+    try:
+        return safe_name(name)
+    except UnsafeName as unsafe:
+        raise PilotError(Code.LOGFILECREATIONFAILURE, str(unsafe)) from None
+
+
+def _compression(name: str) -> str:
+    """As the name says; an archive without a telling name is taken for gzip, as is the custom."""
+    for suffix, kind in _COMPRESSIONS.items():
+        if name.endswith(suffix):
+            return kind
+    if name.endswith(_FOREIGN):
+        able = ", ".join(_COMPRESSIONS)
+        raise PilotError(Code.LOGFILECREATIONFAILURE, f"{name}: its compression is unknown here; known are {able}")
+    return "gz"

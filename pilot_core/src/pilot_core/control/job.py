@@ -1,0 +1,279 @@
+"""Job Control: asking for jobs, reading and verifying them, reporting them, and what is left when they are over."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import ParamSpec, TypeVar
+
+from attrs import evolve, frozen
+
+from pilot_core.clock import Clock
+from pilot_core.config.layers import Settings
+from pilot_core.config.schema import PayloadOptions, PilotOptions, ReportOptions
+from pilot_core.control.checks import check_id, own_checks
+from pilot_core.control.outbox import keep_letter, put_letter, read_letter, write_letter
+from pilot_core.control.record import Surroundings, record_of, scrub_all
+from pilot_core.errors import Code, PilotError
+from pilot_core.io.files import NotJson, write_atomic
+from pilot_core.io.inside import Inside
+from pilot_core.machine.events import Result
+from pilot_core.model.job import Job, JobExtras
+from pilot_core.model.queue import Queue, Resources
+from pilot_core.model.records import pack
+from pilot_core.model.wire import BadMessage
+from pilot_core.plugins.guard import PluginFailed, PluginRef
+from pilot_core.plugins.hooks import Hooks
+from pilot_core.plugins.patches import PatchConflict, apply_patches
+from pilot_core.redact import Redactor
+from pilot_core.spec import jobs as job_hooks
+from pilot_core.spec import reporting as report_hooks
+from pilot_core.spec import startup
+from pilot_core.spec.drivers import Communicator, Letter, Offer, Reply, Update
+from pilot_core.spec.work import Task
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+FINAL, RECORD = "final.json", "record.json"
+LONGEST_SECRET_B = 8192
+log = logging.getLogger(__name__)
+
+
+@frozen(eq=False)
+class JobControl:
+    """What a pilot says to whoever has the work. Works and calls may come from several threads at once."""
+
+    communicator: Communicator
+    hooks: Hooks
+    settings: Settings
+    queue: Queue
+    clock: Clock
+    node: str
+    redactor: Redactor
+
+    # --- getting jobs ---
+
+    def ask(self, free: Resources) -> Offer:
+        """Ask once for work that fits ``free``."""
+        fields = self._call("request_fields", self.communicator.request_fields, self.queue, free)
+        answers = self.hooks.gather(job_hooks.pilot_job_request, queue=self.queue, free=free)
+        try:
+            patched = apply_patches(fields, answers) if answers else fields
+        except PatchConflict as conflict:
+            raise PilotError(Code.PLUGINFAILED, f"plugins disagree about a request for work: {conflict}") from conflict
+        return self._call("acquire", self.communicator.acquire, patched)
+
+    def read(self, raw: Mapping[str, object]) -> Job:
+        """Read a raw job, plugins' facts and all; ``PilotError`` names everything that is wrong with it."""
+        try:
+            job = self._call("read", self.communicator.read, raw)
+        except PluginFailed as failed:
+            if isinstance(failed.cause, BadMessage):
+                raise PilotError(Code.CONVERSIONFAILURE, str(failed.cause)) from failed.cause
+            raise by_plugin(failed) from failed
+        check_id(job)
+        extras = self._extras(raw)
+        return evolve(job, extras=JobExtras(extras)) if extras else job
+
+    def _extras(self, raw: Mapping[str, object]) -> dict[str, object]:
+        extras: dict[str, object] = {}
+        owners: dict[str, str] = {}
+        try:
+            answers = self.hooks.gather(job_hooks.pilot_job_extras, wire=raw)
+        except PluginFailed as failed:
+            raise by_plugin(failed) from failed
+        for answer in answers:
+            for key, value in answer.value.items():
+                if key.name in owners:
+                    told = f"plugins {owners[key.name]} and {answer.plugin} both set {key.name}"
+                    raise PilotError(Code.PLUGINFAILED, told)
+                owners[key.name], extras[key.name] = answer.plugin, _plain(answer.plugin, key.name, value)
+        return extras
+
+    def refuse(self, raw: Mapping[str, object], error: PilotError) -> bool:
+        """Report a job that cannot be taken; whether that was possible. An undelivered report goes to the outbox."""
+        outbox = self.settings.of(ReportOptions).outbox
+        try:
+            letter = self._call("refuse", self.communicator.refuse, raw, error)
+            if letter is None:
+                log.error("a refused job could not be reported, as too little of it is known: %s", error)
+                return False
+        except (PluginFailed, PilotError) as failed:
+            log.error("a refused job could not be reported: %s; it was refused for %s", failed, error)
+            return False
+        letter = evolve(letter, body=scrub_all(pack(letter.body), self.redactor))
+        try:
+            self._call("send", self.communicator.send, letter)
+        except (PluginFailed, PilotError) as failed:
+            kept = outbox is not None and self._kept(lambda: put_letter(letter, outbox))
+            log.error("the report of refused job %s was not delivered%s: %s", letter.job, " yet" * kept, failed)
+            return False
+        return True
+
+    def verify(self, task: Task) -> Result:
+        """Find everything that keeps this job from running here."""
+        problems = list(own_checks(task.job, task.settings.of(PayloadOptions)))
+        try:
+            for answer in self.hooks.gather(job_hooks.pilot_job_verify, job=task.job, queue=self.queue):
+                problems.extend(answer.value)
+        except PluginFailed as failed:
+            problems.append(by_plugin(failed))
+        except PilotError as error:
+            problems.append(error)
+        return Result(errors=tuple(problems))
+
+    # --- reporting ---
+
+    def report(self, job: Job, workdir: Path) -> Reply:
+        """Tell how a job stands."""
+        return self._call("send", self.communicator.send, self._letter(job, workdir, final=False))
+
+    def conclude(self, task: Task) -> Result:
+        """Deliver the final update: the very letter that an earlier try, or another pilot, has written down."""
+        reply = self._call("send", self.communicator.send, self._final(task))
+        return Result(notes={"reply": dict(reply.notes)} if reply.notes else {})
+
+    def _final(self, task: Task) -> Letter:
+        path = task.control / FINAL
+        try:
+            return read_letter(path)
+        except FileNotFoundError:
+            pass
+        except NotJson as damaged:
+            log.error("the final update is composed again: %s", damaged)
+        letter = self._letter(task.job, task.workdir, final=True)
+        try:
+            return write_letter(path, letter)
+        except OSError as error:
+            log.error("the final update is sent without being on disk: %s: %s", path, error.strerror)
+            return letter
+
+    def _letter(self, job: Job, workdir: Path, final: bool) -> Letter:
+        tail = tail_of(workdir, self.settings.of(ReportOptions).log_tail_b, self.redactor)
+        update = Update(job=job, final=final, at=self.clock.now(), node=self.node, log_tail=tail)
+        letter = self._call("compose", self.communicator.compose, update)
+        return evolve(letter, body=scrub_all(self._patched(letter.body, job, final), self.redactor))
+
+    def _patched(self, body: Mapping[str, object], job: Job, final: bool) -> Mapping[str, object]:
+        packed: Mapping[str, object] = pack(body)
+        try:
+            if answers := self.hooks.gather(report_hooks.pilot_report_fields, job=job, final=final):
+                patched: Mapping[str, object] = pack(apply_patches(packed, answers))
+                json.dumps(patched)
+                return patched
+        except (PluginFailed, PilotError, PatchConflict, TypeError, ValueError) as failed:
+            log.warning("plugins' changes to a report are left out: %s", failed)
+        return packed
+
+    # --- when it is over ---
+
+    def clean_up(self, task: Task) -> Result:
+        """Remove what is safe to remove, put an undelivered letter where it waits, write the record.
+
+        The directory goes first: on a full disk, that makes the room for the record.
+        """
+        kept = why_kept(task.job, task.settings.of(PilotOptions).cleanup) or "; ".join(_remove(task.workdir))
+        if not task.job.notes.get("delivered"):
+            self._kept(lambda: keep_letter(task.control / FINAL, self.settings.of(ReportOptions).outbox))
+        around = Surroundings(at=self.clock.now(), node=self.node, facts=self.facts, plugins=self.plugins, kept=kept)
+        record = record_of(task.job, around, self.redactor)
+        write_atomic(task.control / RECORD, json.dumps(record, indent=1, default=str), durable=True)
+        self.hooks.tell(job_hooks.pilot_job_recorded, job=task.job, record=record)
+        return Result()
+
+    def _kept(self, keep: Callable[[], Path]) -> bool:
+        try:
+            log.warning("an undelivered letter waits in %s", keep())
+        except (OSError, NotJson, PilotError) as error:
+            log.error("an undelivered letter could not be put aside: %s", error)
+            return False
+        return True
+
+    @cached_property
+    def facts(self) -> dict[str, object]:
+        """What plugins know of this node, asked once."""
+        try:
+            answers = self.hooks.gather(startup.pilot_node_facts)
+        except (PluginFailed, PilotError) as failed:
+            log.warning("facts about the node are left out: %s", failed)
+            return {}
+        return {name: fact for answer in reversed(answers) for name, fact in answer.value.items()}
+
+    @cached_property
+    def plugins(self) -> dict[str, str]:
+        """Who had a say: each plugin's distribution and version."""
+        asked = (each.plugin for each in self.hooks.plugins())
+        return {plugin.name: f"{plugin.distribution} {plugin.version}".strip() for plugin in asked}
+
+    def _call(self, what: str, method: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Call the communicator in its own name."""
+        return self.hooks.guarded(PluginRef(self.communicator.name), what, method, *args, **kwargs)
+
+
+def by_plugin(failed: PluginFailed) -> PilotError:
+    """A plugin's failure as an error of the job."""
+    return PilotError(
+        Code.PLUGINFAILED,
+        str(failed),
+        plugin=failed.plugin,
+        distribution=failed.distribution,
+        version=failed.version,
+        hook=failed.hook,
+    )
+
+
+def _plain(plugin: str, name: str, value: object) -> object:
+    try:
+        json.dumps(value)
+    except (TypeError, ValueError) as error:
+        told = f"plugin {plugin} set {name} to a value that JSON has no word for: {error}"
+        raise PilotError(Code.PLUGINFAILED, told) from error
+    return value
+
+
+def tail_of(workdir: Path, limit_b: int, redactor: Redactor) -> str:
+    """The end of what the payload said, its complaints if it has any, with nothing secret in it.
+
+    More is read than is shown: the second half of a secret looks like no secret.
+    """
+    for name in ("payload.stderr", "payload.stdout"):
+        try:
+            with Inside(workdir) as inside, inside.open_read(name) as file:
+                file.seek(max(file.seek(0, 2) - limit_b - LONGEST_SECRET_B, 0))
+                data = file.read(limit_b + LONGEST_SECRET_B)
+        except OSError:
+            continue
+        text = redactor.scrub(data.decode(errors="replace")).encode()[-limit_b:] if limit_b > 0 else b""
+        if text.strip():
+            return text.decode(errors="ignore")
+    return ""
+
+
+def why_kept(job: Job, cleanup: bool) -> str:
+    """Why a job's directory must stay; nothing if all that mattered in it is safe."""
+    if not job.notes.get("delivered"):
+        return "the final update is not delivered"
+    if not cleanup:
+        return "pilot.cleanup is off"
+    if left := job.notes.get("left_in_workdir"):
+        return f"outputs have no other place: {', '.join(left) if isinstance(left, list) else left}"
+    ran = job.outcome is not None and not job.errors
+    unsafe = [file.lfn for file in job.outputs if ran and not file.optional and file.lfn not in job.stored]
+    return f"outputs are not stored: {', '.join(unsafe)}" if unsafe else ""
+
+
+def _remove(workdir: Path) -> list[str]:
+    try:
+        with Inside(workdir) as inside:
+            left = inside.remove_tree()
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        left = [f"{workdir}: {error.strerror}"]
+    for each in left:
+        log.warning("%s could not be removed: %s", workdir, each)
+    return left

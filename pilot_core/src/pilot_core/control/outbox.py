@@ -1,0 +1,143 @@
+"""Letters that must not be lost: written down, kept where they wait, sent by whichever pilot comes next."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from hashlib import sha256
+from pathlib import Path
+from stat import S_ISREG
+
+from attrs import frozen
+
+from pilot_core.errors import Code, PilotError
+from pilot_core.io.files import Lock, NotJson, Taken, read_json, write_atomic
+from pilot_core.model.records import pack, unpack
+from pilot_core.plugins.guard import PluginFailed
+from pilot_core.spec.drivers import Letter
+
+FORMAT = 1
+WAITING = "waiting.json"
+"""The name of a letter that waits in a job's own control directory, for want of an outbox."""
+log = logging.getLogger(__name__)
+
+Send = Callable[[Letter], object]
+
+
+@frozen(kw_only=True)
+class Delivery:
+    """What became of a letter that waited: without an error it was delivered."""
+
+    path: Path
+    job: str = ""
+    error: PilotError | None = None
+
+
+def write_letter(path: Path, letter: Letter) -> Letter:
+    """Have the disk hold a letter; the answer is the letter as its next reader will find it."""
+    write_atomic(path, json.dumps({"format": FORMAT, **pack(letter)}), durable=True)
+    return read_letter(path)
+
+
+def read_letter(path: Path) -> Letter:
+    """The letter in a file. ``NotJson`` if it is none, ``PilotError`` if a newer pilot wrote it."""
+    told = read_json(path)
+    if not isinstance(told, dict) or type(told.get("format")) is not int:
+        raise NotJson(path, "this is no letter: it has no format number")
+    if told["format"] > FORMAT:
+        newer = f"{path} has format {told['format']}, and this pilot reads up to {FORMAT}: leave it to a newer one"
+        raise PilotError(Code.CONVERSIONFAILURE, newer)
+    try:
+        letter: Letter = unpack(Letter, told)
+    except (TypeError, AttributeError) as error:
+        raise NotJson(path, f"this is no letter: {error}") from None
+    return letter
+
+
+def put_letter(letter: Letter, outbox: Path) -> Path:
+    """Put a letter into the outbox. The same letter put twice is there once."""
+    outbox.mkdir(mode=0o700, parents=True, exist_ok=True)
+    digest = sha256(json.dumps(pack(letter), sort_keys=True).encode()).hexdigest()[:16]
+    place = outbox / f"{digest}.json"
+    write_letter(place, letter)
+    return place
+
+
+def keep_letter(path: Path, outbox: Path | None) -> Path:
+    """Let an undelivered letter wait in the outbox or, if there is none, beside where it lies."""
+    if outbox is not None:
+        return put_letter(read_letter(path), outbox)
+    place = path.with_name(WAITING)
+    with suppress(FileExistsError):
+        place.hardlink_to(path)
+    return place
+
+
+def deliver_outbox(outbox: Path, senders: Mapping[str, Send]) -> list[Delivery]:
+    """Send what waits in an outbox, each letter by the sender of its communicator's name.
+
+    Several pilots may do so at a time. What another pilot is sending just now, and what another user left, is passed
+    over.
+    """
+    return _deliver_all(sorted(outbox.glob("*.json")), senders)
+
+
+def deliver_left(root: Path, senders: Mapping[str, Send]) -> list[Delivery]:
+    """Send what waits in the control directories below a work directory."""
+    return _deliver_all(sorted(root.glob(f"PanDA_Pilot-*.control*/{WAITING}")), senders)
+
+
+def _deliver_all(paths: Iterable[Path], senders: Mapping[str, Send]) -> list[Delivery]:
+    tried = (_deliver(path, senders) for path in paths if _is_own(path))
+    return [delivery for delivery in tried if delivery is not None]
+
+
+def _is_own(path: Path) -> bool:
+    try:
+        about = path.lstat()
+    except OSError:
+        return False
+    return S_ISREG(about.st_mode) and about.st_uid == os.geteuid()
+
+
+def _deliver(path: Path, senders: Mapping[str, Send]) -> Delivery | None:
+    lock = Lock(path.with_suffix(".lock"))
+    try:
+        with lock:
+            delivery = _deliver_claimed(path, senders)
+            if not path.exists():
+                lock.path.unlink(missing_ok=True)
+            return delivery
+    except (Taken, FileNotFoundError):
+        return None
+    except OSError as error:
+        return _undelivered(path, PilotError(Code.FILEHANDLINGFAILURE, f"{error.filename or path}: {error.strerror}"))
+
+
+def _deliver_claimed(path: Path, senders: Mapping[str, Send]) -> Delivery | None:
+    """Whoever holds the lock looks first whether the letter is still there."""
+    if not path.exists():
+        return None
+    try:
+        letter = read_letter(path)
+        sender = senders.get(letter.communicator)
+        if sender is None:
+            told = f"it is to be sent by {letter.communicator!r}, which this pilot does not use"
+            return _undelivered(path, PilotError(Code.COMMUNICATIONFAILURE, told), letter.job)
+        sender(letter)
+    except NotJson as error:
+        return _undelivered(path, PilotError(Code.CONVERSIONFAILURE, str(error)))
+    except PluginFailed as failed:
+        return _undelivered(path, PilotError(Code.PLUGINFAILED, str(failed), plugin=failed.plugin))
+    except PilotError as error:
+        return _undelivered(path, error)
+    path.unlink()
+    return Delivery(path=path, job=letter.job)
+
+
+def _undelivered(path: Path, error: PilotError, job: str = "") -> Delivery:
+    log.warning("%s still waits: %s", path, error)
+    return Delivery(path=path, job=job, error=error)

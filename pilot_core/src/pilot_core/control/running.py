@@ -1,0 +1,163 @@
+"""The run of a payload: from the order to start it to its true end, heard from whoever keeps its processes."""
+
+from __future__ import annotations
+
+import enum
+import logging
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from pilot_core.clock import Clock
+from pilot_core.errors import Code, PilotError
+from pilot_core.io import process as p
+from pilot_core.machine import events as e
+from pilot_core.model.job import RUNNING, Job
+from pilot_core.model.payload import Outcome, Usage
+
+PAYLOAD = "payload"
+SIDES_GRACE_S = 2.0
+log = logging.getLogger(__name__)
+
+
+class Stage(enum.Enum):
+    """How far a run has come."""
+
+    STARTING = "starting"
+    RUNNING = "running"
+    LOOKING = "looking"
+    CLEARING = "clearing"
+    OVER = "over"
+
+
+class Running:
+    """One run under one ticket. Lives in the loop's thread; its answer is one end event."""
+
+    def __init__(
+        self,
+        job: Job,
+        ticket: int,
+        processes: p.Processes | None,
+        post: Callable[[e.JobEvent], None],
+        clock: Clock,
+    ) -> None:
+        self.job = job
+        self.ticket = ticket
+        self.stage = Stage.STARTING
+        self._processes = processes
+        self._post = post
+        self._began = clock.now()
+        self._sides: tuple[str, ...] = ()
+        self._adopt = True
+        self._died: PilotError | None = None
+        self._outcome: Outcome | None = None
+        self._error: PilotError | None = None
+
+    def begin(self, payload: p.ProcessSpec, sides: Sequence[p.ProcessSpec] = ()) -> None:
+        """Start the processes beside the payload, then the payload."""
+        assert self._processes is not None
+        self._sides = tuple(side.name for side in sides)
+        for spec in (*sides, payload):
+            self._processes.start(spec)
+
+    def resume(self, control: Path, died: PilotError, adopt: bool) -> None:
+        """Find out what became of a payload that another pilot started, as ``died`` tells of its end."""
+        self._died, self._adopt = died, adopt
+        self._began = self.job.times.get(RUNNING, self._began)
+        if self._processes is None:
+            self._conclude_from_disk(control)
+        else:
+            self.stage = Stage.LOOKING
+            self._processes.list()
+
+    def cancel(self, grace_s: float) -> None:
+        """Ask everything to end, and end it after the grace; a second call shortens the first."""
+        if self._processes is not None and self.stage is not Stage.OVER:
+            self._processes.end(grace_s)
+
+    def hear(self, event: p.ProcessEvent, control: Path) -> None:
+        """Take news of the processes."""
+        match event:
+            case p.Started(name=name) if name == PAYLOAD:
+                self._started(event)
+            case p.Refused(name=name) if name == PAYLOAD:
+                self._clear(PilotError(Code.PAYLOADEXECUTIONFAILURE, f"the payload did not start: {event.error}"))
+            case p.Refused() | p.Complaint():
+                log.warning("job %s: %s", self.job.id, event.error)
+            case p.Ended(name=name) if name == PAYLOAD and self.stage is not Stage.LOOKING:
+                self._ended(event)
+            case p.Listed():
+                self._listed(event, control)
+            case p.Cleared() if self.stage is Stage.CLEARING:
+                self._finish()
+            case p.Gone():
+                self._conclude_from_disk(control)
+
+    def _started(self, event: p.Started) -> None:
+        self.stage = Stage.RUNNING
+        self._began = event.at
+        ticks = event.start_ticks or 0
+        self._post(e.PayloadStarted(job=self.job.id, ticket=self.ticket, pid=event.pid, start_ticks=ticks))
+
+    def _ended(self, event: p.Ended) -> None:
+        self._outcome = _outcome(event, self._began)
+        self._clear(self._error)
+
+    def _clear(self, error: PilotError | None) -> None:
+        """Let nothing that the payload left behind outlive it."""
+        self._error = error
+        self.stage = Stage.CLEARING
+        if self._processes is None:
+            self._finish()
+        elif self._sides:
+            self._processes.end(SIDES_GRACE_S)
+        else:
+            self._processes.sweep()
+
+    def _finish(self) -> None:
+        if self.stage is Stage.OVER:
+            return
+        self.stage = Stage.OVER
+        if self._outcome is None:
+            error = self._error or PilotError(Code.PAYLOADEXECUTIONFAILURE, "the payload did not start")
+            self._post(e.WorkFailed(job=self.job.id, ticket=self.ticket, error=error))
+            return
+        errors = () if self._error is None else (self._error,)
+        result = e.Result(outcome=self._outcome, errors=errors)
+        self._post(e.WorkDone(job=self.job.id, ticket=self.ticket, result=result))
+
+    # --- after a crash ---
+
+    def _listed(self, listed: p.Listed, control: Path) -> None:
+        running = [each for each in listed.running if each.name == PAYLOAD]
+        if not running:
+            self._conclude_from_disk(control)
+            return
+        self._sides = tuple(each.name for each in listed.running if each.name != PAYLOAD)
+        self._started(running[0])
+        if not self._adopt:
+            self._error = self._died
+            self.cancel(SIDES_GRACE_S)
+
+    def _conclude_from_disk(self, control: Path) -> None:
+        if self.stage in (Stage.OVER, Stage.CLEARING):
+            self._finish()
+            return
+        told = p.ended(control)
+        payload = [each for each in told if isinstance(each, p.Ended) and each.name == PAYLOAD]
+        acted = any(isinstance(each, p.Orphaned) and each.acted for each in told)
+        if payload:
+            self._outcome = _outcome(payload[-1], self._began)
+            self._clear(self._died if acted else None)
+        else:
+            self._clear(
+                self._died or PilotError(Code.INTERNALPILOTPROBLEM, "the keeper of the job's processes is gone")
+            )
+
+
+def _outcome(event: p.Ended, began: float) -> Outcome:
+    usage = Usage(
+        cpu_user_s=event.tree_utime_s,
+        cpu_system_s=event.tree_stime_s,
+        rss_peak_b=event.maxrss_b,
+    )
+    return Outcome(exit_code=event.status, signal=event.signal, wall_s=max(event.at - began, 0.0), usage=usage)

@@ -1,0 +1,1 @@
+"""The Information System: facts about queues, from ranked sources, with where each came from."""

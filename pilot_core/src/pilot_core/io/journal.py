@@ -1,0 +1,350 @@
+"""Records on disk before they are acted on. Knows records, not jobs.
+
+A journal is a file of lines, each ``crc32 of the text, space, text, newline``. The text is JSON: an
+object is a record, the first one says the format, and the string ``"sealed"`` says that nothing follows.
+Room is reserved ahead, so an open journal ends in NUL bytes and a full disk does not stop it.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import threading
+from binascii import crc32
+from collections.abc import Mapping
+from contextlib import suppress
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from attrs import field, frozen
+
+from pilot_core.io.files import sync_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from pilot_core.io.box import Box
+
+E = TypeVar("E")
+Record = Mapping[str, Any]
+
+FORMAT = 1
+OLDEST_READ = 1  # from the second format on: the one before
+RESERVE_B = 65536
+
+_SEAL = "sealed"
+_encode = json.JSONEncoder(separators=(",", ":")).encode
+
+
+class JournalError(Exception):
+    """A file that cannot be used as a journal."""
+
+    def __init__(self, path: Path, why: str) -> None:
+        super().__init__(f"{path}: {why}")
+        self.path = path
+        self.why = why
+
+
+@frozen
+class Story:
+    """What a journal tells: the records up to its end or to the first damage."""
+
+    records: tuple[dict[str, Any], ...]
+    sealed: bool
+    damage_b: int
+    """Bytes that follow the last good record and are not reserve: a torn write, or worse."""
+    end_b: int = field(repr=False)
+
+
+class Journal:
+    """One journal, open for appending. Not for two threads at once."""
+
+    def __init__(self, path: Path, fd: int, end_b: int, reserve_b: int) -> None:
+        self.path = path
+        self.sealed = False
+        self.lost: OSError | None = None
+        self._fd = fd
+        self._end_b = end_b
+        self._reserve_b = reserve_b
+        self._room_b = os.fstat(fd).st_size
+        self._named = False
+
+    @classmethod
+    def create(cls, path: Path, reserve_b: int = RESERVE_B) -> Journal:
+        """Make a new journal and set its room aside.
+
+        ``OSError`` says that there is no room, or that the file exists; nothing is left behind.
+        """
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        try:
+            return cls._begin(path, fd, reserve_b)
+        except OSError:
+            os.close(fd)
+            path.unlink()
+            raise
+
+    @classmethod
+    def reopen(cls, path: Path, reserve_b: int = RESERVE_B) -> tuple[Journal, Story]:
+        """Go on with the journal of somebody who died, after its last good record."""
+        fd = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            story = _tell(path, _read_all(fd))
+            if story.sealed:
+                raise JournalError(path, "is sealed: nothing may follow")
+            if story.end_b == 0:
+                return cls._begin(path, fd, reserve_b), story
+            _write_at(fd, bytes(story.damage_b), story.end_b)
+            return cls(path, fd, story.end_b, reserve_b), story
+        except (OSError, JournalError):
+            os.close(fd)
+            raise
+
+    @classmethod
+    def _begin(cls, path: Path, fd: int, reserve_b: int) -> Journal:
+        _allocate(fd, 0, reserve_b)
+        journal = cls(path, fd, 0, reserve_b)
+        journal.append({"format": FORMAT})
+        return journal
+
+    def append(self, record: Record) -> None:
+        self.write(line_of(record))
+
+    def write(self, lines: bytes) -> None:
+        """Append what ``line_of`` made, one line or many."""
+        _write_at(self._fd, lines, self._end_b)
+        self._end_b += len(lines)
+        if self._reserve_b and self._room_b - self._end_b < self._reserve_b // 2:
+            self._reserve()
+
+    def sync(self) -> None:
+        """Return when the disk holds everything appended so far."""
+        if not self._named:
+            sync_folder(self.path.parent)
+            self._named = True
+        os.fdatasync(self._fd)
+
+    def seal(self, record: Record | None = None) -> None:
+        """Append a last record, give the reserve back, sync, close."""
+        if record is not None:
+            self.append(record)
+        _write_at(self._fd, _line(_SEAL), self._end_b)
+        os.ftruncate(self._fd, self._end_b + len(_line(_SEAL)))
+        self.sync()
+        self.sealed = True
+        self.close()
+
+    def close(self) -> None:
+        """Close the file as it stands; later appends fail with ``EBADF``."""
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+    def _reserve(self) -> None:
+        with suppress(OSError):  # what is left of the reserve serves until the disk has room again
+            _allocate(self._fd, self._end_b, self._reserve_b)
+            self._room_b = self._end_b + self._reserve_b
+
+
+def read_back(path: Path) -> Story:
+    """Read a journal as far as it is good. One that was never begun tells an empty story."""
+    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        return _tell(path, _read_all(fd))
+    finally:
+        os.close(fd)
+
+
+def line_of(record: Record) -> bytes:
+    """A record as it stands in the file. ``TypeError`` if JSON has no word for something in it."""
+    return _line(dict(record))
+
+
+class JournalWriter(Generic[E]):
+    """The thread before the loop: events reach the box when their records are written.
+
+    Records that wait are written together. A journal that cannot be written is told to ``on_lost``
+    once, in the writer's thread, before the event concerned is posted; its job goes on in memory.
+    """
+
+    def __init__(self, box: Box[E], on_lost: Callable[[Journal, OSError], None]) -> None:
+        self._box = box
+        self._on_lost = on_lost
+        self._queue: SimpleQueue[_Entry[E] | threading.Event | None] = SimpleQueue()
+        self._open = True
+        self._door = threading.Lock()
+        self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
+        self._thread.start()
+
+    def submit(self, journal: Journal, record: Record, event: E, sync: bool = False) -> None:
+        """Have ``record`` written, and on disk if ``sync`` says so, then ``event`` posted.
+
+        Events are posted in the order submitted, whatever journal they belong to.
+        """
+        self._submit(_Entry(journal, line_of(record), event, sync, seal=False))
+
+    def seal(self, journal: Journal, record: Record, event: E) -> None:
+        """The same for a journal's last record. Later events of this journal are posted unwritten."""
+        self._submit(_Entry(journal, line_of(record), event, sync=False, seal=True))
+
+    def flush(self, timeout_s: float | None = None) -> bool:
+        """Wait until everything submitted before is written and posted; False if time ran out first."""
+        done = threading.Event()
+        if self._put(done):
+            return done.wait(timeout_s)
+        return self._ended(timeout_s)
+
+    def close(self, timeout_s: float | None = None) -> bool:
+        """Write what waits and end the thread; False if it has not ended in time (a disk that hangs).
+
+        Later events are posted unwritten. Journals stay open.
+        """
+        with self._door:
+            self._open = False
+            self._queue.put(None)
+        return self._ended(timeout_s)
+
+    def _submit(self, entry: _Entry[E]) -> None:
+        if not self._put(entry):
+            self._box.post(entry.event)
+
+    def _put(self, item: _Entry[E] | threading.Event) -> bool:
+        with self._door:
+            if self._open:
+                self._queue.put(item)
+            return self._open
+
+    def _ended(self, timeout_s: float | None) -> bool:
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        going_on = True
+        while going_on:
+            batch, flushes, going_on = self._next_batch()
+            try:
+                self._write(batch)
+            finally:
+                for entry in batch:
+                    self._box.post(entry.event)
+                for done in flushes:
+                    done.set()
+
+    def _next_batch(self) -> tuple[list[_Entry[E]], list[threading.Event], bool]:
+        batch: list[_Entry[E]] = []
+        flushes: list[threading.Event] = []
+        item = self._queue.get()
+        with suppress(Empty):
+            while item is not None:
+                if isinstance(item, _Entry):
+                    batch.append(item)
+                else:
+                    flushes.append(item)
+                item = self._queue.get_nowait()
+            return batch, flushes, False
+        return batch, flushes, True
+
+    def _write(self, batch: list[_Entry[E]]) -> None:
+        of: dict[Journal, list[_Entry[E]]] = {}
+        for entry in batch:
+            of.setdefault(entry.journal, []).append(entry)
+        for journal, entries in of.items():
+            if journal.sealed or journal.lost:
+                continue
+            try:
+                _write_entries(journal, entries)
+            except OSError as error:
+                journal.lost = error
+                self._on_lost(journal, error)
+
+
+@frozen(eq=False)
+class _Entry(Generic[E]):
+    journal: Journal
+    line: bytes
+    event: E
+    sync: bool
+    seal: bool
+
+
+def _write_entries(journal: Journal, entries: list[_Entry[Any]]) -> None:
+    journal.write(b"".join(entry.line for entry in entries))
+    if any(entry.seal for entry in entries):
+        journal.seal()
+    elif any(entry.sync for entry in entries):
+        journal.sync()
+
+
+def _line(value: object) -> bytes:
+    text = _encode(value).encode()
+    return b"%08x %s\n" % (crc32(text), text)
+
+
+def _tell(path: Path, data: bytes) -> Story:
+    values, end_b = _good_lines(data)
+    damage_b = len(data[end_b:].rstrip(b"\0"))
+    sealed = values[-1:] == [_SEAL]
+    if values:
+        _check_format(path, values[0])
+    elif damage_b:
+        raise JournalError(path, "does not begin as a journal does")
+    return Story(tuple(values[1 : len(values) - sealed]), sealed, damage_b, end_b)
+
+
+def _good_lines(data: bytes) -> tuple[list[Any], int]:
+    values: list[Any] = []
+    start = 0
+    while values[-1:] != [_SEAL] and (end := data.find(b"\n", start)) >= 0:
+        value = _parse(data[start:end])
+        if not isinstance(value, dict) and value != _SEAL:
+            break
+        values.append(value)
+        start = end + 1
+    return values, start
+
+
+def _parse(line: bytes) -> object:
+    """The line's value, or None where sum and text disagree."""
+    text = line[9:]
+    if line[:9] != b"%08x " % crc32(text):
+        return None
+    try:
+        return json.loads(text)
+    except ValueError:
+        return None
+
+
+def _check_format(path: Path, header: object) -> None:
+    number = header.get("format") if isinstance(header, dict) else None
+    if not isinstance(number, int):
+        raise JournalError(path, "does not begin as a journal does")
+    if number > FORMAT:
+        raise JournalError(path, f"has format {number}, newer than this pilot's {FORMAT}: use a newer pilot")
+    if number < OLDEST_READ:
+        raise JournalError(
+            path, f"has format {number}, too old for this pilot: it reads {OLDEST_READ} to {FORMAT}"
+        )
+
+
+def _read_all(fd: int) -> bytes:
+    with os.fdopen(fd, "rb", closefd=False) as file:
+        return file.read()
+
+
+def _write_at(fd: int, data: bytes, offset_b: int) -> None:
+    view = memoryview(data)
+    while view:
+        written = os.pwrite(fd, view, offset_b)
+        view, offset_b = view[written:], offset_b + written
+
+
+def _allocate(fd: int, offset_b: int, size_b: int) -> None:
+    if size_b and hasattr(os, "posix_fallocate"):
+        try:
+            os.posix_fallocate(fd, offset_b, size_b)
+            return
+        except OSError as error:
+            if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):
+                raise
+    _write_at(fd, bytes(size_b), offset_b)

@@ -1,0 +1,289 @@
+"""One job's processes and the one who owns them."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import select
+import signal
+import time
+
+from . import ADDRESS, FORMAT, PROCESSES, SOCKET
+from .line import Line, write_line
+from .process import Seen, descendants, exit_status, launch, look, send_signal, stop_group
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable
+    from typing import Any, ClassVar
+
+    Message = dict[str, Any]
+
+FIRST_CLIENT_S = 60.0
+LOOK_AGAIN_S = 0.5
+SWEEP_PASSES = 50
+NEVER = float("inf")
+
+
+class Policy:
+    """What becomes of the processes when nobody is connected any more."""
+
+    def __init__(self, message: Message) -> None:
+        policy = message.get("policy") or {}
+        self.orphan, self.payload = policy.get("orphan", "wait"), policy.get("payload", "payload")
+        self.wait_s, self.grace_s = float(policy.get("wait_s", 60.0)), float(message.get("grace_s", 10.0))
+        wall_limit_s = message.get("wall_limit_s")
+        self.wall_limit_s = NEVER if wall_limit_s is None else float(wall_limit_s)
+        if self.orphan not in ("wait", "finish", "stop"):
+            raise ValueError(f"an orphan policy is wait, finish or stop, not {self.orphan!r}")
+
+
+class Ending:
+    """An order to end the processes of `names` (None: all), but nothing of `keep`."""
+
+    def __init__(self, names: list[str] | None, keep: list[str], grace_s: float) -> None:
+        self.names, self.keep, self.whole = names, keep, names is None and not keep
+        self.kill_at, self.asked = time.monotonic() + grace_s, grace_s <= 0
+
+
+class Tree:
+    """One job's processes, started, reaped and ended here; its control directory is the current one."""
+
+    def __init__(self, listener: socket.socket, address: str, policy: Policy) -> None:
+        self.listener, self.address, self.policy = listener, address, policy
+        self.client: Line | None = None
+        self.met = self.done = False
+        self.childless, self.alone_since = True, time.monotonic()
+        self.running: dict[int, Message] = {}
+        self.ended: list[Message] = []
+        self.owed: list[Message] = []
+        self.endings: list[Ending] = []
+        self.last: Ending | None = None
+        self.cpu = {"tree_utime": 0.0, "tree_stime": 0.0}
+
+    def run(self) -> None:
+        woken, poller = wake_on_child(), select.poll()
+        poller.register(woken, select.POLLIN)
+        poller.register(self.listener, select.POLLIN)
+        while not self.done:
+            if self.client:
+                poller.register(self.client.sock, self.client.events())
+            ready = {fd for fd, _ in poller.poll(poll_ms(self.next_look()))}
+            if woken in ready:
+                os.read(woken, 4096)
+            self.reap()
+            if self.client and not ready.isdisjoint((self.client.sock.fileno(), self.listener.fileno())):
+                self.listen(poller)
+            if self.listener.fileno() in ready and not self.done:
+                self.welcome()
+            self.advance()
+
+    def next_look(self) -> float:
+        now = time.monotonic()
+        times = [e.kill_at if e.kill_at > now else now + LOOK_AGAIN_S for e in self.endings]
+        return min([*times, NEVER if self.client or self.last else self.orphan_deadline()])
+
+    def welcome(self) -> None:
+        with contextlib.suppress(OSError):  # it may have left again
+            line = Line(self.listener.accept()[0])
+            if self.client:
+                line.send({"event": "busy"})
+                line.sock.close()
+                return
+            self.client, self.met = line, True
+            line.send({"event": "hello", "format": FORMAT, "pid": os.getpid()})
+
+    def listen(self, poller: select.poll) -> None:
+        assert self.client
+        try:
+            self.client.flush()
+            for order in self.client.read():
+                self.obey(order)
+        except OSError:
+            poller.unregister(self.client.sock)
+            self.client.sock.close()
+            self.client, self.alone_since = None, time.monotonic()
+
+    def tell(self, message: Message) -> None:
+        try:
+            if self.client:
+                self.client.send(message)
+        except OSError:
+            pass  # its end shows when it is read
+
+    def obey(self, order: bytes) -> None:
+        try:
+            message = json.loads(order)
+            self.ORDERS[message["op"]](self, message)
+        except (LookupError, ValueError, TypeError, AttributeError, OSError) as error:
+            self.tell({"event": "error", "error": f"{type(error).__name__}: {error}"})
+
+    def start(self, order: Message) -> None:
+        name = order["name"]
+        try:
+            if any(facts["name"] == name for facts in self.running.values()):
+                raise OSError(errno.EEXIST, f"{name} runs already")
+            pid = launch(order)
+        except OSError as error:
+            self.tell({"event": "refused", "name": name, "errno": error.errno, "error": error.strerror})
+            return
+        seen, self.childless = look(pid), False
+        facts = {"name": name, "pid": pid, "start_ticks": seen.start if seen else None}
+        self.running[pid] = {**facts, "started_at": time.time(), "started_mono": time.monotonic()}
+        self.tell({"event": "started", **facts, "at": self.running[pid]["started_at"]})
+
+    def signal_group(self, order: Message) -> None:
+        for pid in [pid for pid, facts in self.running.items() if facts["name"] == order["name"]]:
+            os.killpg(pid, order["signal"])
+
+    def end(self, order: Message) -> None:
+        self.endings.append(Ending(order.get("names"), [], float(order["grace_s"])))
+
+    def sweep(self, order: Message) -> None:
+        self.endings.append(Ending(None, order.get("keep") or [], 0.0))
+
+    def tell_processes(self, _: Message) -> None:
+        running = list(self.running.values())
+        self.tell({"event": "processes", "running": running, "ended": self.ended, **self.cpu})
+
+    def change_policy(self, order: Message) -> None:
+        self.policy = Policy(order)
+
+    def release(self, _: Message) -> None:
+        if not self.childless:
+            raise ValueError("processes are still running: end or sweep them first")
+        self.leave()
+        self.tell({"event": "released"})
+
+    ORDERS: ClassVar[dict[str, Callable[[Tree, Message], None]]] = {
+        "start": start,
+        "signal": signal_group,
+        "end": end,
+        "sweep": sweep,
+        "list": tell_processes,
+    }
+    ORDERS |= {"policy": change_policy, "release": release}
+
+    def reap(self) -> None:
+        try:
+            while (reaped := os.wait4(-1, os.WNOHANG))[0]:
+                pid, code, usage = reaped
+                self.cpu["tree_utime"] += usage.ru_utime
+                self.cpu["tree_stime"] += usage.ru_stime
+                if facts := self.running.pop(pid, None):
+                    cost = {"utime": usage.ru_utime, "stime": usage.ru_stime, "maxrss_kb": usage.ru_maxrss}
+                    self.bury({"event": "ended", **facts, **exit_status(code), **cost, **self.cpu})
+        except ChildProcessError:
+            self.childless = True
+
+    def bury(self, end: Message) -> None:
+        end |= {"at": time.time(), "mono": time.monotonic()}
+        self.ended.append(end)
+        self.tell({**end, "on_disk": self.record(end)})
+
+    def record(self, message: Message) -> bool:
+        """Write it down; what a full disk did not take is tried again with the next."""
+        self.owed.append(message)
+        try:
+            while self.owed:
+                write_line(PROCESSES, self.owed[0], os.O_APPEND)
+                del self.owed[0]
+        except OSError:
+            return False
+        return True
+
+    def targets(self, ending: Ending) -> list[Seen]:
+        tree = descendants(os.getpid())
+        chosen = {seen.pid for seen in tree} if ending.names is None else self.family(ending.names, tree)
+        chosen -= self.family(ending.keep, tree)
+        return [seen for seen in tree if seen.pid in chosen]
+
+    def family(self, names: list[str], tree: list[Seen]) -> set[int]:
+        """These processes, all below them and all of their sessions."""
+        roots = {facts["pid"] for facts in self.ended if facts["name"] in names} - {seen.pid for seen in tree}
+        roots |= {pid for pid, facts in self.running.items() if facts["name"] in names}
+        members = set(roots)
+        for seen in tree:
+            if seen.session in roots or seen.parent in members:
+                members.add(seen.pid)
+        return members
+
+    def press(self, ending: Ending) -> bool:
+        """Bring an ending forward; True when nothing of it is left."""
+        if self.childless:
+            return True
+        if time.monotonic() >= ending.kill_at:
+            self.kill(ending)
+        elif not ending.asked:
+            ending.asked = True
+            for seen in self.targets(ending):
+                send_signal(seen.identity, signal.SIGTERM)
+                send_signal(seen.identity, signal.SIGCONT)
+        return not ending.whole and not self.targets(ending)
+
+    def kill(self, ending: Ending) -> None:
+        """Stop first, so that nothing forks meanwhile; when no more turn up, kill."""
+        stopped: set[tuple[int, int]] = set()
+        for _ in range(SWEEP_PASSES):
+            targets = {seen.identity: seen.group for seen in self.targets(ending)}
+            fresh = {identity: group for identity, group in targets.items() if identity not in stopped}
+            if not fresh:
+                break
+            for group in set(fresh.values()) - {os.getpgrp()} if ending.whole else ():
+                stop_group(group)
+            for identity in fresh:
+                send_signal(identity, signal.SIGSTOP)
+            stopped.update(fresh)
+        for identity in stopped:
+            send_signal(identity, signal.SIGKILL)
+
+    def orphan_deadline(self) -> float:
+        """When processes without a client are ended."""
+        if not self.met:
+            return self.alone_since + FIRST_CLIENT_S
+        if self.policy.orphan != "finish":
+            return self.alone_since + (self.policy.wait_s if self.policy.orphan == "wait" else 0.0)
+        for facts in self.running.values():
+            if facts["name"] == self.policy.payload:
+                return float(facts["started_mono"]) + self.policy.wall_limit_s
+        return self.alone_since
+
+    def advance(self) -> None:
+        late = not self.client and time.monotonic() >= self.orphan_deadline()
+        if late and not self.last:
+            self.last = Ending(None, [], self.policy.grace_s)
+            self.endings.append(self.last)
+        for ending in [ending for ending in self.endings if self.press(ending)]:
+            self.endings.remove(ending)
+            self.tell({"event": "cleared", "names": ending.names, "keep": ending.keep, **self.cpu})
+        if self.last not in self.endings:
+            acted, self.last = self.last is not None, None
+            if not self.client and self.childless and (self.met or acted):
+                facts = {"policy": self.policy.orphan, "acted": acted, "at": time.time()}
+                self.record({"event": "orphan_policy", **facts, **self.cpu})
+                self.leave()
+
+    def leave(self) -> None:
+        self.done = True
+        for path in (SOCKET, ADDRESS, self.address):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path)
+        if self.address != SOCKET:
+            os.rmdir(os.path.dirname(self.address))
+
+
+def poll_ms(when: float) -> int | None:
+    if when == NEVER:
+        return None
+    return int(min(max(when - time.monotonic(), 0.0), 86400.0) * 1000) + 1
+
+
+def wake_on_child() -> int:
+    """A descriptor that is readable after the death of a child."""
+    readable, writable = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.set_wakeup_fd(writable, warn_on_full_buffer=False)
+    return readable

@@ -1,0 +1,1 @@
+"""The pure heart: values in, values and commands out; no files, clocks, threads or logs."""

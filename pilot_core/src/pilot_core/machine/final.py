@@ -1,0 +1,71 @@
+"""The end of a job: its final update, tried until it is delivered or its time is spent, and the clean-up."""
+
+from __future__ import annotations
+
+from attrs import evolve
+
+from pilot_core.machine import commands as c
+from pilot_core.machine import events as e
+from pilot_core.machine.course import Course, Move, Stand, begin_work, enter_phase, left, prefixed, with_result
+from pilot_core.model.job import FAILED, FINISHED
+from pilot_core.model.payload import Verdict
+
+CONCLUDE, CLEAN_UP = "conclude", "clean_up"
+CONCLUDE_BUDGET_S, CLEAN_UP_BUDGET_S, LEAST_S = 120.0, 600.0, 1.0
+RETRY_FIRST_S, RETRY_LONGEST_S = 2.0, 300.0
+
+
+def conclude(course: Course, event: e.JobEvent) -> Move:
+    """Try to deliver the final update, for the first time or again."""
+    told, job = enter_phase(course.job, FINISHED if course.job.verdict is Verdict.FINISHED else FAILED, event.at)
+    until = course.final_until if course.tries else event.mono + course.final_budget_s
+    begun = evolve(course, job=job, final_until=until)
+    budget_s = max(min(CONCLUDE_BUDGET_S, _deadline(begun) - event.mono), LEAST_S)
+    move = begin_work(begun, Stand.REPORT, CONCLUDE, budget_s, event.mono)
+    return prefixed((c.DropTimer(key=course.heart), *told), move)
+
+
+def _deadline(course: Course) -> float:
+    return course.final_until if course.hurry_until is None else min(course.final_until, course.hurry_until)
+
+
+def delivered(course: Course, event: e.WorkDone) -> Move:
+    """The server has it."""
+    return clean(evolve(course, job=with_result(course.job, event.result)), event, delivered=True)
+
+
+def not_delivered(course: Course, event: e.WorkFailed | e.WorkExpired) -> Move:
+    """Try again later, or leave it to the outbox."""
+    wait_s = min(RETRY_FIRST_S * 2**course.tries, RETRY_LONGEST_S)
+    if event.mono + wait_s >= _deadline(course):
+        return prefixed(_abandoned(course, event, CONCLUDE), clean(course, event, delivered=False))
+    due = e.RetryDue(job=course.job.id, ticket=course.ticket)
+    later = c.SetTimer(key=course.key, after_s=wait_s, event=due)
+    return evolve(course, stand=Stand.RETRY, tries=course.tries + 1), (*_abandoned(course, event, CONCLUDE), later)
+
+
+def clean(course: Course, event: e.JobEvent, delivered: bool) -> Move:
+    """Clean up, as far as what is not delivered allows."""
+    job = evolve(course.job, notes={**course.job.notes, "delivered": delivered})
+    budget_s = max(left(course, CLEAN_UP_BUDGET_S, event.mono, 0.0) or 0.0, LEAST_S)
+    return begin_work(evolve(course, job=job), Stand.CLEAN, CLEAN_UP, budget_s, event.mono)
+
+
+def not_cleaned(course: Course, event: e.WorkFailed | e.WorkExpired) -> Move:
+    """Say why; the job is over all the same."""
+    why = str(event.error) if isinstance(event, e.WorkFailed) else "it outlived its budget"
+    said = c.Say(text=f"job {course.job.id}: the clean-up did not end well: {why}")
+    return prefixed((*_abandoned(course, event, CLEAN_UP), said), cleaned(course, event))
+
+
+def cleaned(course: Course, event: e.JobEvent) -> Move:
+    """The job is over."""
+    lasted_s = max(event.mono - course.began, 0.0)
+    over = e.JobOver(job=course.job.id, error=course.job.error, lasted_s=lasted_s)
+    return evolve(course, stand=Stand.OVER), (c.DropTimer(key=course.key), c.Forget(job=course.job, over=over))
+
+
+def _abandoned(course: Course, event: e.WorkFailed | e.WorkExpired, work: str) -> tuple[c.Command, ...]:
+    if isinstance(event, e.WorkFailed):
+        return ()
+    return (c.Abandon(job=course.job.id, ticket=event.ticket, work=work),)

@@ -1,0 +1,84 @@
+"""The payload: what to run, what it used, what happened, and what that counts as."""
+
+from __future__ import annotations
+
+import enum
+import signal
+from collections.abc import Mapping
+
+from attrs import field, frozen
+
+
+@frozen(init=False)
+class Command:
+    """A program with its arguments, never shell text: ``Command("run.sh", "-n", "3", env={"A": "b"})``."""
+
+    argv: tuple[str, ...]
+    env: Mapping[str, str] = field(factory=dict)
+
+    def __init__(self, *argv: str, env: Mapping[str, str] | None = None) -> None:
+        self.__attrs_init__(tuple(argv), dict(env or {}))
+
+
+@frozen(kw_only=True)
+class SideProcess:
+    """A process beside the payload, ended with it; its output goes to ``<name>.stdout`` and ``.stderr``."""
+
+    name: str
+    command: Command
+
+
+@frozen(kw_only=True)
+class Usage:
+    """What a payload has used up to a moment; the numbers of its whole process tree."""
+
+    cpu_user_s: float = 0.0
+    cpu_system_s: float = 0.0
+    rss_b: int = 0
+    rss_peak_b: int = 0
+    read_b: int = 0
+    written_b: int = 0
+    processes: int = 0
+    disk_b: int = 0
+    more: Mapping[str, float] = field(factory=dict)
+    """What monitors of other distributions measured, under their own names."""
+
+
+@frozen(kw_only=True)
+class Outcome:
+    """What happened to the payload: its true exit status, or the signal that ended it."""
+
+    exit_code: int | None = None
+    signal: int | None = None
+    wall_s: float = 0.0
+    usage: Usage = field(factory=Usage)
+    note: str = ""
+
+    @property
+    def clean(self) -> bool:
+        """Exit status 0 and no signal."""
+        return self.exit_code == 0 and not self.signal
+
+    @property
+    def transform_code(self) -> int:
+        """The exit status as a shell gives it: 128 + n for signal n."""
+        return 128 + self.signal if self.signal else self.exit_code or 0
+
+    def __str__(self) -> str:
+        if self.signal:
+            return f"ended by {_signal_name(self.signal)}"
+        return f"exit code {self.exit_code}" if self.exit_code is not None else self.note or "end unknown"
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+class Verdict(enum.StrEnum):
+    """What an outcome counts as, after policy."""
+
+    FINISHED = "finished"
+    FAILED = "failed"

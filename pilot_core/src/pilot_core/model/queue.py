@@ -1,0 +1,65 @@
+"""What a site allows and prefers, and how much of a node there is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Self
+
+from attrs import evolve, field, frozen
+
+
+@frozen(kw_only=True)
+class Resources:
+    """Cores, memory, disk and GPUs: of a slot, or as a job needs them. ``None`` means unlimited or unknown."""
+
+    cores: int = 1
+    memory_b: int | None = None
+    disk_b: int | None = None
+    gpus: tuple[str, ...] = ()
+    gpu_count: int = 0
+
+    def lacks(self, needs: Resources) -> str:
+        """Say what is missing for ``needs``, or nothing if they fit."""
+        rows = (
+            ("cores", needs.cores, self.cores),
+            ("memory (B)", needs.memory_b, self.memory_b),
+            ("disk (B)", needs.disk_b, self.disk_b),
+            ("GPUs", needs.gpu_count, len(self.gpus)),
+        )
+        short = (f"{what}: {asked} needed, {there} there" for what, asked, there in rows if _short(asked, there))
+        return "; ".join(short)
+
+    def less(self, needs: Resources) -> Self:
+        """What is left after ``needs`` are given away, the first GPUs first."""
+        return evolve(
+            self,
+            cores=self.cores - needs.cores,
+            memory_b=_less(self.memory_b, needs.memory_b),
+            disk_b=_less(self.disk_b, needs.disk_b),
+            gpus=tuple(gpu for gpu in self.gpus if gpu not in needs.gpus),
+        )
+
+
+def _short(asked: int | None, there: int | None) -> bool:
+    return bool(asked) and there is not None and asked is not None and asked > there
+
+
+def _less(there: int | None, given: int | None) -> int | None:
+    return None if there is None else there - (given or 0)
+
+
+@frozen(kw_only=True)
+class Queue:
+    """The facts of one queue, from whatever source told them; ``params`` keeps what the core has no field for."""
+
+    name: str
+    state: str = "ACTIVE"
+    status: str = "online"
+    cores: int | None = None
+    memory_b: int | None = None
+    disk_b: int | None = None
+    wall_limit_s: float | None = None
+    copytools: tuple[str, ...] = ()
+    container: str = "none"
+    environment: Mapping[str, str] = field(factory=dict)
+    params: Mapping[str, object] = field(factory=dict)

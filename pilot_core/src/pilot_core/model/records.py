@@ -1,0 +1,72 @@
+"""Values to JSON and back, for journals and records: a field a key, tuples as lists, absent where default."""
+
+from __future__ import annotations
+
+import enum
+import types
+import typing
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+import attrs
+
+from pilot_core.errors import PilotError
+from pilot_core.model.job import JobExtras
+
+
+def pack(value: Any) -> Any:
+    """Turn a frozen value into JSON material; what stands at its default is left out."""
+    if attrs.has(type(value)) and not isinstance(value, PilotError):
+        return {f.name: pack(getattr(value, f.name)) for f in attrs.fields(type(value)) if not _is_default(value, f)}
+    if isinstance(value, PilotError):
+        return value.to_wire()
+    if isinstance(value, JobExtras):
+        return value.plain()
+    if isinstance(value, (tuple, list, frozenset, set)):
+        return [pack(item) for item in value]
+    if isinstance(value, Mapping):
+        return {str(key): pack(item) for key, item in value.items()}
+    return value.value if isinstance(value, enum.Enum) else value
+
+
+def unpack(kind: Any, data: Any) -> Any:
+    """Build a value of type ``kind`` from what ``pack`` made of one."""
+    origin, args = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (typing.Union, types.UnionType):
+        return None if data is None else unpack(next(a for a in args if a is not type(None)), data)
+    if origin is tuple:
+        return tuple(unpack(args[0], item) for item in data)
+    if origin is not None and issubclass(origin, Mapping):
+        return {key: unpack(args[1], item) for key, item in data.items()}
+    if isinstance(kind, type):
+        return _unpack_class(kind, data)
+    return data
+
+
+def _unpack_class(kind: type, data: Any) -> Any:
+    if issubclass(kind, PilotError):
+        return PilotError.from_wire(data)
+    if issubclass(kind, JobExtras):
+        return JobExtras(data)
+    if attrs.has(kind):
+        hints = _hints(kind)
+        known = {name: unpack(hints[name], item) for name, item in data.items() if name in hints}
+        build = getattr(kind, "__attrs_init__", None)
+        if build is None:
+            return kind(**known)
+        value = kind.__new__(kind)
+        build(value, **known)
+        return value
+    return kind(data) if issubclass(kind, enum.Enum) else data
+
+
+@cache
+def _hints(kind: type) -> dict[str, Any]:
+    return {name: hint for name, hint in typing.get_type_hints(kind).items() if name in attrs.fields_dict(kind)}
+
+
+def _is_default(value: Any, field: attrs.Attribute[Any]) -> bool:
+    made = getattr(field.default, "factory", None)
+    default = made() if made is not None else field.default
+    return bool(getattr(value, field.name) == default)

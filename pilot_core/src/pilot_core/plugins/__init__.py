@@ -1,0 +1,1 @@
+"""Finding plugins and drivers, calling them, and saying in whose name something failed."""

@@ -1,0 +1,95 @@
+"""Which implementation: one driver by its name, or several in the order of a queue's list."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from attrs import evolve, frozen
+
+from pilot_core.errors import PilotError
+from pilot_core.plugins.discover import Entry, State
+from pilot_core.plugins.guard import Guard, PluginFailed, PluginRef
+from pilot_core.spec.drivers import Driver
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from pilot_core.plugins.discover import Discovery
+
+
+@frozen
+class Usable:
+    """A driver class that can work here. ``asked`` is the name it was asked by, perhaps an alias."""
+
+    plugin: PluginRef
+    asked: str
+    driver: type[Driver]
+
+    @property
+    def name(self) -> str:
+        """Its own name, whatever alias was used."""
+        return self.driver.name
+
+
+@frozen
+class Several:
+    """What is usable, in order, and what was skipped, with the reason in each entry."""
+
+    usable: tuple[Usable, ...]
+    skipped: tuple[Entry, ...]
+
+
+class NoSuchDriver(LookupError):
+    """Nothing of this name can be used here; the message says why and what to do."""
+
+    def __init__(self, entry: Entry, known: Iterable[str]) -> None:
+        self.entry = entry
+        self.known = tuple(known)
+        told = f"{entry.kind} {entry.name!r}: {entry.reason}"
+        if entry.state is State.MISSING:
+            told += f"; installed: {', '.join(self.known) or 'none'}"
+        super().__init__(f"{told}; to install it: {entry.install}" if entry.install else told)
+
+
+class Drivers:
+    """Chooses drivers from what is installed."""
+
+    def __init__(self, discovery: Discovery, guard: Guard) -> None:
+        self._discovery = discovery
+        self._guard = guard
+
+    def one(self, group: str, name: str) -> Usable:
+        """The driver of this name or alias, or ``NoSuchDriver``."""
+        found = self._tried(*self._discovery.load(group, [name]))
+        if isinstance(found, Usable):
+            return found
+        raise NoSuchDriver(found, [each.name for each in self._discovery.find(group)])
+
+    def several(self, group: str, names: Iterable[str]) -> Several:
+        """The usable among these, in order; two aliases of one driver count once."""
+        tried = [self._tried(entry) for entry in self._discovery.load(group, names)]
+        usable = {each.name: each for each in reversed(tried) if isinstance(each, Usable)}
+        first = [each for each in tried if isinstance(each, Usable) and each is usable[each.name]]
+        return Several(tuple(first), tuple(each for each in tried if isinstance(each, Entry)))
+
+    def check(self, entry: Entry) -> Entry:
+        """The entry of a loaded driver after its probe, for the doctor."""
+        found = self._tried(entry)
+        return found if isinstance(found, Entry) else entry
+
+    def _tried(self, entry: Entry) -> Usable | Entry:
+        if entry.state is not State.LOADED:
+            return entry
+        plugin = PluginRef(entry.name, entry.distribution, entry.version)
+        driver = entry.obj
+        if not isinstance(driver, type) or not issubclass(driver, Driver):
+            return evolve(entry, state=State.BROKEN, reason="is no driver: it has no driver base class")
+        if lacking := sorted(driver.__abstractmethods__):
+            return evolve(entry, state=State.BROKEN, reason=f"is unfinished: it lacks {', '.join(lacking)}")
+        try:
+            why = self._guard.call(plugin, "probe", driver.probe)
+        except (PluginFailed, PilotError) as failed:
+            return evolve(entry, state=State.BROKEN, reason=str(failed))
+        if why is None:
+            return Usable(plugin, entry.name, driver)
+        return evolve(entry, state=State.UNSUITABLE, reason=why, extra=driver.needs)

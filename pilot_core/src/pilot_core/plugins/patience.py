@@ -1,0 +1,44 @@
+"""Waiting for somebody else's code, but not for ever: it runs in a thread of its own and can be left behind."""
+
+from __future__ import annotations
+
+from contextvars import copy_context
+from threading import Thread
+from typing import TYPE_CHECKING, Any
+
+from pilot_core.errors import PilotError
+from pilot_core.plugins.guard import PluginFailed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class Patience:
+    """One guarded call that may hang."""
+
+    def __init__(self, call: Callable[[], Any], name: str) -> None:
+        self._call = call
+        self._answer: Any = None
+        self._failed: PluginFailed | PilotError | None = None
+        self._thread = Thread(target=copy_context().run, args=(self._live,), name=name, daemon=True)
+        self._thread.start()
+
+    @property
+    def hangs(self) -> bool:
+        """Whether it has not come back."""
+        return self._thread.is_alive()
+
+    def wait(self, limit_s: float) -> Any:
+        """Its answer, or what it failed with; ``TimeoutError`` if neither came in time."""
+        self._thread.join(limit_s)
+        if self.hangs:
+            raise TimeoutError(f"no answer within {limit_s:g} s")
+        if self._failed is not None:
+            raise self._failed
+        return self._answer
+
+    def _live(self) -> None:
+        try:
+            self._answer = self._call()
+        except (PluginFailed, PilotError) as failed:
+            self._failed = failed

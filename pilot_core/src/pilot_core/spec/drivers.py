@@ -1,0 +1,294 @@
+"""Drivers: one base class for each choice a site makes, by what it can do.
+
+A driver is a class found under an entry point of its group. It is made with the settings and nothing else, after
+``probe()`` said that it can work here. Its own options are a section named by ``options``.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import ClassVar
+
+from attrs import field, frozen
+
+from pilot_core.errors import PilotError
+from pilot_core.machine.phases import Step
+from pilot_core.model.files import Checksum, FileSpec, Replica
+from pilot_core.model.job import Job
+from pilot_core.model.payload import Command, Usage
+from pilot_core.model.queue import Queue, Resources
+from pilot_core.spec.markers import Isolation
+from pilot_core.spec.work import Cancel, Settings, Work
+
+
+class Driver(ABC):
+    """What all drivers share."""
+
+    name: ClassVar[str]
+    needs: ClassVar[str] = ""
+    """The extra of its distribution that brings what it needs."""
+    isolation: ClassVar[Isolation] = Isolation.THREAD
+    options: ClassVar[type | None] = None
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+
+    @classmethod
+    def probe(cls) -> str | None:
+        """Say why this driver cannot work here; ``None`` says that it can. Quick, and without side effects."""
+        return None
+
+
+# --- talking to who has the work ------------------------------------------------------------------------------------
+
+
+@frozen(kw_only=True)
+class Offer:
+    """The answer to a request for work: raw jobs, when to ask again, and whether there will ever be more."""
+
+    jobs: tuple[Mapping[str, object], ...] = ()
+    again_s: float | None = None
+    over: bool = False
+
+
+@frozen(kw_only=True)
+class Update:
+    """How a job stands: what every communicator puts into its own words. ``fields`` are plugins' changes to them."""
+
+    job: Job
+    final: bool
+    at: float
+    node: str = ""
+    log_tail: str = ""
+
+
+@frozen(kw_only=True)
+class Letter:
+    """A complete request, ready to send by whoever finds it: JSON values, credentials only by reference."""
+
+    communicator: str
+    job: str
+    attempt: int
+    final: bool
+    body: Mapping[str, object]
+
+
+@frozen(kw_only=True)
+class Reply:
+    """What the server said to an update. ``stop`` ends the job, for that reason."""
+
+    stop: PilotError | None = None
+    notes: Mapping[str, object] = field(factory=dict)
+
+
+class Communicator(Driver):
+    """Gets jobs and reports them. Calls come from worker threads, several at once.
+
+    Any method but ``read`` and ``compose`` may block within its budget and raises ``PilotError`` when it could not be
+    done. ``acquire`` is never repeated by itself, as a lost answer may have reserved a job; ``send`` may be, and must
+    do no harm then.
+    """
+
+    @abstractmethod
+    def acquire(self, request: Mapping[str, object]) -> Offer:
+        """Ask for work. ``request`` are this communicator's fields as ``request_fields`` gave them, patched."""
+
+    def request_fields(self, queue: Queue, free: Resources) -> Mapping[str, object]:
+        """The fields of a request for work that fits ``free``."""
+        return {"queue": queue.name, "cores": free.cores}
+
+    @abstractmethod
+    def read(self, raw: Mapping[str, object]) -> Job:
+        """Read a raw job; raises ``BadMessage`` with every problem and its path. Pure."""
+
+    @abstractmethod
+    def compose(self, update: Update) -> Letter:
+        """Put an update into the server's words. Pure."""
+
+    @abstractmethod
+    def send(self, letter: Letter) -> Reply:
+        """Deliver a letter; returns only when it has arrived."""
+
+    def refuse(self, raw: Mapping[str, object], error: PilotError) -> Letter | None:
+        """The letter that reports a job that could not be read, if so much of it is known."""
+        return None
+
+
+# --- moving files ---------------------------------------------------------------------------------------------------
+
+
+@frozen(kw_only=True)
+class Moved:
+    """What a tool says of a transfer. ``summed`` if the digest was made of the very bytes that were moved."""
+
+    size_b: int
+    checksum: Checksum | None = None
+    summed: bool = False
+
+
+@frozen(kw_only=True)
+class Moving:
+    """What a tool may use while it moves a file: how long, whether to go on, and whom to tell of bytes."""
+
+    cancel: Cancel
+    budget_s: float | None = None
+    progress: Callable[[int], None] = lambda _: None
+
+
+class CopyTool(Driver):
+    """Moves files. A tool is one or both of ``Fetches`` and ``Stores``."""
+
+    schemes: ClassVar[tuple[str, ...]] = ()
+
+    def takes(self, replica: Replica) -> bool:
+        """Whether this tool can move to or from this place."""
+        scheme = replica.url.partition("://")[0] if "://" in replica.url else ""
+        return scheme in self.schemes
+
+
+class Fetches(CopyTool):
+    """Brings files to the node."""
+
+    @abstractmethod
+    def fetch(self, replica: Replica, target: Path, file: FileSpec, moving: Moving) -> Moved:
+        """Put the file at ``target``, which does not exist yet, in a directory that does.
+
+        Returns when all of it is there. Raises ``PilotError`` otherwise, and leaves nothing behind.
+        """
+
+
+class Stores(CopyTool):
+    """Puts files into storage."""
+
+    @abstractmethod
+    def store(self, source: Path, replica: Replica, file: FileSpec, moving: Moving) -> Moved:
+        """Put ``source`` under the place's final name, only after size and digest at the far end are those of ``file``.
+
+        Storing the same file again does no harm; a different one under that name is an error. Raises ``PilotError``
+        when it could not be done, and leaves nothing under the final name then.
+        """
+
+
+# --- running --------------------------------------------------------------------------------------------------------
+
+
+@frozen(kw_only=True)
+class Mount:
+    """A directory that a container shows, at the same path where none other is given."""
+
+    source: str
+    target: str = ""
+    writable: bool = False
+
+
+class Container(Driver):
+    """Runs a command in an image, by building another command. Pure."""
+
+    @abstractmethod
+    def wrap(self, command: Command, image: str, workdir: Path, mounts: Sequence[Mount]) -> Command:
+        """The command that runs ``command`` inside ``image``, the job's directory its working directory."""
+
+
+class Launcher(Driver):
+    """Starts a command on the job's nodes, by building another command. Pure."""
+
+    @abstractmethod
+    def launch(self, command: Command, job: Job) -> Command:
+        """The command that starts ``command`` with the cores and devices of the job."""
+
+
+class Resource(Driver):
+    """What the slot or allocation is, and how long it lasts."""
+
+    @abstractmethod
+    def slot(self, workdir: Path) -> Resources:
+        """Cores, memory, disk and GPUs that the pilot may use."""
+
+    def time_left_s(self) -> float | None:
+        """Until the slot is taken away; ``None`` where nobody tells."""
+        return None
+
+
+@frozen(kw_only=True)
+class View:
+    """What a monitor may look at: the job, its directory, its processes, and what was measured in this look."""
+
+    job: Job
+    queue: Queue
+    workdir: Path
+    usage: Usage
+    running_s: float
+    mono: float
+
+
+@frozen(kw_only=True)
+class Reading:
+    """What a monitor found: numbers under its own names, and the error that is to stop the job, if any."""
+
+    measures: Mapping[str, float] = field(factory=dict)
+    breach: PilotError | None = None
+
+
+class Monitor(Driver):
+    """Looks at a running payload from time to time. One instance for each job; called in a worker thread."""
+
+    interval_s: ClassVar[float] = 60.0
+
+    @abstractmethod
+    def look(self, view: View) -> Reading:
+        """Look once. A failure is logged; after three in a row the monitor rests until the next job."""
+
+
+class LogShipper(Driver):
+    """Sends the pilot's log records somewhere while it runs."""
+
+    @abstractmethod
+    def ship(self, records: Sequence[Mapping[str, object]]) -> None:
+        """Send these records; what cannot be sent is dropped by the caller, and counted."""
+
+    def close(self) -> None:
+        """The last records have been shipped."""
+
+
+class InfoSource(Driver):
+    """Tells facts about queues."""
+
+    @abstractmethod
+    def queue(self, name: str) -> Mapping[str, object] | None:
+        """The facts of this queue, in the field's names; ``None`` where this source does not know it."""
+
+
+class EventChannel(Driver):
+    """Exchanges messages with a payload while it runs."""
+
+    @abstractmethod
+    def open(self, workdir: Path) -> Mapping[str, str]:
+        """Begin to listen; the environment variables by which the payload finds the channel."""
+
+    @abstractmethod
+    def receive(self, limit_s: float) -> str | None:
+        """The next message, or ``None`` if none came in time."""
+
+    @abstractmethod
+    def send(self, message: str) -> None:
+        """Answer whoever sent the last message."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Stop listening and leave nothing behind."""
+
+
+class Workflow(Driver):
+    """The steps that a job goes through: a table, and works of its own where the core has none by that name."""
+
+    steps: ClassVar[tuple[Step, ...]]
+
+    def works(self) -> Mapping[str, Work]:
+        """Works by the names that the steps use, beside the core's."""
+        return {}
+
+    def drive(self, pilot: Callable[[], None]) -> None:
+        """Run the pilot: its loop over this table. A workflow with a loop of its own runs that instead."""
+        pilot()

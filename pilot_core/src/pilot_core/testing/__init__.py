@@ -1,0 +1,22 @@
+"""For those who write plugins, drivers and workflows: a whole pilot in process, fakes, and contracts to inherit."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pilot_core.testing.fakes import FakeClock, FakeCopyTool, FakeProcesses, KitCommunicator
+    from pilot_core.testing.kit import PilotKit, Run, a_job
+    from pilot_core.testing.world import World
+
+__all__ = ["FakeClock", "FakeCopyTool", "FakeProcesses", "KitCommunicator", "PilotKit", "Run", "World", "a_job"]
+
+_HOMES = {"PilotKit": "kit", "Run": "kit", "a_job": "kit", "World": "world"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f"{__name__}.{_HOMES.get(name, 'fakes')}"), name)

@@ -1,0 +1,1 @@
+"""What Rubin (LSST) jobs need of the PanDA pilot. Nearly empty: it registers nothing yet."""

@@ -1,0 +1,90 @@
+"""Workers: one answer for each piece of work, whatever it does; and who hangs is named."""
+
+from __future__ import annotations
+
+import queue
+import threading
+
+import pytest
+
+from pilot_core.agent.workers import Lane, Workers, answer
+from pilot_core.errors import Code, PilotError
+from pilot_core.plugins.guard import PluginFailed, PluginRef
+
+
+@pytest.fixture
+def calls():
+    return queue.SimpleQueue()
+
+
+@pytest.fixture
+def workers(calls):
+    return Workers(calls.put)
+
+
+def come_home(calls):
+    calls.get(timeout=5)()
+
+
+def test_an_answer_comes_home_once(workers, calls):
+    answers = []
+    workers.begin("k", "work", lambda: 7, answers.append)
+    assert workers.busy("k")
+    come_home(calls)
+    assert answers == [7]
+    assert not workers.busy("k")
+
+
+@pytest.mark.parametrize(
+    ("failure", "code", "said"),
+    [
+        (PilotError(Code.NOLOCALSPACE, "full"), Code.NOLOCALSPACE, "full"),
+        (
+            PluginFailed(PluginRef("belt", "pilot-belt", "1.2"), "pilot_job_verify", KeyError("x")),
+            Code.INTERNALPILOTPROBLEM,
+            "pilot-belt 1.2",
+        ),
+        (ZeroDivisionError("division by zero"), Code.INTERNALPILOTPROBLEM, "ZeroDivisionError: division by zero"),
+    ],
+)
+def test_whatever_is_raised_becomes_an_error_with_a_code(failure, code, said):
+    def fail():
+        raise failure
+
+    error = answer(fail)
+    assert isinstance(error, PilotError)
+    assert error.code == code
+    assert said in str(error)
+
+
+def test_work_left_behind_is_named_and_its_late_answer_dropped(workers, calls):
+    held, answers = threading.Event(), []
+
+    def hangs():
+        held.wait(10)
+
+    workers.begin("k", "stage_in/1", hangs, answers.append)
+    assert "wait" in workers.abandon("k")
+    assert workers.left_behind()[0].startswith("stage_in/1 in ")
+    held.set()
+    come_home(calls)
+    assert answers == []
+    assert not workers.busy("k")
+
+
+def test_a_lane_keeps_the_order_and_survives_a_failure():
+    told = []
+    lane = Lane("news")
+    lane.put(lambda: told.append(1))
+    lane.put(lambda: 1 / 0)
+    lane.put(lambda: told.append(2))
+    assert lane.close(5)
+    assert told == [1, 2]
+
+
+def test_a_lane_that_hangs_is_not_awaited_for_ever():
+    held = threading.Event()
+    lane = Lane("news")
+    lane.put(lambda: held.wait(10))
+    assert not lane.close(0.05)
+    held.set()

@@ -1,0 +1,138 @@
+"""``pilot config`` and ``pilot plugins``."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+SITE = "pilot: {lifetime_s: 2 h}\ndata: {attempts: 5}\n"
+
+
+@pytest.fixture
+def site(tmp_path):
+    path = tmp_path / "site.yaml"
+    path.write_text(SITE)
+    return path
+
+
+def rows(said):
+    return {row["path"]: row for row in json.loads(said.out)}
+
+
+def test_every_source_is_named(pilot, site, monkeypatch):
+    monkeypatch.setenv("PILOT_MONITOR_SAMPLE_S", "7")
+    found = rows(pilot("config", "show", "--json", "--config", site, "--queue", "Q", "--set", "data.attempts=6"))
+    assert (found["pilot.lifetime_s"]["value"], found["pilot.lifetime_s"]["layer"]) == ("7200.0", "site")
+    assert found["pilot.lifetime_s"]["where"] == str(site)
+    assert (found["data.attempts"]["value"], found["data.attempts"]["layer"]) == ("6", "command line")
+    assert (found["pilot.queue"]["value"], found["pilot.queue"]["layer"]) == ("Q", "command line")
+    assert (found["monitor.sample_s"]["value"], found["monitor.sample_s"]["where"]) == (
+        "7.0",
+        "$PILOT_MONITOR_SAMPLE_S",
+    )
+    assert found["data.parallel"]["layer"] == "defaults"
+
+
+def test_settings_are_shown_with_or_without_their_sources(pilot, site):
+    plain = pilot("config", "show", "--config", site).out.splitlines()
+    told = pilot("config", "show", "--sources", "--config", site).out.splitlines()
+    assert plain[0].split() == ["OPTION", "VALUE"]
+    assert told[0].split() == ["OPTION", "VALUE", "FROM", "WHERE"]
+    assert len(plain) == len(told) > 40
+    assert [line.split() for line in told if "data.attempts" in line] == [["data.attempts", "5", "site", str(site)]]
+
+
+def test_a_relative_path_means_one_from_here(pilot, tmp_path):
+    (tmp_path / "mine.py").write_text("")
+    found = rows(pilot("config", "show", "--json", "--pilotfile", "mine.py"))
+    assert found["bootstrap.pilotfile"]["value"] == str(tmp_path / "mine.py")
+
+
+def test_a_good_file_is_said_to_be_good(pilot, site):
+    said = pilot("config", "check", site)
+    assert (said.code, said.out, said.err) == (0, f"{site}: 2 options, no faults\n", "")
+    assert json.loads(pilot("config", "check", site, "--json").out) == {
+        "file": str(site),
+        "options": 2,
+        "warnings": [],
+    }
+
+
+def test_all_faults_of_a_file_are_told_at_once(pilot, site):
+    site.write_text("pilot: {lifetme_s: 5}\ndata: {attempts: many}\nelsewhere: {a: 1}\n")
+    said = pilot("config", "check", site)
+    assert said.code == 2
+    assert f"{site}: pilot.lifetme_s: no such option; did you mean 'lifetime_s'?" in said.err
+    assert f"{site}: data.attempts: wants a whole number, not 'many'" in said.err
+
+
+def test_a_section_of_a_plugin_that_is_not_here_is_worth_a_warning(pilot, site):
+    site.write_text("elsewhere: {a: 1}\n")
+    said = pilot("config", "check", site)
+    assert said.code == 0
+    assert "pilot: warning: " in said.err
+    assert "elsewhere" in said.err
+
+
+@pytest.mark.parametrize(
+    ("text", "why"), [("a: [", "line 1, column 5"), ("- a", "wants a mapping"), ("pilot: 5", "wants a mapping of options")]
+)
+def test_a_file_that_is_none(pilot, site, text, why):
+    site.write_text(text)
+    said = pilot("config", "check", site)
+    assert said.code == 2
+    assert str(site) in said.err
+    assert why in said.err
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (["config", "check"], "check wants a FILE"),
+        (["config", "show", "x"], "show takes no FILE; did you mean --config?"),
+        (["config", "show", "--config", "missing.yaml"], "missing.yaml: No such file or directory"),
+        (["config", "show", "--set", "data.atempts=3"], "data.atempts: no such option; did you mean 'attempts'?"),
+        (["config", "show", "--workflow", "standrad"], "did you mean 'standard'?"),
+        (["config", "show", "--experiment", "genric"], "did you mean 'generic'?"),
+    ],
+)
+def test_mistakes(pilot, words, why):
+    said = pilot(*words)
+    assert said.code == 2
+    assert why in said.err
+
+
+def test_installed_plugins_and_drivers_are_listed(pilot):
+    found = {(row["kind"], row["name"]): row for row in json.loads(pilot("plugins", "--json").out)["plugins"]}
+    generic = found["experiment", "generic"]
+    assert (generic["distribution"], generic["state"], generic["used"]) == ("pilot-core", "loaded", True)
+    assert "pilot_payload_command" in generic["hooks"]
+    assert found["workflow", "standard"]["used"]
+    assert not found["workflow", "stagein"]["used"]
+    lines = pilot("plugins", "list").out.splitlines()
+    assert lines[0].split() == ["KIND", "NAME", "DISTRIBUTION", "VERSION", "STATE", "HOOKS"]
+    assert len(lines) == len(found) + 1
+
+
+def test_the_doctor_says_what_would_be_used(pilot):
+    said = pilot("plugins", "doctor")
+    assert said.code == 0
+    assert said.out.startswith("a pilot would start here\n")
+    assert any(line.split() == ["used", "communicator", "filebox", "loaded"] for line in said.out.splitlines())
+
+
+def test_the_doctor_says_why_no_pilot_would_start_and_still_lists(pilot):
+    said = pilot("plugins", "doctor", "--workflow", "standrad")
+    assert said.code == 1
+    assert "no pilot would start here:\n  workflow 'standrad': not installed; did you mean 'standard'?" in said.out
+    assert "generic" in said.out
+    told = json.loads(pilot("plugins", "doctor", "--workflow", "standrad", "--json").out)
+    assert len(told["problems"]) == 1
+    assert not any(row["used"] for row in told["plugins"])
+
+
+def test_a_plugin_that_is_named_and_not_there_is_warned_about(pilot):
+    said = pilot("plugins", "doctor", "--plugin", "no:noisy")
+    assert said.code == 0
+    assert "warning: no plugin 'noisy' is installed" in said.out

@@ -1,0 +1,436 @@
+"""Starting and ending real processes, with the keeper and without."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import socket
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from pilot_core.io.process import (
+    Cleared,
+    Complaint,
+    Ended,
+    Gone,
+    Listed,
+    OrphanPolicy,
+    ProcessSpec,
+    Refused,
+    Released,
+    Started,
+    ended,
+)
+from pilot_core.io.process_keeper import KeeperStarter, attach
+from pilot_core.io.process_plain import PlainStarter
+
+PYTHON = (sys.executable, "-I", "-S", "-c")
+
+
+class Job:
+    """One job's processes, and a wait for what they tell."""
+
+    def __init__(self, starter, control: Path, policy=None, grace_s=0.3):
+        control.mkdir(parents=True)
+        self.control = control
+        self.processes = starter.open("17", control, policy or OrphanPolicy(), grace_s)
+        self.told = []
+
+    def run(self, *argv, name="payload", env=None, **more):
+        out = self.control / f"{name}.out"
+        spec = ProcessSpec(name, argv, env or {}, self.control, out, self.control / f"{name}.err", **more)
+        self.processes.start(spec)
+        return self
+
+    def python(self, code, **more):
+        return self.run(*PYTHON, code, **more)
+
+    def wait(self, kind, limit_s=10.0):
+        deadline = time.monotonic() + limit_s
+        while True:
+            for event in self.told:
+                if isinstance(event, kind):
+                    self.told.remove(event)
+                    return event
+            left_s = deadline - time.monotonic()
+            assert left_s > 0, f"no {kind.__name__}, only {self.told}"
+            if select.select([self.processes], [], [], left_s)[0]:
+                self.told += self.processes.read()
+
+    def wait_text(self, name="payload", lines=1):
+        path, deadline = self.control / f"{name}.out", time.monotonic() + 10
+        while time.monotonic() < deadline:
+            if path.exists() and len(found := path.read_text().splitlines()) >= lines:
+                return found
+            time.sleep(0.01)
+        pytest.fail(f"{name} wrote nothing")
+
+
+@pytest.fixture(params=[KeeperStarter, PlainStarter])
+def starter(request):
+    starter = request.param()
+    yield starter
+    if isinstance(starter, KeeperStarter):
+        starter.close()
+
+
+@pytest.fixture
+def keeper():
+    starter = KeeperStarter()
+    yield starter
+    starter.close()
+
+
+def ended_job(job):
+    job.processes.end(0.0)
+    job.wait(Cleared)
+    job.processes.release()
+    job.wait(Released)
+    job.processes.close()
+
+
+@pytest.fixture
+def job(starter, tmp_path):
+    job = Job(starter, tmp_path / "control")
+    yield job
+    ended_job(job)
+    assert not (job.control / "keeper.log").exists()
+
+
+@pytest.fixture
+def kept(keeper, tmp_path):
+    job = Job(keeper, tmp_path / "control")
+    yield job
+    ended_job(job)
+    assert not (job.control / "keeper.log").exists()
+
+
+def alive(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def wait_dead(pids, limit_s=5.0):
+    deadline = time.monotonic() + limit_s
+    while any(map(alive, pids)):
+        assert time.monotonic() < deadline, f"one of {pids} lives"
+        time.sleep(0.005)
+
+
+@pytest.mark.parametrize("status", [0, 1, 2, 255])
+def test_a_status_is_told(job, status):
+    job.python(f"raise SystemExit({status})")
+    started, end = job.wait(Started), job.wait(Ended)
+    assert (end.name, end.pid, end.status, end.signal) == ("payload", started.pid, status, None)
+    assert end.maxrss_b > 1e6
+    assert end.tree_utime_s >= end.utime_s
+
+
+@pytest.mark.parametrize("signum", [signal.SIGSEGV, signal.SIGKILL, signal.SIGTERM])
+def test_a_signal_is_told(job, signum):
+    job.python(f"import os; os.kill(os.getpid(), {int(signum)})")
+    end = job.wait(Ended)
+    assert (end.status, end.signal) == (None, signum)
+
+
+@pytest.mark.parametrize("argv", [("/no/such/program",), ("/etc/passwd",), ("no-such-program",)])
+def test_what_does_not_run_is_refused_by_name(job, argv):
+    refused = job.run(*argv).wait(Refused)
+    assert argv[0] in refused.error
+    assert refused.errno in {2, 13}
+
+
+def test_a_word_that_no_program_can_get_is_refused(job):
+    assert "null byte" in job.run("/bin/echo", "a\0b").wait(Refused).error
+
+
+def test_a_missing_folder_is_refused_by_name(job, tmp_path):
+    spec = ProcessSpec("payload", ("/bin/true",), {}, tmp_path / "gone", tmp_path / "o", tmp_path / "e")
+    job.processes.start(spec)
+    refused = job.wait(Refused)
+    assert (refused.errno, "gone" in refused.error) == (2, True)
+
+
+def test_a_name_runs_once_at_a_time(job):
+    job.run("/bin/sleep", "60").wait(Started)
+    assert job.run("/bin/true").wait(Refused).errno == 17
+
+
+def test_environment_and_descriptors_are_what_was_given(job):
+    leak = os.open("/dev/null", os.O_RDONLY)
+    os.set_inheritable(leak, True)
+    code = "import os; print(sorted(os.environb.items())); print(os.listdir('/proc/self/fd')[:-1], os.getsid(0))"
+    job.python(code, env={"ODD": "\udcff=\n", "LC_ALL": "C"})
+    end = job.wait(Ended)
+    os.close(leak)
+    env, fds = job.wait_text(lines=2)
+    assert env == str([(b"LC_ALL", b"C"), (b"ODD", b"\xff=\n")])
+    assert fds == f"['0', '1', '2'] {end.pid}"
+
+
+def test_signals_have_their_defaults_again(job):
+    job.python("import os; print(open('/proc/self/status').read())")
+    job.wait(Ended)
+    masks = dict(line.split(":\t") for line in job.wait_text(lines=20) if line.startswith("Sig"))
+    # the interpreter that tells this ignores SIGPIPE and SIGXFSZ and catches SIGINT itself
+    assert int(masks["SigIgn"], 16) & ~(1 << 12 | 1 << 24) == 0
+    assert int(masks["SigBlk"], 16) == 0
+
+
+def test_descriptor_limit_and_cores(job):
+    core = min(os.sched_getaffinity(0))
+    code = "import os, resource, time; time.sleep(.3); print(resource.getrlimit(7)[0], os.sched_getaffinity(0))"
+    job.python(code, nofile=77, cores=(core,))
+    assert job.wait_text() == [f"77 {{{core}}}"]
+
+
+def test_a_process_is_signalled_by_name(job):
+    job.python("import signal, time; print('up', flush=True); time.sleep(60)").wait_text()
+    job.processes.signal("payload", signal.SIGUSR1)
+    assert job.wait(Ended).signal == signal.SIGUSR1
+    job.processes.signal("payload", signal.SIGUSR1)
+    job.processes.list()
+    assert job.wait(Listed).ended[0].signal == signal.SIGUSR1
+
+
+def test_a_list_tells_what_runs_and_what_ended(job):
+    job.run("/bin/true", name="first").wait(Started)
+    job.wait(Ended)
+    started = job.run("/bin/sleep", "60").wait(Started)
+    job.processes.list()
+    listed = job.wait(Listed)
+    assert listed.running == (started,)
+    assert [(end.name, end.status) for end in listed.ended] == [("first", 0)]
+
+
+def test_an_end_is_asked_for_first(job):
+    job.python(
+        "import signal, sys, time; signal.signal(15, lambda *_: sys.exit(5))\nprint('up', flush=True); time.sleep(60)"
+    ).wait_text()
+    job.processes.end(30.0)
+    assert job.wait(Ended).status == 5
+    assert job.wait(Cleared).names is None
+
+
+DEAF_TREE = """
+import os, signal, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+os.fork(); os.fork()
+print(os.getpid(), flush=True)
+time.sleep(60)
+"""
+
+
+def test_a_tree_that_ignores_the_question_is_killed_after_the_grace(job):
+    pids = [int(line) for line in job.python(DEAF_TREE).wait_text(lines=4)]
+    asked = time.monotonic()
+    job.processes.end(0.5)
+    assert job.wait(Ended).signal == signal.SIGKILL
+    job.wait(Cleared)
+    assert 0.5 <= time.monotonic() - asked < 5
+    wait_dead(pids)
+
+
+def test_one_of_two_is_ended_with_all_below_it(job):
+    side = job.run("/bin/sleep", "60", name="side").wait(Started)
+    pids = [int(line) for line in job.python(DEAF_TREE).wait_text(lines=4)]
+    job.processes.end(0.1, ["payload"])
+    assert job.wait(Cleared).names == ("payload",)
+    wait_dead(pids)
+    assert alive(side.pid)
+
+
+def test_without_a_keeper_a_group_ends_with_its_leader(tmp_path):
+    job = Job(PlainStarter(), tmp_path / "control")
+    job.python("import os, time\npid = os.fork()\nif pid: print(pid, flush=True); os._exit(0)\ntime.sleep(60)")
+    assert job.wait(Ended).status == 0
+    wait_dead([int(line) for line in job.wait_text()])
+    ended_job(job)
+
+
+def test_what_runs_is_not_released(job):
+    job.run("/bin/sleep", "60").wait(Started)
+    job.processes.release()
+    assert "running" in job.wait(Complaint).error
+
+
+# -- only the keeper
+
+DAEMON = """
+import os, time
+if not os.fork():
+    os.setsid()
+    if not os.fork():
+        print(os.getpid(), flush=True)
+        time.sleep(60)
+    os._exit(0)
+os.wait()
+"""
+
+
+def test_a_daemon_does_not_survive_a_sweep(kept):
+    side = kept.run("/bin/sleep", "60", name="side").wait(Started)
+    (pid,) = map(int, kept.python(DAEMON).wait_text())
+    assert kept.wait(Ended).status == 0
+    assert alive(pid)
+    kept.processes.sweep(keep=["side"])
+    assert kept.wait(Cleared).keep == ("side",)
+    assert not alive(pid)
+    assert alive(side.pid)
+
+
+def test_a_daemon_does_not_survive_an_end(kept):
+    (pid,) = map(int, kept.python(DAEMON + "time.sleep(60)").wait_text())
+    kept.processes.end(0.1)
+    kept.wait(Cleared)
+    assert not alive(pid)
+
+
+@pytest.mark.parametrize("session", ["", "os.setsid()"])
+def test_what_forks_and_exits_for_ever_is_caught(kept, session):
+    code = f"import os\nprint('up', flush=True)\nwhile True:\n    if os.fork(): os._exit(0)\n    {session}"
+    kept.python(code).wait_text()
+    kept.wait(Ended)
+    kept.processes.sweep()
+    kept.wait(Cleared)
+
+
+def test_a_fork_bomb_is_caught(kept):
+    bomb = "for _ in range(8):\n    os.fork(); time.sleep(.01)\ntime.sleep(60)"
+    code = f"import os, time\nprint('up', flush=True)\n{bomb}"
+    kept.python(code).wait_text()
+    kept.processes.sweep()
+    kept.wait(Ended)
+    kept.wait(Cleared)
+
+
+def test_time_of_orphans_is_counted(kept):
+    burn = "import os, time\nif os.fork(): os._exit(0)\nprint(os.getpid(), flush=True)\n"
+    kept.python(burn + "while time.process_time() < 0.4: pass")
+    first = kept.wait(Ended)
+    (pid,) = map(int, kept.wait_text())
+    deadline = time.monotonic() + 10
+    while alive(pid) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    later = kept.run("/bin/true", name="later").wait(Ended)
+    before_s, after_s = (end.tree_utime_s + end.tree_stime_s for end in (first, later))
+    assert after_s - before_s > 0.3
+
+
+def test_a_status_is_on_disk_when_it_is_told(kept):
+    end = kept.python("raise SystemExit(3)").wait(Ended)
+    assert ended(kept.control) == (end,)
+    assert (kept.control / "processes.jsonl").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_torn_last_line_is_left_out(kept):
+    end = kept.run("/bin/true").wait(Ended)
+    with (kept.control / "processes.jsonl").open("a") as file:
+        file.write('{"event": "ended", "na')
+    assert ended(kept.control) == (end,)
+
+
+def test_no_file_is_no_end(tmp_path):
+    assert ended(tmp_path) == ()
+
+
+def test_others_of_the_same_user_are_untouched(kept):
+    pid = os.spawnv(os.P_NOWAIT, "/bin/sleep", ["sleep", "60"])
+    try:
+        kept.python(DEAF_TREE).wait_text(lines=4)
+        kept.processes.sweep()
+        kept.wait(Cleared)
+        assert alive(pid)
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+
+
+def test_children_serve_on_without_their_keeper_and_a_new_one_comes(keeper, kept, tmp_path):
+    kept.python("import time; time.sleep(.3); raise SystemExit(4)").wait(Started)
+    first = keeper.pid
+    os.kill(first, signal.SIGKILL)
+    assert kept.wait(Ended).status == 4
+    second = Job(keeper, tmp_path / "second")
+    assert keeper.pid != first
+    assert second.run("/bin/true").wait(Ended).status == 0
+    ended_job(second)
+
+
+def test_a_ping_starts_a_new_keeper_that_watches(keeper, kept, tmp_path):
+    keeper.watch(30.0, 3, signal.SIGUSR1, tmp_path / "stacks", tmp_path / "record")
+    first = keeper.pid
+    os.kill(first, signal.SIGKILL)
+    os.waitid(os.P_PID, first, os.WEXITED | os.WNOWAIT)
+    keeper.ping()
+    assert keeper.pid != first
+    keeper.ping()
+
+
+def test_a_long_path_is_no_hindrance(keeper, tmp_path):
+    job = Job(keeper, tmp_path / ("x" * 120) / "control")
+    assert job.run("/bin/true").wait(Ended).status == 0
+    assert (job.control / "keeper.sock").stat().st_mode & 0o777 == 0o600
+    ended_job(job)
+    assert not (job.control / "keeper.sock").exists()
+
+
+def test_a_missing_control_directory_is_an_error_by_name(keeper, tmp_path):
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        keeper.open("17", tmp_path / "nowhere", OrphanPolicy(), 1.0)
+
+
+def test_one_pilot_at_a_time(keeper, kept):
+    kept.run("/bin/true").wait(Ended)
+    with pytest.raises(OSError, match="another pilot"):
+        attach(kept.control)
+    with pytest.raises(OSError, match="another keeper"):
+        keeper.open("17", kept.control, OrphanPolicy(), 1.0)
+
+
+def test_a_pilot_that_comes_back_hears_the_rest(kept):
+    kept.python("import time; time.sleep(.5); raise SystemExit(7)").wait(Started)
+    kept.processes.close()
+    again = attach(kept.control)
+    assert again is not None
+    kept.processes = again
+    again.list()
+    assert kept.wait(Listed).running[0].name == "payload"
+    assert kept.wait(Ended).status == 7
+
+
+def test_nobody_is_there_to_attach_to(tmp_path):
+    assert attach(tmp_path) is None
+    (tmp_path / "keeper.sock").touch()
+    assert attach(tmp_path) is None
+
+
+def test_what_is_no_order_is_answered(kept):
+    for order in (b"{\n", b"[]\n", b'{"op": "fly"}\n', b'{"op": "start", "name": "x"}\n', b'{"op": "end"}\n'):
+        kept.processes._wire.sock.sendall(order)
+    assert {type(kept.wait((Complaint, Refused))) for _ in range(5)} == {Complaint, Refused}
+    assert kept.run("/bin/true").wait(Ended).status == 0
+
+
+def test_a_lost_connection_is_told_and_an_idle_child_leaves(keeper, tmp_path):
+    job = Job(keeper, tmp_path / "control")
+    job.processes._wire.sock.shutdown(socket.SHUT_RDWR)
+    job.wait(Gone)
+    job.processes.close()
+    deadline = time.monotonic() + 5
+    while (job.control / "keeper.sock").exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert attach(job.control) is None
+    assert [end.acted for end in ended(job.control)] == [False]
+
+
+def test_a_full_environment_goes_through(kept):
+    env = {f"KEY_{n}": "x" * 1000 for n in range(300)}
+    kept.python("import os; print(len(os.environ))", env=env)
+    assert kept.wait_text() in (["300"], ["301"])
