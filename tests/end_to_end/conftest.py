@@ -84,7 +84,7 @@ class Site:
         for pilot in self.pilots:
             if pilot.poll() is None:
                 pilot.send_signal(signal.SIGKILL)
-                pilot.communicate()
+            pilot.communicate()
 
 
 def alive(pid: int) -> bool:

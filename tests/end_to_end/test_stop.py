@@ -149,8 +149,8 @@ def test_the_pilot_ends_before_its_time_is_over(site):
 def test_a_second_pilot_does_not_get_the_work_directory(site):
     pilot, _ = running(site)
     code, said = site.run()
-    assert code == 2
-    assert str(pilot.pid) in said
+    assert code == 1
+    assert f"held by process {pilot.pid}" in said
     pilot.send_signal(signal.SIGTERM)
     pilot.communicate(timeout=30)
 

@@ -48,6 +48,10 @@ class Redactor:
             self._forms.update(_forms_of(secret))
             self._learnt = re.compile("|".join(sorted(self._forms, key=len, reverse=True)))
 
+    def knows(self, text: str) -> bool:
+        """Whether a secret that was learnt is in ``text``."""
+        return self._learnt is not None and self._learnt.search(text) is not None
+
     def scrub(self, text: str) -> str:
         """``text`` with ``***`` in place of each secret."""
         if self._learnt is not None:

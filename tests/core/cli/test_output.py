@@ -37,7 +37,16 @@ def test_sizes(size_b, text):
 
 
 @pytest.mark.parametrize(
-    ("time_s", "text"), [(0, "0 ms"), (0.0426, "43 ms"), (59.94, "59.9 s"), (59.96, "1 min 0 s"), (61, "1 min 1 s"), (3600, "1 h 0 min"), (90061, "25 h 1 min")]
+    ("time_s", "text"),
+    [
+        (0, "0 ms"),
+        (0.0426, "43 ms"),
+        (59.94, "59.9 s"),
+        (59.96, "1 min 0 s"),
+        (61, "1 min 1 s"),
+        (3600, "1 h 0 min"),
+        (90061, "25 h 1 min"),
+    ],
 )
 def test_durations(time_s, text):
     assert duration(time_s) == text

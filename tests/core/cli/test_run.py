@@ -151,8 +151,10 @@ def test_a_running_pilot_is_reached_and_stopped(place, pilot):
     assert [(job["id"], job["phase"]) for job in status["jobs"]] == [("long", "running")]
     assert " running " in pilot("status", place.root / "work").out
     assert "it takes no more jobs" in pilot("drain", place.root / "work").out
-    second = pilot("run", "--job", place.root / "job.yaml", "--workdir", place.root / "work")
+    options = (place.root / "work/pilot.control/command.json").read_text()
+    second = pilot("run", "--job", place.root / "job.yaml", "--workdir", place.root / "work", "--queue", "else")
     assert (second.code, f"process {running.pid}" in second.err) == (1, True)
+    assert (place.root / "work/pilot.control/command.json").read_text() == options
     assert "it ends its jobs and itself now" in pilot("stop", place.root / "work").out
     out, err = running.communicate(timeout=20)
     assert running.returncode == 143, err

@@ -76,7 +76,8 @@ def test_a_section_of_a_plugin_that_is_not_here_is_worth_a_warning(pilot, site):
 
 
 @pytest.mark.parametrize(
-    ("text", "why"), [("a: [", "line 1, column 5"), ("- a", "wants a mapping"), ("pilot: 5", "wants a mapping of options")]
+    ("text", "why"),
+    [("a: [", "line 1, column 5"), ("- a", "wants a mapping"), ("pilot: 5", "wants a mapping of options")],
 )
 def test_a_file_that_is_none(pilot, site, text, why):
     site.write_text(text)

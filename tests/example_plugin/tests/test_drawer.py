@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from urllib.parse import quote
 
+from pilot_example.drawer import Drawer
+
 from pilot_core.sdk import Replica, Settings
 from pilot_core.testing.contracts.copytool import FetchContract, StoreContract
-from pilot_example.drawer import Drawer
 
 
 class TestDrawer(FetchContract, StoreContract):

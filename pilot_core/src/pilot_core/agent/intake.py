@@ -63,14 +63,16 @@ class Intake:
             self.jobs.refuse(raw, error)
             self.poster.post(e.JobRefused(error=error))
             return
+        self.jobs.taken(raw)
         self.loop.soon(partial(self.admit, held))
         self.poster.keep(held.id, held.journal)
         self.poster.post(self._accepted(job, settings))
 
     def refuse_left(self, left: LeftJob, died: PilotError) -> None:
-        """Report a job whose pilot died before it had taken it, and leave nothing of it but its journal."""
-        log.warning("%s: a job was left before it was taken: %s", left.control, died)
-        self.jobs.refuse(left.raw, died)
+        """Give back, or else report, a job whose pilot died before it began; leave nothing of it but its journal."""
+        log.warning("%s: a job was left before it began: %s", left.control, died)
+        if left.raw and not self.jobs.give_back(left.raw):
+            self.jobs.refuse(left.raw, died)
         let_go(left.control)
 
     def _settings(self, job: Job) -> Settings:

@@ -61,6 +61,7 @@ class Performer:
     take_back: Callable[[HeldJob], None]
     ask: Callable[[c.Ask], e.Answered]
     check: Callable[[], e.Checked]
+    ask_again_s: float
     died: PilotError | None = None
     held: dict[str, HeldJob] = field(factory=dict)
     workers: Workers = field(init=False)
@@ -257,7 +258,9 @@ class Performer:
         self.workers.begin("ask", "ask", partial(self.ask, order), self._answered)
 
     def _answered(self, answer: e.Answered | PilotError) -> None:
-        self.poster.post(e.Answered(error=answer, again_s=60.0) if isinstance(answer, PilotError) else answer)
+        if isinstance(answer, PilotError):
+            answer = e.Answered(error=answer, again_s=self.ask_again_s)
+        self.poster.post(answer)
 
     def do_check(self, _: c.Check) -> None:
         """Check the node, in a worker."""

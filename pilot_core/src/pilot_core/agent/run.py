@@ -173,6 +173,7 @@ class Assembly:
             take_back=self._take_back,
             ask=self.intake.ask,
             check=self._check,
+            ask_again_s=self.options.ask_again_s,
             died=self.died,
         )
 

@@ -25,17 +25,22 @@ _ARCHIVE: Final = re.compile(r"\.(?:tar|tgz|txz|tbz)")
 _SETTING: Final = re.compile(r"[a-z][a-z0-9_-]*\.[a-z][a-z0-9_]*")
 
 
-def describe(path: Path, data: bytes, origin: str = "") -> dict[str, object]:
+def describe(path: Path, data: bytes, origin: str) -> dict[str, object]:
     """The raw job in a file's text, as it is journaled. What is wrong with the text is kept for ``read_job`` to raise.
 
     ``path`` is where it was written, against which it names other files; ``origin`` is where it is now.
     """
-    file = {"path": str(path), "origin": origin or str(path)}
     try:
         described = parse_plain(data, path.name, as_json=path.suffix == ".json")
     except BadMessage as bad:
-        return {"file": file, "broken": [[problem.path, problem.text] for problem in bad.problems]}
-    return {**_of_plugins(described), "file": file, "described": described}
+        return undescribed(path, origin, *bad.problems)
+    return {**_of_plugins(described), "file": {"path": str(path), "origin": origin}, "described": described}
+
+
+def undescribed(path: Path, origin: str, *problems: Problem) -> dict[str, object]:
+    """The raw job in a file that makes no sense."""
+    file = {"path": str(path), "origin": origin}
+    return {"file": file, "broken": [[problem.path, problem.text] for problem in problems]}
 
 
 def _of_plugins(described: object) -> Mapping[str, object]:
@@ -227,8 +232,13 @@ def _read_stored(fields: Fields, directory: Path, name: str = "") -> FileSpec:
 
 
 def _identified(fields: Fields, name: str) -> FileSpec:
-    texts = {key: fields.text(key) for key in ("scope", "guid", "dataset", "endpoint")}
-    return FileSpec(lfn=name, **texts)
+    return FileSpec(
+        lfn=name,
+        scope=fields.text("scope"),
+        guid=fields.text("guid"),
+        dataset=fields.text("dataset"),
+        endpoint=fields.text("endpoint"),
+    )
 
 
 def _place(written: str, directory: Path) -> str:

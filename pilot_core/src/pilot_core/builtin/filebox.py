@@ -3,7 +3,8 @@
 A box is a directory::
 
     box/*.yaml *.yml *.json    jobs that wait; put them there by a rename
-    box/taken/                 jobs that a pilot has taken, each under a name of its own
+    box/offered/               jobs on their way to a pilot; if it dies they go back
+    box/taken/                 jobs that a pilot has in its journal, each under a name of its own
     box/reports/<id>.json      how each job stands, or ended
     box/done/ box/refused/     descriptions of jobs that ended, and of those that could not be read
 
@@ -24,7 +25,7 @@ from typing import Final
 
 from attrs import frozen
 
-from pilot_core.builtin.described import SUFFIXES, describe, read_job
+from pilot_core.builtin.described import SUFFIXES, describe, read_job, undescribed
 from pilot_core.builtin.plain import LARGEST_B
 from pilot_core.sdk import (
     Code,
@@ -39,13 +40,13 @@ from pilot_core.sdk import (
     Update,
     option,
 )
-from pilot_core.sdk.io import NotJson, read_json, write_atomic
-from pilot_core.sdk.wire import pack
+from pilot_core.sdk.io import Lock, NotJson, Taken, read_json, write_atomic
+from pilot_core.sdk.wire import Problem, pack
 
 UNSETTLED_S: Final = 5.0
 LOOK_S: Final = (5.0, 60.0)
 LONGEST_NAME_B: Final = 200
-TAKEN, REPORTS, DONE, REFUSED = "taken", "reports", "done", "refused"
+OFFERED, TAKEN, REPORTS, DONE, REFUSED = "offered", "taken", "reports", "done", "refused"
 log = logging.getLogger(__name__)
 
 
@@ -74,16 +75,16 @@ class JobFile(Communicator):
     name = "jobfile"
     options = JobFileOptions
 
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        path = settings.of(JobFileOptions).path
+        if path is None:
+            raise PilotError(Code.BADQUEUECONFIGURATION, "jobfile.path names no job; `pilot run --job FILE` does")
+        self._path = path.absolute()
+
     def acquire(self, request: Mapping[str, object]) -> Offer:
         """The job; there is no other."""
-        path = self.settings.of(JobFileOptions).path
-        if path is None:
-            raise PilotError(Code.NOJOBSINPANDA, "jobfile.path names no file; `pilot run --job FILE` does")
-        try:
-            raw = describe(path.absolute(), _read(path))
-        except OSError as error:
-            raise PilotError(Code.NOJOBSINPANDA, f"{path}: {error.strerror}") from error
-        return Offer(jobs=(raw,), over=True)
+        return Offer(jobs=(_describe(self._path, self._path),), over=True)
 
     def read(self, raw: Mapping[str, object]) -> Job:
         """Read the description."""
@@ -112,34 +113,59 @@ class FileBox(Communicator):
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
+        options = settings.of(FileBoxOptions)
+        if options.path is None:
+            raise PilotError(Code.BADQUEUECONFIGURATION, "filebox.path names no box; `pilot run --filebox DIR` does")
+        self._box, self._watch = options.path.absolute(), options.watch
         self._writing = threading.Lock()
+        self._presence: Lock | None = None
         self._pause_s = LOOK_S[0]
+        self._name = os.urandom(6).hex()
 
     def acquire(self, request: Mapping[str, object]) -> Offer:
         """The next job of the box, by name."""
-        options, box = self.settings.of(FileBoxOptions), self._box()
         unsettled = False
         try:
-            for path in _waiting(box):
+            self._be_present()
+            for path in _waiting(self._box):
                 if _is_unsettled(path):
                     unsettled = True
-                elif raw := _take(path):
+                elif raw := _take(path, self._name):
                     self._pause_s = LOOK_S[0]
                     return Offer(jobs=(raw,))
         except OSError as error:
-            raise PilotError(Code.COMMUNICATIONFAILURE, f"the box {box}: {error.strerror}") from error
+            raise PilotError(Code.COMMUNICATIONFAILURE, f"the box {self._box}: {error.strerror}") from error
         if unsettled:
             return Offer(again_s=UNSETTLED_S)
-        return Offer(again_s=self._pause()) if options.watch else Offer(over=True)
+        return Offer(again_s=self._pause()) if self._watch else Offer(over=True)
 
     def read(self, raw: Mapping[str, object]) -> Job:
         """Read the description."""
         return read_job(raw)
 
+    def _be_present(self) -> None:
+        """Hold a lock as long as this pilot lives, and put back what those offered to who live no more."""
+        if self._presence is None:
+            (self._box / OFFERED).mkdir(exist_ok=True)
+            _put_back_all(self._box)
+            self._presence = Lock(self._box / OFFERED / f"{self._name}.lock").take()
+
+    def taken(self, raw: Mapping[str, object]) -> None:
+        """Move the description to where a journal answers for it."""
+        offered = _origin(raw)
+        (self._box / TAKEN).mkdir(exist_ok=True)
+        with suppress(FileNotFoundError):
+            offered.rename(self._box / TAKEN / offered.name)
+
+    def give_back(self, raw: Mapping[str, object]) -> bool:
+        """Put the description back into the box."""
+        name = _origin(raw).name
+        return any(_put_back(self._box, self._box / where / name) for where in (OFFERED, TAKEN))
+
     def compose(self, update: Update) -> Letter:
         """The report, and where it goes."""
         job = update.job
-        body = {**report_of(update), "box": str(self._box()), "taken": Path(job.origin).name}
+        body = {**report_of(update), "box": str(self._box), "taken": Path(job.origin).name}
         return Letter(communicator=self.name, job=job.id, attempt=job.attempt, final=update.final, body=body)
 
     def refuse(self, raw: Mapping[str, object], error: PilotError) -> Letter | None:
@@ -174,12 +200,6 @@ class FileBox(Communicator):
         except OSError as error:
             raise PilotError(Code.COMMUNICATIONFAILURE, f"{report}: {error.strerror}") from error
         return Reply()
-
-    def _box(self) -> Path:
-        path = self.settings.of(FileBoxOptions).path
-        if path is None:
-            raise PilotError(Code.COMMUNICATIONFAILURE, "filebox.path names no box; `pilot run --filebox DIR` does")
-        return path.absolute()
 
     def _pause(self) -> float:
         pause_s, self._pause_s = self._pause_s, min(self._pause_s * 2, LOOK_S[1])
@@ -230,25 +250,55 @@ def _is_unsettled(path: Path) -> bool:
     """Whether somebody may still be writing a file: it makes no sense yet and was changed a moment ago."""
     try:
         age_s = time.time() - path.stat().st_mtime
-        return 0 <= age_s < UNSETTLED_S and "broken" in describe(path, _read(path))
     except FileNotFoundError:
         return False
+    return 0 <= age_s < UNSETTLED_S and "broken" in _describe(path, path)
 
 
-def _take(path: Path) -> dict[str, object] | None:
-    """Take a job, if nobody else was faster."""
-    taken = path.parent / TAKEN / f"{os.urandom(6).hex()}-{path.name}"
-    taken.parent.mkdir(exist_ok=True)
+def _take(path: Path, pilot: str) -> dict[str, object] | None:
+    """Take a job for this pilot, if nobody else was faster."""
+    offered = path.parent / OFFERED / f"{pilot}{os.urandom(3).hex()}-{path.name}"
     try:
-        path.rename(taken)
+        path.rename(offered)
     except FileNotFoundError:
         return None
-    return describe(path, _read(taken), str(taken))
+    return _describe(path, offered)
 
 
-def _read(path: Path) -> bytes:
-    with path.open("rb") as file:
-        return file.read(LARGEST_B + 1)
+def _put_back_all(box: Path) -> None:
+    for lock in (box / OFFERED).glob("*.lock"):
+        try:
+            with Lock(lock):
+                for path in (box / OFFERED).glob(f"{lock.stem}*-*"):
+                    _put_back(box, path)
+                lock.unlink()
+        except Taken:
+            continue
+
+
+def _put_back(box: Path, path: Path) -> bool:
+    """Let a description wait in its box again, under its first name unless that is taken by now."""
+    name = path.name.partition("-")[2]
+    target = box / name if not (box / name).exists() else box / f"again-{path.name}"
+    try:
+        path.rename(target)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _origin(raw: Mapping[str, object]) -> Path:
+    file = raw.get("file")
+    return Path(str(file.get("origin"))) if isinstance(file, Mapping) else Path()
+
+
+def _describe(path: Path, now: Path) -> dict[str, object]:
+    """The raw job that was written to ``path`` and lies at ``now``."""
+    try:
+        with now.open("rb") as file:
+            return describe(path, file.read(LARGEST_B + 1), str(now))
+    except OSError as error:
+        return undescribed(path, str(now), Problem("", f"cannot be read: {error.strerror}"))
 
 
 def _is_final(report: Path, taken: str) -> bool:
@@ -265,5 +315,6 @@ def _put_away(box: Path, taken: str, where: str) -> None:
     name = taken.partition("-")[2] or taken
     (box / where).mkdir(exist_ok=True)
     target = box / where / (taken if (box / where / name).exists() else name)
-    with suppress(FileNotFoundError):
-        (box / TAKEN / taken).rename(target)
+    for place in (TAKEN, OFFERED):
+        with suppress(FileNotFoundError):
+            (box / place / taken).rename(target)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 from pilot_core.sdk import Code, Command, Job, Outcome, PilotError, hookimpl
-from pilot_core.sdk.io import Inside, Outside
+from pilot_core.sdk.io import Inside
 from pilot_core.sdk.wire import Fields
 
 REPORT: Final = "payload_error_report.json"
@@ -48,19 +48,15 @@ def pilot_payload_diagnose(job: Job, outcome: Outcome, workdir: Path) -> Sequenc
 
 
 def _report(workdir: Path) -> Fields | None:
-    from json import loads
-
-    data = b""
-    with suppress(FileNotFoundError), Inside(workdir) as folder:
-        try:
-            with folder.open_read(REPORT) as file:
-                data = file.read(LARGEST_B + 1)
-        except Outside as refused:
-            log.warning("%s", refused)
-    if not data:
-        return None
+    """The payload's own report, if there is one that can be read."""
     try:
-        return Fields(loads(data)) if len(data) <= LARGEST_B else None
-    except (ValueError, RecursionError) as error:
-        log.warning("%s is not read: it is no JSON: %s", REPORT, error)
+        with Inside(workdir) as folder, folder.open_read(REPORT) as file:
+            data = file.read(LARGEST_B + 1)
+        if len(data) > LARGEST_B:
+            raise ValueError(f"it is longer than {LARGEST_B} bytes")
+        return Fields(json.loads(data))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, RecursionError) as error:
+        log.warning("%s in %s is not read: %s", REPORT, workdir, error)
         return None

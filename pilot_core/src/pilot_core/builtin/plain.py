@@ -44,11 +44,11 @@ def parse_plain(data: bytes, where: str, *, as_json: bool = False) -> object:
     """What a text holds; ``BadMessage`` says where it is wrong."""
     try:
         if len(data) > LARGEST_B:
-            raise _Wrong("", f"is longer than {LARGEST_B} bytes")
+            raise _Wrong("", f"is longer than {LARGEST_B} bytes; make it shorter")
         text = data.decode("utf-8-sig")
         return _parse_json(text) if as_json else _parse_yaml(text)
     except UnicodeDecodeError as error:
-        raise BadMessage([Problem("", f"is not UTF-8 at byte {error.start}")], where) from None
+        raise BadMessage([Problem("", f"is not UTF-8 at byte {error.start}; save it as UTF-8")], where) from None
     except _Wrong as wrong:
         raise BadMessage([wrong.problem], where) from None
 
@@ -60,11 +60,11 @@ def _parse_json(text: str) -> object:
     try:
         return json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse_constant)
     except json.JSONDecodeError as error:
-        raise _Wrong(f"line {error.lineno}, column {error.colno}", f"is no JSON: {error.msg}") from None
+        raise _Wrong(f"line {error.lineno}, column {error.colno}", f"wants to be JSON, which this is not: {error.msg}") from None
     except RecursionError:
-        raise _Wrong("", f"is nested more than {DEEPEST} deep") from None
+        raise _Wrong("", f"is nested more than {DEEPEST} deep; make it flatter") from None
     except ValueError as error:
-        raise error if isinstance(error, _Wrong) else _Wrong("", f"holds a number that is too long: {error}") from None
+        raise error if isinstance(error, _Wrong) else _Wrong("", "holds a number that is too long; make it shorter") from None
 
 
 def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
@@ -77,7 +77,7 @@ def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
 
 
 def _refuse_constant(name: str) -> object:
-    raise _Wrong("", f"holds {name}, which is no JSON value")
+    raise _Wrong("", f"holds {name}, which is no JSON value; write a number")
 
 
 # --- YAML -----------------------------------------------------------------------------------------------------------
@@ -91,12 +91,10 @@ def _parse_yaml(text: str) -> object:
         return _Builder().build(yaml.parse(text, Loader=loader))
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        raise _Wrong(_place(mark), f"is no YAML: {error.problem or error.context}") from None
+        raise _Wrong(_place(mark), f"wants to be YAML, which this is not: {error.problem or error.context}") from None
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
-        raise _Wrong(f"line {line}", f"holds a character that YAML does not take: {error.reason}") from None
-    except UnicodeEncodeError as error:
-        raise _Wrong("", f"is no text at character {error.start}") from None
+        raise _Wrong(f"line {line}", f"holds a character that YAML does not take, leave it out: {error.reason}") from None
 
 
 def _place(mark: yaml.Mark | None) -> str:
@@ -129,7 +127,7 @@ class _Builder:
                 self._scalar(event)
             case "MappingStartEvent" | "SequenceStartEvent":
                 if len(self._open) >= DEEPEST:
-                    raise _Wrong(_place(event.start_mark), f"is nested more than {DEEPEST} deep")
+                    raise _Wrong(_place(event.start_mark), f"is nested more than {DEEPEST} deep; make it flatter")
                 made: dict[str, object] | list[object] = {} if kind[0] == "M" else []
                 self._put(made, event)
                 self._open.append(made)
@@ -141,7 +139,7 @@ class _Builder:
     def _scalar(self, event: Any) -> None:
         if self._open and isinstance(self._open[-1], dict) and self._keys[-1] is None:
             if event.value in self._open[-1]:
-                raise _Wrong(_place(event.start_mark), f"has the key {event.value[:60]!r} twice in one mapping")
+                raise _Wrong(_place(event.start_mark), f"has the key {event.value[:60]!r} twice in one mapping; remove one")
             self._keys[-1] = event.value
         else:
             self._put(_resolved(event.value) if event.implicit[0] else event.value, event)
@@ -156,7 +154,7 @@ class _Builder:
             return
         key, self._keys[-1] = self._keys[-1], None
         if key is None:
-            raise _Wrong(_place(event.start_mark), "a key is a text, not a list or a mapping")
+            raise _Wrong(_place(event.start_mark), "a key wants to be a text, not a list or a mapping")
         top[key] = value
 
 

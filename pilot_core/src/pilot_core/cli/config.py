@@ -18,10 +18,10 @@ from pilot_core.config.layers import Row
 def describe(parser: Parser) -> None:
     """Add the arguments of ``pilot config``."""
     parser.add_argument(
-        "what", metavar="show|check", type=OneOf("show", "check"), help="show all settings, or check FILE"
+        "what", metavar="show|check", type=OneOf("show", "check"), help="Show all settings, or check FILE."
     )
-    parser.add_argument("file", metavar="FILE", nargs="?", type=Path, help="the file to check")
-    parser.add_argument("--sources", action="store_true", help="say where each value comes from")
+    parser.add_argument("file", metavar="FILE", nargs="?", type=Path, help="The file to check.")
+    parser.add_argument("--sources", action="store_true", help="Say where each value comes from.")
     add_json(parser)
     add_sources(parser)
 

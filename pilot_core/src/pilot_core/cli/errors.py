@@ -13,7 +13,7 @@ from pilot_core.errors import ErrorCode, NoSuchCode, by_acronym, code, codes, ow
 
 def describe(parser: Parser) -> None:
     """Add the arguments of ``pilot errors``."""
-    parser.add_argument("code", nargs="?", help="a number or an acronym; all are listed without it")
+    parser.add_argument("code", nargs="?", help="A number or an acronym; all are listed without it.")
     add_json(parser)
 
 

@@ -26,7 +26,7 @@ SHAPES = {
 
 def describe(parser: Parser) -> None:
     """Add the arguments of ``pilot hooks``."""
-    parser.add_argument("name", nargs="?", help="the hook to explain; all are listed without it")
+    parser.add_argument("name", nargs="?", help="The hook to explain; all are listed without it.")
     add_json(parser)
 
 

@@ -6,9 +6,13 @@ import logging
 import os
 import sys
 import traceback
-from typing import Final
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Final
 
 from pilot_core.errors import CORE, PilotError
+
+if TYPE_CHECKING:
+    from pilot_core.agent.setup import Setup
 
 USAGE = 2
 INTERNAL = 70
@@ -56,6 +60,18 @@ def _own_fault(error: Exception) -> Exception:
     """A defect of a plugin that is the core's is the core's own: then the cause of the failure, else the error."""
     cause = error.__cause__
     return cause if getattr(error, "distribution", "") == CORE and isinstance(cause, Exception) else error
+
+
+def warnings_of(setup: Setup) -> Iterator[str]:
+    """What is wrong with a pilot that would start all the same."""
+    from pilot_core.plugins.discover import State
+
+    yield from setup.settings.warnings
+    yield from setup.chosen.warnings
+    broken = [each for each in setup.chosen.entries if each.state in (State.BROKEN, State.RIVAL)]
+    for entry in (*broken, *setup.copytools.skipped, *setup.monitors.skipped):
+        way_out = f"; to install it: {entry.install}" if entry.install else ""
+        yield f"{entry.kind} {entry.name} is left out: {entry.reason}{way_out}"
 
 
 def _mistake(error: Exception) -> tuple[str, int] | None:

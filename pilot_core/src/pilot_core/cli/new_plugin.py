@@ -26,8 +26,8 @@ WRITTEN: Final = {
 
 def describe(parser: Parser) -> None:
     """Add the arguments of ``pilot new-plugin``."""
-    parser.add_argument("name", help="what it is for, such as an experiment: lower-case letters, digits, hyphens")
-    parser.add_argument("--dir", type=Path, default=Path(), metavar="D", help="write it below this directory")
+    parser.add_argument("name", help="What it is for, such as an experiment: lower-case letters, digits, hyphens.")
+    parser.add_argument("--dir", type=Path, default=Path(), metavar="D", help="Write it below this directory.")
 
 
 def run(arguments: Namespace) -> int:

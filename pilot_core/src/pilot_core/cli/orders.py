@@ -21,7 +21,9 @@ TAKEN: Final = {
 
 def describe(parser: Parser) -> None:
     """Add the arguments of a command that reaches a running pilot."""
-    parser.add_argument("workdir", nargs="?", type=Path, default=Path(), help="its work directory; by default this one")
+    parser.add_argument(
+        "workdir", nargs="?", type=Path, default=Path(), help="Its work directory; by default this one."
+    )
     add_json(parser)
 
 

@@ -24,8 +24,9 @@ class Parser(argparse.ArgumentParser):
     """A parser for one command; every mistake is a ``Usage`` and options are never abbreviated."""
 
     def __init__(self, **more: Any) -> None:
-        super().__init__(allow_abbrev=False, **more)
-        self.add_argument("--debug", action="store_true", help="say more, and where an error came from")
+        super().__init__(allow_abbrev=False, add_help=False, **more)
+        self.add_argument("-h", "--help", action="help", help="Say this.")
+        self.add_argument("--debug", action="store_true", help="Say more, and where an error came from.")
 
     def read(self, words: Sequence[str], *, command: str) -> argparse.Namespace:
         """The arguments in ``words``; what is not known is named with what was probably meant."""
@@ -57,19 +58,19 @@ class OneOf:
 
 def add_json(parser: Parser) -> None:
     """Offer the answer as JSON."""
-    parser.add_argument("--json", action="store_true", help="answer in JSON")
+    parser.add_argument("--json", action="store_true", help="Answer in JSON.")
 
 
 def add_sources(parser: Parser) -> None:
     """Add the options that say where settings come from."""
     group = parser.add_argument_group("settings")
-    group.add_argument("--config", type=Path, metavar="FILE", help="the site's settings, a YAML file")
+    group.add_argument("--config", type=Path, metavar="FILE", help="The site's settings, a YAML file.")
     group.add_argument(
         "--plugin",
         action="append",
         default=[],
         metavar="NAME|no:NAME",
-        help="load this plugin, and of all others only those named so; with no: do not load it",
+        help="Load this plugin, and of all others only those named so; with no: do not load it.",
     )
     add_flags(group, _core_options())  # type: ignore[arg-type]
 

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
+from pilot_core.cli.mistakes import warnings_of
 from pilot_core.cli.output import answer, columns
 from pilot_core.cli.parser import OneOf, Parser, add_json, add_sources, sources_of
+from pilot_core.config.schema import Connection
 from pilot_core.plugins.doctor import Row
 
 if TYPE_CHECKING:
@@ -41,7 +43,7 @@ class Look:
 def describe(parser: Parser) -> None:
     """Add the arguments of ``pilot plugins``."""
     words = "list", "doctor"
-    text = "list what is installed, or say what would be used here and why not"
+    text = "List what is installed, or say what would be used here and why not."
     parser.add_argument("what", metavar="list|doctor", nargs="?", default="list", type=OneOf(*words), help=text)
     add_json(parser)
     add_sources(parser)
@@ -73,15 +75,16 @@ def look_around(sources: Sources) -> Look:
         hooks, chosen = choose(Sources(), discovery)
         return Look(tuple(Doctor(discovery, hooks, chosen).rows()), frozenset(), tuple(str(broken).splitlines()))
     rows = Doctor(discovery, setup.hooks, setup.chosen).rows()
-    return Look(tuple(rows), _used(setup), warnings=(*setup.chosen.warnings, *setup.settings.warnings))
+    return Look(tuple(rows), _used(setup), warnings=tuple(warnings_of(setup)))
 
 
 def _used(setup: Setup) -> frozenset[tuple[str, str]]:
     registered = [each.plugin.name for each in setup.hooks.plugins()]
     one = [(kind, getattr(setup, kind).asked) for kind in CHOICES]
     several = [(kind.removesuffix("s"), each.asked) for kind in LISTS for each in getattr(setup, kind).usable]
+    sources = [("info_source", name) for name in setup.settings.of(Connection).info_sources]
     loaded = [(kind, name) for kind in ("experiment", "plugin") for name in registered]
-    return frozenset((*one, *several, *loaded))
+    return frozenset((*one, *several, *sources, *loaded))
 
 
 def _list(look: Look) -> Iterator[str]:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def describe(parser: Parser) -> None:
     """Add the arguments of ``pilot recover``."""
-    parser.add_argument("workdir", type=Path, help="the work directory of the dead pilot")
+    parser.add_argument("workdir", type=Path, help="The work directory of the dead pilot.")
     add_json(parser)
     add_sources(parser)
 

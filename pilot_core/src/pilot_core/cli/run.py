@@ -21,9 +21,11 @@ if TYPE_CHECKING:
 def describe(parser: Parser) -> None:
     """Add the arguments of ``pilot run``."""
     source = parser.add_mutually_exclusive_group()
-    source.add_argument("--job", type=Path, metavar="FILE", help="run this described job (YAML or JSON) and no other")
-    source.add_argument("--filebox", type=Path, metavar="DIR", help="run the described jobs in this directory")
-    parser.add_argument("--workdir", type=Path, default=Path(), metavar="W", help="work here; by default where you are")
+    source.add_argument("--job", type=Path, metavar="FILE", help="Run this described job (YAML or JSON) and no other.")
+    source.add_argument("--filebox", type=Path, metavar="DIR", help="Run the described jobs in this directory.")
+    parser.add_argument(
+        "--workdir", type=Path, default=Path(), metavar="W", help="Work here; by default where you are."
+    )
     add_json(parser)
     add_sources(parser)
 

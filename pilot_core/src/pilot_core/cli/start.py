@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from pilot_core.cli import OWN
-from pilot_core.cli.mistakes import Usage
+from pilot_core.cli.mistakes import Usage, warnings_of
 from pilot_core.errors import Code, PilotError
 from pilot_core.io.files import Lock
 from pilot_core.io.process_keeper import KeeperStarter
@@ -56,21 +56,9 @@ def work(setup: Setup, root: Path, starter: KeeperStarter, redactor: Redactor, *
 
     options = setup.settings.of(LogOptions)
     logs.setup(options.level.upper(), redactor, as_json=options.json, file=root / LOG)
-    for warning in _warnings(setup):
+    for warning in warnings_of(setup):
         log.warning("%s", warning)
     return run(setup, root, starter, redactor=redactor, recover=recover)
-
-
-def _warnings(setup: Setup) -> Iterator[str]:
-    """What is wrong with the set-up without keeping the pilot from its work."""
-    from pilot_core.plugins.discover import State
-
-    yield from setup.settings.warnings
-    yield from setup.chosen.warnings
-    broken = [each for each in setup.chosen.entries if each.state in (State.BROKEN, State.RIVAL)]
-    for entry in (*broken, *setup.copytools.skipped, *setup.monitors.skipped):
-        way_out = f"; to install it: {entry.install}" if entry.install else ""
-        yield f"{entry.kind} {entry.name} is left out: {entry.reason}{way_out}"
 
 
 def _trace(environ: Mapping[str, str], redactor: Redactor) -> Callable[[str], None] | None:

@@ -134,7 +134,7 @@ def _describe(section: type[Section], attribute: Any, types: Mapping[str, object
 def add_flags(parser: ArgumentParser, options: Iterable[Option]) -> None:
     """Give ``parser`` the flags that options have of their own, and ``--set``."""
     parser.add_argument(
-        "--set", dest="set", action="append", default=[], metavar="SECTION.NAME=VALUE", help="set any option"
+        "--set", dest="set", action="append", default=[], metavar="SECTION.NAME=VALUE", help="Set any option."
     )
     for each in options:
         if each.flag and each.type is bool:

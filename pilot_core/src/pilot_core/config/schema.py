@@ -50,6 +50,7 @@ class PilotOptions:
     max_jobs: int | None = option(None, help="End after this many jobs.", flag="--max-jobs")
     empty_answers: int = option(2, help="End after so many answers in a row without a job.")
     failed_answers: int = option(5, help="End after so many requests in a row without an answer.")
+    ask_again_s: float = option(60.0, help="After a request without an answer, the next one comes then.", unit="s")
     black_hole_failures: int = option(5, help="Take no more work after so many quick failures in a row; 0: never mind.")
     black_hole_s: float = option(60.0, help="A job that fails sooner than this failed quickly.", unit="s")
     hook_budget_s: float = option(120.0, help="A plugin's answer is awaited this long, then left behind.", unit="s")

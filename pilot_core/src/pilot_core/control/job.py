@@ -14,6 +14,7 @@ from attrs import evolve, frozen
 from pilot_core.clock import Clock
 from pilot_core.config.layers import Settings
 from pilot_core.config.schema import PayloadOptions, PilotOptions, ReportOptions
+from pilot_core.control.blame import by_plugin
 from pilot_core.control.checks import check_id, own_checks
 from pilot_core.control.outbox import keep_letter, put_letter, read_letter, write_letter
 from pilot_core.control.record import Surroundings, record_of, scrub_all
@@ -114,6 +115,21 @@ class JobControl:
             return False
         return True
 
+    def taken(self, raw: Mapping[str, object]) -> None:
+        """Let the communicator know that a job is in our journal."""
+        try:
+            self._call("taken", self.communicator.taken, raw)
+        except (PluginFailed, PilotError) as failed:
+            log.warning("%s", failed)
+
+    def give_back(self, raw: Mapping[str, object]) -> bool:
+        """Give a job back that was never begun; whether the communicator takes it."""
+        try:
+            return self._call("give_back", self.communicator.give_back, raw)
+        except (PluginFailed, PilotError) as failed:
+            log.warning("%s", failed)
+            return False
+
     def verify(self, task: Task) -> Result:
         """Find everything that keeps this job from running here."""
         problems = list(own_checks(task.job, task.settings.of(PayloadOptions)))
@@ -212,18 +228,6 @@ class JobControl:
     def _call(self, what: str, method: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Call the communicator in its own name."""
         return self.hooks.guarded(PluginRef(self.communicator.name), what, method, *args, **kwargs)
-
-
-def by_plugin(failed: PluginFailed) -> PilotError:
-    """A plugin's failure as an error of the job."""
-    return PilotError(
-        Code.PLUGINFAILED,
-        str(failed),
-        plugin=failed.plugin,
-        distribution=failed.distribution,
-        version=failed.version,
-        hook=failed.hook,
-    )
 
 
 def _plain(plugin: str, name: str, value: object) -> object:

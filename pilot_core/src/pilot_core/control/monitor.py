@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+import math
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from threading import Lock
 
@@ -14,7 +17,7 @@ from pilot_core.config.layers import Settings
 from pilot_core.config.schema import SlotOptions
 from pilot_core.errors import Code, PilotError
 from pilot_core.io.files import free_bytes
-from pilot_core.io.proctree import Tree
+from pilot_core.io.proctree import Tree, parent
 from pilot_core.model.job import Job
 from pilot_core.model.payload import Usage
 from pilot_core.model.queue import Queue
@@ -22,9 +25,13 @@ from pilot_core.plugins.drivers import Usable
 from pilot_core.plugins.guard import PluginFailed, PluginRef
 from pilot_core.plugins.hooks import Hooks
 from pilot_core.spec import payload as hooks_of
-from pilot_core.spec.drivers import Monitor, View
+from pilot_core.spec.drivers import Monitor, Reading, View
 
 STRIKES = 3
+EARLY = 0.9
+"""A look this much before a monitor's time is taken, as the next one would come too late."""
+COSTLY = 100.0
+"""A monitor rests this many times as long as its last look took: none takes more than 1 % of the time."""
 log = logging.getLogger(__name__)
 
 
@@ -38,32 +45,44 @@ class MonitorControl:
     clock: Clock
 
     def begin(self, job: Job, workdir: Path, pid: int, settings: Settings) -> Watch:
-        """Watch the process tree below ``pid`` with monitors of its own."""
-        watched = []
-        for usable in self.monitors:
-            try:
-                monitor = self.hooks.guarded(usable.plugin, "making", usable.driver, settings)
-            except (PluginFailed, PilotError) as failed:
-                log.warning("job %s goes without a monitor: %s", job.id, failed)
-                continue
-            if isinstance(monitor, Monitor):
-                watched.append(Watched(monitor, usable.plugin))
-        return Watch(self, job, workdir, Tree(pid), watched, self.clock.mono())
+        """Watch the processes of a job, whose payload has this number, with monitors of its own."""
+        made = (self._made(usable, job, settings) for usable in self.monitors)
+        return Watch(self, job, workdir, tree_of(pid), [each for each in made if each], self.clock.mono())
+
+    def _made(self, usable: Usable, job: Job, settings: Settings) -> Watched | None:
+        try:
+            monitor = self.hooks.guarded(usable.plugin, "making", usable.driver, settings)
+        except (PluginFailed, PilotError) as failed:
+            log.warning("job %s goes without a monitor: %s", job.id, failed)
+            return None
+        if isinstance(monitor, Monitor):
+            return Watched(monitor, usable.plugin)
+        log.warning("job %s goes without a monitor: %s is none", job.id, usable.plugin)
+        return None
+
+
+def tree_of(pid: int) -> Tree:
+    """The payload and all that runs beside it or has left it: the descendants of the keeper that reaps for them.
+
+    Where the payload is the pilot's own child, its own descendants.
+    """
+    keeper = parent(pid)
+    return Tree(pid) if keeper in (None, 0, 1, os.getpid()) else Tree(keeper, with_root=False)
 
 
 @define(eq=False)
 class Watched:
-    """One monitor and when it looked last."""
+    """One monitor and when it may look again."""
 
     monitor: Monitor
     plugin: PluginRef
-    looked: float | None = None
+    due: float = -math.inf
     strikes: int = 0
 
 
 @define(eq=False)
 class Watch:
-    """The watch over one payload. ``look`` is called in a worker, never twice at a time."""
+    """The watch over one payload. ``look`` is called in a worker, ``end`` from anywhere, at any time."""
 
     control: MonitorControl
     job: Job
@@ -74,19 +93,27 @@ class Watch:
     peak_b: int = 0
     over: bool = False
     measured: dict[str, float] = field(factory=dict)
+    strikes: Counter[str] = field(factory=Counter)
     looking: Lock = field(factory=Lock)
 
     def look(self) -> tuple[Usage, list[PilotError]]:
         """Measure, let those monitors look whose time has come, and bring what they found."""
         with self.looking:
-            seen = self._look()
-            if self.over:
-                self.tree.close()
-            return seen
+            usage, breaches = (Usage(), []) if self.over else self._look()
+        if self.over:
+            self.end()
+        return usage, breaches
+
+    def end(self) -> None:
+        """The payload has ended. A look that is under way comes to its end and closes up itself."""
+        self.over = True
+        if self.looking.acquire(blocking=False):
+            self.tree.close()
+            self.looking.release()
 
     def _look(self) -> tuple[Usage, list[PilotError]]:
-        now = self.control.clock.mono()
-        usage = evolve(self._sample(), more={**self.measured, **self._plugins_samples()})
+        now, sampled = self.control.clock.mono(), self._plugins_samples()
+        usage = evolve(self._sample(), more={**self.measured, **sampled})
         view = View(
             job=self.job,
             queue=self.control.queue,
@@ -95,17 +122,11 @@ class Watch:
             running_s=now - self.began,
             mono=now,
         )
-        breaches = [breach for each in self.watched if (breach := self._let_look(each, view))]
-        usage = evolve(usage, more={**usage.more, **self.measured}, disk_b=int(self.measured.get("disk_b", 0)))
+        due = [each for each in self.watched if now >= each.due]
+        breaches = [breach for each in due if (breach := self._let_look(each, view))]
+        usage = evolve(usage, more={**self.measured, **sampled}, disk_b=int(self.measured.get("disk_b", 0)))
         self.control.hooks.tell(hooks_of.pilot_payload_sampled, job=self.job, usage=usage)
         return usage, breaches
-
-    def end(self) -> None:
-        """The payload has ended; a look that is under way comes to its end first."""
-        self.over = True
-        if self.looking.acquire(blocking=False):
-            self.tree.close()
-            self.looking.release()
 
     def _sample(self) -> Usage:
         sample = self.tree.sample()
@@ -121,34 +142,71 @@ class Watch:
         )
 
     def _plugins_samples(self) -> dict[str, float]:
+        hook = hooks_of.pilot_payload_sample
         try:
-            answers = self.control.hooks.gather(hooks_of.pilot_payload_sample, job=self.job, workdir=self.workdir)
-        except (PluginFailed, PilotError) as failed:
-            log.warning("job %s: measurements are left out: %s", self.job.id, failed)
+            answers = self.control.hooks.gather(hook, job=self.job, workdir=self.workdir)
+        except PluginFailed as failed:
+            self._strike(failed.plugin, hook.__name__, failed)
             return {}
-        return {name: float(value) for answer in answers for name, value in answer.value.items()}
+        except PilotError as said:
+            self._strike(str(said.facts.get("plugin", "")), hook.__name__, said)
+            return {}
+        self.strikes.clear()
+        return {name: number for each in answers for name, number in numbers(each.plugin, each.value).items()}
+
+    def _strike(self, plugin: str, hook: str, failed: Exception) -> None:
+        self.strikes[plugin] += 1
+        log.warning("job %s: measurements are left out: %s", self.job.id, failed)
+        if self.strikes[plugin] >= STRIKES:
+            self.control.hooks.bench(plugin, hook)
+            log.warning("plugin %s is benched for %s until the next job", plugin, hook)
 
     def _let_look(self, each: Watched, view: View) -> PilotError | None:
-        due = each.looked is None or view.mono - each.looked >= each.monitor.interval_s * 0.9
-        if each.strikes >= STRIKES or not due:
-            return None
-        each.looked = view.mono
+        began = self.control.clock.mono()
         try:
-            reading = self.control.hooks.guarded(each.plugin, "look", each.monitor.look, view)
+            reading = self.control.hooks.guarded(each.plugin, "look", _reading, each.monitor, view)
         except (PluginFailed, PilotError) as failed:
-            each.strikes += 1
-            rests = " and rests until the next job" if each.strikes == STRIKES else ""
-            log.warning("job %s: monitor %s failed%s: %s", self.job.id, each.monitor.name, rests, failed)
-            return None
-        each.strikes = 0
-        self.measured.update(reading.measures)
+            reading = self._failed(each, failed)
+        else:
+            each.strikes = 0
+        took_s = self.control.clock.mono() - began
+        each.due = math.inf if each.strikes >= STRIKES else view.mono + _rest_s(each.monitor, took_s)
+        self.measured.update(numbers(each.plugin.name, reading.measures))
         return reading.breach
+
+    def _failed(self, each: Watched, failed: Exception) -> Reading:
+        each.strikes += 1
+        rests = " and rests until the next job" if each.strikes == STRIKES else ""
+        log.warning("job %s: monitor %s failed%s: %s", self.job.id, each.monitor.name, rests, failed)
+        return Reading()
+
+
+def _rest_s(monitor: Monitor, took_s: float) -> float:
+    return max(monitor.interval_s * EARLY, took_s * COSTLY)
+
+
+def _reading(monitor: Monitor, view: View) -> Reading:
+    reading: object = monitor.look(view)
+    if not isinstance(reading, Reading):
+        raise TypeError(f"a look brings a Reading, not {reading!r}")
+    return reading
+
+
+def numbers(plugin: str, measures: Mapping[str, object]) -> dict[str, float]:
+    """What of a plugin's measures are numbers that a report can hold."""
+    good: dict[str, float] = {}
+    for name, value in measures.items():
+        if isinstance(value, (int, float)) and math.isfinite(value):
+            good[str(name)] = float(value)
+        else:
+            log.warning("plugin %s measured %s as %r, which is no finite number", plugin, name, value)
+    return good
 
 
 def node_problems(workdir: Path, settings: Settings) -> tuple[PilotError, ...]:
     """What keeps this node from taking work, as far as the pilot itself can tell."""
     wanted_b, free_b = settings.of(SlotOptions).free_disk_b, free_bytes(workdir)
-    if free_b > wanted_b:
+    if free_b >= wanted_b:
         return ()
-    told = f"{free_b / 1e9:.1f} GB are free where {workdir} lies, more than {wanted_b / 1e9:.1f} GB are wanted"
+    told = f"{free_b / 1e9:.1f} GB are free where {workdir} lies, at least {wanted_b / 1e9:.1f} GB are wanted"
     return (PilotError(Code.NOLOCALSPACE, told),)

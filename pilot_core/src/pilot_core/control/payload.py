@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import BinaryIO
 
-from attrs import frozen
+from attrs import field, frozen
 
 from pilot_core.config.schema import PayloadOptions
+from pilot_core.control.blame import by_plugin
+from pilot_core.control.diagnosis import complaint, core_problem, exit_problem, memory_kills, memory_problem
+from pilot_core.control.record import SIDES
 from pilot_core.control.running import PAYLOAD
 from pilot_core.errors import Code, PilotError
-from pilot_core.io.inside import Inside
+from pilot_core.io.cgroup import Groups
+from pilot_core.io.files import UnsafeName, safe_name
 from pilot_core.io.process import ProcessSpec
 from pilot_core.machine.events import Result
 from pilot_core.model.job import Job
@@ -27,25 +31,28 @@ from pilot_core.spec import payload as hooks_of
 from pilot_core.spec.drivers import Container, Launcher
 from pilot_core.spec.work import Settings, Task
 
-CREDENTIAL = re.compile(r"TOKEN|PASSW|SECRET|CREDENTIAL|PRIVATE|X509|_KEY$|^KEY$|API_?KEY|AUTH", re.IGNORECASE)
-"""Names of variables of the pilot's own that a payload never gets, whatever the site lists."""
-LOOKED_AT_B = 65536
-ERROR_LINE = re.compile(
-    r"^\s*(?:.*\b(?:error|fatal|critical)\b.*|.*command not found.*)$", re.IGNORECASE | re.MULTILINE
+CREDENTIAL = re.compile(
+    r"TOKEN|PASSW|SECRET|CREDENTIAL|PRIVATE|X509_USER|KEYS?$|KEYTAB|API_?KEY|AUTH|BEARER|KRB5|_PAT$", re.IGNORECASE
 )
-SIDES = "sides"
+"""Names of variables of the pilot's own that a payload never gets, even where ``payload.keep_environment`` has them."""
+MEMORY_KILLS = "memory_kills"
 log = logging.getLogger(__name__)
 
 
 @frozen(eq=False)
 class PayloadControl:
-    """What is run for a job, in which environment, and what its end counts as."""
+    """What is run for a job, in which environment, and what its end counts as.
+
+    The environment is built, later over earlier: what is kept of ``environ``, the pilot's own; the queue's; the
+    job's; what the pilot knows of the job; the command's; and plugins' changes to all of that.
+    """
 
     hooks: Hooks
     container: Container
     launcher: Launcher
     environ: Mapping[str, str]
     redactor: Redactor
+    groups: Callable[[], Groups] = field(default=Groups.of)
 
     # --- before the run ---
 
@@ -55,25 +62,29 @@ class PayloadControl:
         asked = self.hooks.first(hooks_of.pilot_payload_command, job=job, queue=queue, workdir=workdir)
         if asked is None or not asked.argv:
             raise PilotError(Code.UNKNOWNPAYLOADFAILURE, "no plugin says what to run for this job")
-        environment = self._environment(task, asked)
-        command = with_environment(asked, environment)
+        command = with_environment(asked, self._environment(task, asked))
         image = self.hooks.first(hooks_of.pilot_payload_container, job=job, queue=queue)
         image = job.image if image is None else image
         if image:
             command = self.container.wrap(command, image, workdir, ())
         command = self.launcher.launch(command, job)
-        return Result(command=command, notes={SIDES: pack(self._sides(task))})
+        if problems := list(self._unfit(command)):
+            raise PilotError(Code.SETUPFAILURE, "; ".join(problems))
+        notes = {SIDES: pack(self._sides(task)), MEMORY_KILLS: memory_kills(self.groups())}
+        return Result(command=command, notes=notes)
 
     def _environment(self, task: Task, asked: Command) -> dict[str, str]:
-        job, queue = task.job, task.queue
         base = {
             **self._kept(task.settings.of(PayloadOptions)),
+            "OMP_NUM_THREADS": str(task.job.needs.cores),
+            **task.queue.environment,
+            **task.job.environment,
             **own_variables(task),
-            **queue.environment,
-            **job.environment,
             **asked.env,
         }
-        answers = self.hooks.gather(hooks_of.pilot_payload_environment, job=job, queue=queue, workdir=task.workdir)
+        answers = self.hooks.gather(
+            hooks_of.pilot_payload_environment, job=task.job, queue=task.queue, workdir=task.workdir
+        )
         try:
             patched = apply_patches(base, answers) if answers else base
         except PatchConflict as conflict:
@@ -87,6 +98,26 @@ class PayloadControl:
             log.warning("the payload does not get $%s, though it is listed: it looks like a credential", name)
         return {name: value for name, value in kept.items() if name not in secret}
 
+    def _unfit(self, command: Command) -> Iterator[str]:
+        """What no program can be given, or must not be; never the value itself, which may be the secret."""
+        for place, word in enumerate(command.argv):
+            if why := self._unfit_text(word):
+                yield f"word {place} of the command {why}"
+        for name, value in command.env.items():
+            if not name or "=" in name or self._unfit_text(name):
+                yield f"{name!r} cannot name a variable"
+            elif why := self._unfit_text(value):
+                yield f"the value of ${name} {why}"
+
+    def _unfit_text(self, text: str) -> str:
+        if "\0" in text:
+            return "holds a NUL"
+        try:
+            os.fsencode(text)
+        except UnicodeEncodeError as error:
+            return f"has no bytes for its character {error.start}"
+        return "holds a secret of the pilot's: remove it where it is set" if self.redactor.knows(text) else ""
+
     def _sides(self, task: Task) -> tuple[SideProcess, ...]:
         try:
             answers = self.hooks.gather(
@@ -95,18 +126,31 @@ class PayloadControl:
         except (PluginFailed, PilotError) as failed:
             log.warning("there will be no processes beside the payload: %s", failed)
             return ()
-        return tuple(side for answer in answers for side in answer.value)
+        taken = {PAYLOAD}
+        return tuple(side for answer in answers for side in answer.value if self._is_fit(side, answer.plugin, taken))
+
+    def _is_fit(self, side: SideProcess, plugin: str, taken: set[str]) -> bool:
+        """Whether a process can run beside the payload under its name, which is taken then."""
+        problems = list(self._unfit(side.command)) if side.command.argv else ["it has no command"]
+        try:
+            safe_name(f"{side.name}.stdout")
+        except UnsafeName as error:
+            problems.append(str(error))
+        if side.name in taken:
+            problems.append("its name is taken")
+        for problem in problems:
+            log.warning("the process %r of plugin %s beside the payload is left out: %s", side.name, plugin, problem)
+        taken.add(side.name)
+        return not problems
 
     def specs(self, job: Job, workdir: Path, settings: Settings) -> tuple[ProcessSpec, tuple[ProcessSpec, ...]]:
         """The payload as its keeper is to start it, and the processes beside it."""
         assert job.command is not None
         nofile = settings.of(PayloadOptions).nofile
-        payload = spec_of(PAYLOAD, job.command, workdir, nofile)
         sides = unpack(tuple[SideProcess, ...], job.notes.get(SIDES, ()))
-        return payload, tuple(
+        return spec_of(PAYLOAD, job.command, workdir, nofile), tuple(
             spec_of(side.name, with_environment(side.command, {**job.command.env, **side.command.env}), workdir, nofile)
             for side in sides
-            if side.name != PAYLOAD
         )
 
     # --- after the run ---
@@ -116,11 +160,27 @@ class PayloadControl:
         outcome = task.job.outcome
         if outcome is None:
             return Result()
-        answers = self.hooks.gather(
-            hooks_of.pilot_payload_diagnose, job=task.job, outcome=outcome, workdir=task.workdir
-        )
-        seen = tuple(error for answer in answers for error in answer.value)
-        return Result(errors=(*_judged(outcome, task.workdir), *seen))
+        return Result(errors=tuple(self._judged(task, outcome)))
+
+    def _judged(self, task: Task, outcome: Outcome) -> Iterator[PilotError]:
+        """Of equals the first is reported: who knows more speaks earlier."""
+        if not outcome.clean:
+            yield from memory_problem(task.job.notes.get(MEMORY_KILLS), self.groups())
+        yield from self._seen(task, outcome)
+        if not outcome.clean:
+            yield from exit_problem(task.job, outcome, complaint(task.workdir, self.redactor))
+        yield from core_problem(task.job, outcome, task.workdir)
+
+    def _seen(self, task: Task, outcome: Outcome) -> tuple[PilotError, ...]:
+        try:
+            answers = self.hooks.gather(
+                hooks_of.pilot_payload_diagnose, job=task.job, outcome=outcome, workdir=task.workdir
+            )
+        except PluginFailed as failed:
+            return (by_plugin(failed),)
+        except PilotError as error:
+            return (error,)
+        return tuple(error for answer in answers for error in answer.value)
 
 
 def with_environment(command: Command, env: Mapping[str, str]) -> Command:
@@ -138,7 +198,6 @@ def own_variables(task: Task) -> dict[str, str]:
         "PanDA_TaskID": job.task,
         "PanDA_AttemptNr": str(job.attempt),
         "PILOT_CORES": str(job.needs.cores),
-        "OMP_NUM_THREADS": str(job.needs.cores),
         "CUDA_VISIBLE_DEVICES": devices,
         "ROCR_VISIBLE_DEVICES": devices,
     }
@@ -155,31 +214,3 @@ def spec_of(name: str, command: Command, workdir: Path, nofile: int | None) -> P
         stderr=workdir / f"{name}.stderr",
         nofile=nofile,
     )
-
-
-def _judged(outcome: Outcome, workdir: Path) -> Iterator[PilotError]:
-    if outcome.clean:
-        return
-    said = complaint(workdir)
-    detail = f"the payload {outcome}" if outcome.signal else f"the payload ended with {outcome}"
-    code = Code.PAYLOADEXECUTIONFAILURE
-    yield PilotError(code, f"{detail}: {said}" if said else detail, trf=outcome.transform_code)
-
-
-def complaint(workdir: Path) -> str:
-    """The first line in which the payload says that something is wrong, else the last line of its complaints."""
-    try:
-        with Inside(workdir) as inside, inside.open_read("payload.stderr") as file:
-            text = _ends(file)
-    except OSError:
-        return ""
-    found = ERROR_LINE.search(text)
-    lines = [line for line in text.splitlines() if line.strip()]
-    return (found[0] if found else lines[-1] if lines else "").strip()[:300]
-
-
-def _ends(file: BinaryIO) -> str:
-    head = file.read(LOOKED_AT_B)
-    size_b = file.seek(0, 2)
-    file.seek(max(size_b - LOOKED_AT_B, len(head)))
-    return (head + file.read(LOOKED_AT_B)).decode(errors="replace")

@@ -71,10 +71,10 @@ def scrub_all(value: Any, redactor: Redactor) -> Any:
 def phases_of(job: Job, at: float) -> list[dict[str, object]]:
     """The phases in order, with when each began and how long it lasted."""
     begun = sorted(job.times.items(), key=lambda item: item[1])
-    ends = [start for _, start in begun[1:]] + [at]
+    ends = [*(start for _, start in begun[1:]), at]
     return [
         {"phase": phase, "at": start, "lasted_s": round(max(end - start, 0.0), 3)}
-        for (phase, start), end in zip(begun, ends, strict=True)
+        for (phase, start), end in zip(begun, ends, strict=False)
     ]
 
 

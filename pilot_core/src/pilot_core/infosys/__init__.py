@@ -1,1 +1,1 @@
-"""The Information System: facts about queues, from ranked sources, with where each came from."""
+"""The Information System: facts about queues, from ranked sources, cast to what they should be."""

@@ -193,7 +193,7 @@ def _connect(control: Path) -> socket.socket | None:
     """A socket's name has 107 bytes at most, a directory's descriptor always fits."""
     directory = os.open(control, os.O_PATH | os.O_DIRECTORY)
     try:
-        for address in (f"/proc/self/fd/{directory}/{keeper.SOCKET}", _left_address(control)):
+        for address in filter(None, (f"/proc/self/fd/{directory}/{keeper.SOCKET}", _left_address(control))):
             sock = socket.socket(socket.AF_UNIX)
             with suppress(FileNotFoundError, ConnectionRefusedError):
                 sock.connect(address)
@@ -209,7 +209,7 @@ def _left_address(control: Path) -> str:
     try:
         return str(json.loads((control / keeper.ADDRESS).read_bytes())["address"])
     except (FileNotFoundError, ValueError, LookupError):
-        return str(control / keeper.SOCKET)
+        return ""
 
 
 def _owner(sock: socket.socket) -> int:

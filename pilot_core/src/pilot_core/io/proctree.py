@@ -65,6 +65,15 @@ def identity(pid: int) -> Identity | None:
         return None
 
 
+def parent(pid: int) -> int | None:
+    """Who started the process of this number, or took it over; nothing where there is no /proc."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return _Stat.parse(file.read()).ppid
+    except _GONE:
+        return None
+
+
 class Tree:
     """The process that has this number now, and its descendants.
 

@@ -178,7 +178,7 @@ class Fields:
         self._asked[name] = None
         value = self._raw.get(name)
         if value is None and required:
-            self.problem(name, "is missing")
+            self.problem(name, "is missing; write one")
         return value
 
     def _checked_text(self, place: str, value: object, lines: bool, default: str) -> str:
@@ -188,7 +188,7 @@ class Fields:
             quotes = "; put it in quotes" if isinstance(value, (bool, float)) else ""
             self.problem(place, f"wants text, not {shown(value)}{quotes}")
         elif why := _unfit(value, lines):
-            self.problem(place, f"holds {why}: {shown(value)}")
+            self.problem(place, f"holds {why}, leave it out: {shown(value)}")
         else:
             return value
         return default
@@ -236,7 +236,7 @@ def oddity(value: object) -> str:
     pending: list[Iterator[object]] = [iter((value,))]
     while pending:
         if len(pending) > DEEPEST:
-            return f"is nested more than {DEEPEST} deep"
+            return f"is nested more than {DEEPEST} deep; make it flatter"
         each = next(pending[-1], pending)
         if each is pending:
             pending.pop()
@@ -256,12 +256,12 @@ class _Key:
 
 def _odd(value: object) -> str:
     if isinstance(value, _Key):
-        return "" if isinstance(value.name, str) and not _odd(value.name) else f"has the key {shown(value.name)}"
+        return "" if isinstance(value.name, str) and not _odd(value.name) else f"has the key {shown(value.name)}; a key wants to be text"
     if isinstance(value, str):
-        return f"holds {why}" if (why := _unfit(value, lines=True)) else ""
+        return f"holds {why}; leave it out" if (why := _unfit(value, lines=True)) else ""
     if value is None or isinstance(value, bool) or _finite(value) is not None:
         return ""
-    return f"holds {shown(value)}, which is no JSON value"
+    return f"holds {shown(value)}, which is no JSON value; write a text or a number"
 
 
 def _finite(value: object) -> int | float | None:

@@ -5,6 +5,7 @@
 """
 
 from pilot_core.config.options import option
+from pilot_core.config.schema import SlotOptions
 from pilot_core.errors import Code, ErrorCode, Party, PilotError, Retry, Stage
 from pilot_core.machine.events import Result
 from pilot_core.machine.phases import Step
@@ -99,6 +100,7 @@ __all__ = [
     "Retry",
     "Settings",
     "SideProcess",
+    "SlotOptions",
     "Stage",
     "Step",
     "Stores",

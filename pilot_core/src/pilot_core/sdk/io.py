@@ -1,9 +1,9 @@
 """The outside world, for drivers: files written whole, sums, confined directories, children that can be killed."""
 
-from pilot_core.io.cancel import Cancelled, CancelFlag
+from pilot_core.io.cancel import CancelFlag, Cancelled
 from pilot_core.io.cgroup import Groups
 from pilot_core.io.checksum import copy_summed, sum_file
-from pilot_core.io.files import NotJson, UnsafeName, free_bytes, read_json, safe_name, sync_folder, write_atomic
+from pilot_core.io.files import Lock, NotJson, Taken, UnsafeName, free_bytes, read_json, safe_name, sync_folder, write_atomic
 from pilot_core.io.helper import call_in_child
 from pilot_core.io.inside import Inside, Outside
 
@@ -12,8 +12,10 @@ __all__ = [
     "Cancelled",
     "Groups",
     "Inside",
+    "Lock",
     "NotJson",
     "Outside",
+    "Taken",
     "UnsafeName",
     "call_in_child",
     "copy_summed",

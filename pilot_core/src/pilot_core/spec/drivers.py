@@ -115,6 +115,13 @@ class Communicator(Driver):
         """The letter that reports a job that could not be read, if so much of it is known."""
         return None
 
+    def taken(self, raw: Mapping[str, object]) -> None:
+        """The job is in a journal: from now on this pilot, or one that recovers, answers for it."""
+
+    def give_back(self, raw: Mapping[str, object]) -> bool:
+        """Let somebody else have a job that was never begun; whether that was possible. Otherwise it is refused."""
+        return False
+
 
 # --- moving files ---------------------------------------------------------------------------------------------------
 

@@ -5,33 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from pilot_core.sdk import (
-    Command,
-    ErrorCode,
-    Job,
-    JobKey,
-    Outcome,
-    Party,
-    Patch,
-    PilotError,
-    Retry,
-    Stage,
-    hookimpl,
-)
+from pilot_core.sdk import Command, Job, JobKey, Outcome, Patch, PilotError, hookimpl
+from pilot_example.codes import Codes
 
 GEOMETRY: JobKey[str] = JobKey("example.geometry")
 COMPLAINT = "geometry is too old"
 
 
-class Codes:
-    """The errors that only this experiment has."""
-
-    OLDGEOMETRY = ErrorCode(2950, Stage.PAYLOAD, Party.PAYLOAD, Retry.COUNTED, "The geometry is older than the data")
-
-
 @hookimpl
 def pilot_error_codes() -> type:
-    """Bring the codes above."""
+    """Bring our own codes."""
     return Codes
 
 
@@ -60,5 +43,6 @@ def pilot_payload_diagnose(job: Job, outcome: Outcome, workdir: Path) -> Sequenc
     complaints = workdir / "payload.stderr"
     if outcome.clean or not complaints.exists():
         return []
+    asked = job.extras.get(GEOMETRY)
     lines = complaints.read_text(errors="replace").splitlines()
-    return [PilotError(Codes.OLDGEOMETRY, line, asked=job.extras.get(GEOMETRY)) for line in lines if COMPLAINT in line]
+    return [PilotError(Codes.OLDGEOMETRY, line, asked=asked) for line in lines if COMPLAINT in line]

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from attrs import frozen
 
-from pilot_core.sdk import ErrorCode, Monitor, Party, PilotError, Reading, Retry, Stage, View, option
-
-TOOHOT = ErrorCode(2951, Stage.PAYLOAD, Party.SITE, Retry.ELSEWHERE, "A device is too hot", acronym="TOOHOT")
+from pilot_core.sdk import Monitor, PilotError, Reading, View, option
+from pilot_example.codes import Codes
 
 
 @frozen(kw_only=True)
@@ -32,5 +31,5 @@ class Heat(Monitor):
         except (FileNotFoundError, ValueError):
             return Reading()
         limit = self.settings.of(HeatOptions).limit
-        breach = PilotError(TOOHOT, f"{celsius:g} degrees of {limit:g}") if celsius > limit else None
+        breach = PilotError(Codes.TOOHOT, f"{celsius:g} degrees of {limit:g}") if celsius > limit else None
         return Reading(measures={"heat.celsius": celsius}, breach=breach)
