@@ -84,7 +84,8 @@ class Site:
         for pilot in self.pilots:
             if pilot.poll() is None:
                 pilot.send_signal(signal.SIGKILL)
-            pilot.communicate()
+            if pilot.stdout and not pilot.stdout.closed:
+                pilot.communicate()
 
 
 def alive(pid: int) -> bool:

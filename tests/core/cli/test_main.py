@@ -7,6 +7,7 @@ import subprocess
 import sys
 from functools import partial
 from importlib import import_module
+from pathlib import Path
 
 import pytest
 
@@ -147,3 +148,8 @@ def test_a_reader_that_leaves_ends_the_command_quietly():
         os.close(reader)
         ran = subprocess.run([sys.executable, "-m", "pilot_core", "hooks"], stdout=end, stderr=subprocess.PIPE)
     assert (ran.returncode, ran.stderr) == (141, b"")
+
+
+def test_the_manual_has_every_command():
+    manual = (Path(__file__).parents[3] / "docs" / "commands.md").read_text()
+    assert [name for name in NAMES if f"`pilot {name}" not in manual] == []

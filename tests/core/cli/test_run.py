@@ -128,6 +128,17 @@ def test_a_work_directory_that_cannot_be(pilot, tmp_path):
     assert "1199 MKDIR" in said.err
 
 
+@pytest.mark.parametrize(
+    ("queue", "code", "why"),
+    [("off", 83, "1386"), ("passive", 78, "1359"), ("pasive", 71, "did you mean 'passive'?")],
+)
+def test_a_queue_that_takes_no_work_is_the_exit_code(pilot, tmp_path, queue, code, why):
+    (tmp_path / "queues.yaml").write_text("off: {status: offline}\npassive: {state: INACTIVE}\n")
+    (tmp_path / "job.yaml").write_text("command: [/bin/true]\n")
+    said = pilot("run", "--job", "job.yaml", "--queue", queue, "--set", "queue_file.path=queues.yaml")
+    assert (said.code, why in said.err) == (code, True)
+
+
 def test_an_unknown_thing_to_trace(pilot, tmp_path, monkeypatch):
     monkeypatch.setenv("PILOT_TRACE", "hook")
     (tmp_path / "job.yaml").write_text("command: [/bin/true]\n")

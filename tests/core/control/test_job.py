@@ -239,6 +239,7 @@ def test_verification_finds_everything_at_once(tmp_path: Path) -> None:
     said = PilotError(Code.NORELEASEFOUND, "none")
     desk = Desk(tmp_path, ({"pilot_job_verify": lambda: [said]},))
     errors = desk.jobs.verify(desk.task(job)).errors
+    assert ["inputs[0].name", "outputs[0].name"] == [error.detail.partition(":")[0] for error in errors[:2]]
     codes = sorted(error.code.number for error in errors)
     assert codes == [1190, 1244, *[1302] * 6, 1360, 1371, 1384]
 
@@ -349,8 +350,11 @@ def test_a_final_update_is_sent_even_if_no_disk_takes_it(tmp_path: Path, monkeyp
 
 def test_a_clean_end_removes_the_directory_and_leaves_the_record(tmp_path: Path) -> None:
     told: list[Mapping[str, object]] = []
-    facts = {"pilot_node_facts": lambda: {"cpu": "fast"}, "pilot_job_recorded": lambda record: told.append(record)}
-    desk = Desk(tmp_path, (facts,))
+
+    def hear(record: Mapping[str, object]) -> None:
+        told.append(record)
+
+    desk = Desk(tmp_path, ({"pilot_node_facts": lambda: {"cpu": "fast"}, "pilot_job_recorded": hear},))
     receipt = Receipt(lfn="out", direction="out", url=f"x://u:{SECRET}@h/out", tool="t", size_b=100, took_s=2.0)
     task = desk.task(
         done(
@@ -372,6 +376,7 @@ def test_a_clean_end_removes_the_directory_and_leaves_the_record(tmp_path: Path)
     assert record["files"][0]["speed_b_s"] == 50.0
     assert [phase["phase"] for phase in record["phases"]] == ["stage_in", "running"]
     assert record["phases"][0]["lasted_s"] == 6.0
+    assert "sides" not in record["notes"]
     assert SECRET not in (task.control / "record.json").read_text()
 
 
@@ -530,13 +535,18 @@ def past(root: Path, name: str, *, sealed: bool = True, age_days: float = 10.0) 
     return control
 
 
-def test_only_old_sealed_directories_without_a_letter_are_forgotten(tmp_path: Path) -> None:
+def test_only_old_sealed_directories_without_a_letter_are_forgotten(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     old, _ = past(tmp_path, "1"), past(tmp_path, "2", age_days=1.0)
     past(tmp_path, "3", sealed=False)
     (past(tmp_path, "4") / "waiting.json").write_text("{}")
     aside = past(tmp_path, "5").rename(tmp_path / "PanDA_Pilot-5.control.1")
-    (tmp_path / "PanDA_Pilot-6.control").symlink_to(tmp_path / "PanDA_Pilot-2.control")
+    canary = past(tmp_path, "elsewhere").rename(tmp_path / "canary")
+    (tmp_path / "PanDA_Pilot-6.control").symlink_to(canary)
     (tmp_path / "PanDA_Pilot-7").mkdir()
     assert forget_past(tmp_path, 7.0, now=1e9) == [old, aside]
     left = sorted(path.name for path in tmp_path.iterdir())
-    assert left == [*(f"PanDA_Pilot-{n}.control" for n in (2, 3, 4, 6)), "PanDA_Pilot-7"]
+    assert left == [*(f"PanDA_Pilot-{n}.control" for n in (2, 3, 4, 6)), "PanDA_Pilot-7", "canary"]
+    assert (canary / "journal").exists()
+    assert caplog.text == ""

@@ -173,7 +173,7 @@ def test_later_words_win_and_facts_are_nobodys_to_change_but_plugins(tmp_path: P
 
 def test_plugins_that_disagree_are_both_named(tmp_path: Path) -> None:
     wants = ({"pilot_payload_environment": lambda n=n: [Patch.set("A", n)]} for n in (1, 2))
-    with pytest.raises(PilotError, match=r"1110.*A.*p0 and p1"):
+    with pytest.raises(PilotError, match=r"1110.*A.*p1 and p2"):
         Stage(tmp_path, runs(), *wants).prepare(JOB)
 
 
@@ -238,8 +238,8 @@ def test_what_is_prepared_can_be_started(tmp_path: Path, env: dict[str, str], wo
     stage = Stage(tmp_path, runs("/bin/true", *words))
     try:
         command = stage.prepare(Job(id="1", environment=env)).command
-    except PilotError as refused:
-        assert refused.code is Code.SETUPFAILURE
+    except PilotError:
+        assert any("\0" in text or not text.isprintable() for text in (*env, *env.values(), *words, "\0" * ("" in env)))
         return
     assert command is not None
     pid = os.posix_spawn("/bin/true", command.argv[2:], command.env)
@@ -269,7 +269,7 @@ def test_sides_that_cannot_be_are_left_out(tmp_path: Path, caplog: pytest.LogCap
     stage = Stage(tmp_path, runs() | {"pilot_payload_sides": lambda: sides})
     result = stage.prepare(JOB)
     assert result.notes["sides"] == [{"name": "good", "command": {"argv": ["x"]}}]
-    assert caplog.text.count("is left out") == 5
+    assert caplog.text.count("is left out") == 6
     assert SECRET not in caplog.text
 
 

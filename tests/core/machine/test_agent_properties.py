@@ -168,7 +168,7 @@ class PilotLife(RuleBasedStateMachine):
     def store(self, data, receipt, ticket):
         """Progress, or the answer of a worker that was left behind."""
         job = self.some_job(data)
-        if ticket >= self.world.agent.courses[job].ticket:
+        if ticket >= self.world.agent.courses[job].ticket or (job, ticket) in self.world.concludes:
             self.post(e.FileStored(job=job, receipt=receipt))
         else:
             self.post(e.WorkDone(job=job, ticket=ticket, result=e.Result(receipts=(receipt, receipt))))
@@ -237,6 +237,6 @@ class PilotDeath(PilotLife):
 
 
 TestEveryOrder = PilotLife.TestCase
-TestEveryOrder.settings = settings(max_examples=300, stateful_step_count=40, deadline=None)
+TestEveryOrder.settings = settings(max_examples=200, stateful_step_count=40, deadline=None)
 TestEveryOrderWithoutAnswers = PilotDeath.TestCase
-TestEveryOrderWithoutAnswers.settings = settings(max_examples=150, stateful_step_count=30, deadline=None)
+TestEveryOrderWithoutAnswers.settings = settings(max_examples=100, stateful_step_count=30, deadline=None)

@@ -23,10 +23,12 @@ from pilot_core.agent.perform import Performer
 from pilot_core.agent.post import Poster
 from pilot_core.agent.recover import RECORD, how_it_died, left_jobs
 from pilot_core.agent.setup import Setup, make, make_all
+from pilot_core.agent.shipping import Shipping
 from pilot_core.agent.signals import DUMP_STACKS, HALTS, as_event
 from pilot_core.agent.status import status_of
+from pilot_core.agent.workers import Lane
 from pilot_core.clock import Clock, SystemClock
-from pilot_core.config.schema import PilotOptions
+from pilot_core.config.schema import LogOptions, PilotOptions
 from pilot_core.control.archive import Archive
 from pilot_core.control.data import DataControl
 from pilot_core.control.job import JobControl
@@ -135,6 +137,8 @@ class Assembly:
         self.performer = self._performer(workflow)
         leaving.callback(self._end_news)
         self._listen(leaving)
+        if self.setup.shippers.usable:
+            self._ship_log(leaving)
 
     def _begin_state(self) -> Agent:
         options = self.options
@@ -226,6 +230,19 @@ class Assembly:
                 error = PilotError(Code.SIGTERM, "an operator stopped the pilot")
                 self.poster.post(e.HaltAsked(error=error, hurry_s=self.options.stop_s))
         return status_of(self.loop.state, self.clock, self._left_behind())
+
+    def _ship_log(self, leaving: ExitStack) -> None:
+        usable = self.setup.shippers.usable
+        shippers = tuple(zip(usable, make_all(self.setup, "shippers"), strict=True))
+        shipping = Shipping(shippers, self.setup.hooks, self.redactor)
+        lane = Lane("log shippers")
+        leaving.callback(lane.close, NEWS_S)
+        leaving.callback(lane.put, shipping.close)
+        self._ship_later(lane, shipping)
+
+    def _ship_later(self, lane: Lane, shipping: Shipping) -> None:
+        lane.put(shipping.ship)
+        self.loop.after("ship", self.setup.settings.of(LogOptions).ship_s, partial(self._ship_later, lane, shipping))
 
     # --- running ---
 

@@ -14,6 +14,7 @@ from pilot_core.config.schema import (
     Bootstrap,
     Connection,
     DataOptions,
+    LogOptions,
     MonitorOptions,
     PayloadOptions,
     PilotOptions,
@@ -33,6 +34,7 @@ from pilot_core.spec.drivers import (
     CopyTool,
     InfoSource,
     Launcher,
+    LogShipper,
     Monitor,
     Resource,
     Workflow,
@@ -82,6 +84,7 @@ class Setup:
     launcher: Usable
     copytools: Several
     monitors: Several
+    shippers: Several
 
     def settings_of(self, job: Job) -> Settings:
         """The settings of one job: the pilot's, and what the job may set and did."""
@@ -161,6 +164,7 @@ def _pick(core: Settings, drivers: Drivers) -> dict[str, Any]:
         "launcher": drivers.one(_group("launcher"), payloads.launcher),
         "copytools": _several(drivers, "copytool", core.of(DataOptions).copytools),
         "monitors": _several(drivers, "monitor", core.of(MonitorOptions).monitors),
+        "shippers": _several(drivers, "log_shipper", core.of(LogOptions).shippers),
     }
 
 
@@ -212,4 +216,5 @@ KINDS: Mapping[str, type[Any]] = {
     "launcher": Launcher,
     "copytools": CopyTool,
     "monitors": Monitor,
+    "shippers": LogShipper,
 }

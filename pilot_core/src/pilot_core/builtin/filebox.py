@@ -148,7 +148,9 @@ class FileBox(Communicator):
         if self._presence is None:
             (self._box / OFFERED).mkdir(exist_ok=True)
             _put_back_all(self._box)
-            self._presence = Lock(self._box / OFFERED / f"{self._name}.lock").take()
+            unseen = self._box / OFFERED / f".{self._name}.part"
+            self._presence = Lock(unseen).take()
+            unseen.rename(unseen.with_name(f"{self._name}.lock"))
 
     def taken(self, raw: Mapping[str, object]) -> None:
         """Move the description to where a journal answers for it."""

@@ -29,22 +29,30 @@ def check_id(job: Job) -> None:
 
 def own_checks(job: Job, payload: PayloadOptions) -> Iterator[PilotError]:
     """Everything about a job that can be seen to be wrong here and now."""
-    outputs = (*job.outputs, *((job.log,) if job.log else ()))
-    for file in (*job.inputs, *outputs):
-        yield from _name(file)
+    for path, file in _places(job):
+        yield from _name(path, file)
     yield from _twice("input", job.inputs)
-    yield from _twice("output", outputs)
+    yield from _twice("output", (*job.outputs, *((job.log,) if job.log else ())))
     yield from _limits(job)
     if job.image:
         yield from _image(job.image, payload.container)
 
 
-def _name(file: FileSpec) -> Iterator[PilotError]:
+def _places(job: Job) -> Iterator[tuple[str, FileSpec]]:
+    """All files of a job, each with its path in the description."""
+    for kind, files in (("inputs", job.inputs), ("outputs", job.outputs)):
+        for number, file in enumerate(files):
+            yield f"{kind}[{number}]", file
+    if job.log is not None:
+        yield "log", job.log
+
+
+def _name(path: str, file: FileSpec) -> Iterator[PilotError]:
     try:
         safe_name(file.lfn)
     except UnsafeName as error:
         long = len(file.lfn.encode(errors="replace")) > LONGEST_NAME_B
-        yield PilotError(Code.LFNTOOLONG if long else Code.BADOUTPUTFILENAME, str(error))
+        yield PilotError(Code.LFNTOOLONG if long else Code.BADOUTPUTFILENAME, f"{path}.name: {error}")
 
 
 def _twice(kind: str, files: tuple[FileSpec, ...]) -> Iterator[PilotError]:

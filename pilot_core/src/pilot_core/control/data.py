@@ -310,7 +310,8 @@ def _write(folder: Inside, plugin: str, path: str, text: str) -> None:
         with folder.open_write(path) as file:
             file.write(text.encode())
     except Outside as outside:
-        raise PilotError(Code.PLUGINFAILED, f"plugin {plugin}: {outside}", plugin=plugin) from None
+        told = f"plugin {plugin} may not write {path}: {outside}"
+        raise PilotError(Code.PLUGINFAILED, told, plugin=plugin) from None
     except OSError as error:
         raise PilotError(as_error(IN, error).code, f"plugin {plugin}: {path}: {error.strerror}") from None
 

@@ -163,10 +163,10 @@ class JobControl:
             log.error("the final update is composed again: %s", damaged)
         letter = self._letter(task.job, task.workdir, final=True)
         try:
-            return write_letter(path, letter)
+            write_letter(path, letter)
         except OSError as error:
             log.error("the final update is sent without being on disk: %s: %s", path, error.strerror)
-            return letter
+        return letter
 
     def _letter(self, job: Job, workdir: Path, final: bool) -> Letter:
         tail = tail_of(workdir, self.settings.of(ReportOptions).log_tail_b, self.redactor)

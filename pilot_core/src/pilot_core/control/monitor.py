@@ -31,7 +31,7 @@ STRIKES = 3
 EARLY = 0.9
 """A look this much before a monitor's time is taken, as the next one would come too late."""
 COSTLY = 100.0
-"""A monitor rests this many times as long as its last look took: none takes more than 1 % of the time."""
+"""A monitor with an interval rests this many times as long as its look took: it takes 1 % of the time at most."""
 log = logging.getLogger(__name__)
 
 
@@ -182,7 +182,8 @@ class Watch:
 
 
 def _rest_s(monitor: Monitor, took_s: float) -> float:
-    return max(monitor.interval_s * EARLY, took_s * COSTLY)
+    """Until the next look; a monitor without an interval is asked every time, and paces itself."""
+    return max(monitor.interval_s * EARLY, took_s * COSTLY) if monitor.interval_s else 0.0
 
 
 def _reading(monitor: Monitor, view: View) -> Reading:

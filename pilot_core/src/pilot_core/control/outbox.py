@@ -36,10 +36,9 @@ class Delivery:
     error: PilotError | None = None
 
 
-def write_letter(path: Path, letter: Letter) -> Letter:
-    """Have the disk hold a letter; the answer is the letter as its next reader will find it."""
+def write_letter(path: Path, letter: Letter) -> None:
+    """Have the disk hold a letter."""
     write_atomic(path, json.dumps({"format": FORMAT, **pack(letter)}), durable=True)
-    return read_letter(path)
 
 
 def read_letter(path: Path) -> Letter:

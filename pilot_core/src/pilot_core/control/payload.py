@@ -133,7 +133,7 @@ class PayloadControl:
         """Whether a process can run beside the payload under its name, which is taken then."""
         problems = list(self._unfit(side.command)) if side.command.argv else ["it has no command"]
         try:
-            safe_name(f"{side.name}.stdout")
+            safe_name(f"{safe_name(side.name)}.stdout")
         except UnsafeName as error:
             problems.append(str(error))
         if side.name in taken:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import enum
 import logging
+import os
+import signal
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from pilot_core.clock import Clock
 from pilot_core.errors import Code, PilotError
 from pilot_core.io import process as p
+from pilot_core.io.proctree import Identity, identity
 from pilot_core.machine import events as e
 from pilot_core.model.job import RUNNING, Job
 from pilot_core.model.payload import Outcome, Usage
@@ -49,6 +53,7 @@ class Running:
         self._sides: tuple[str, ...] = ()
         self._adopt = True
         self._died: PilotError | None = None
+        self._payload: Identity | None = None
         self._outcome: Outcome | None = None
         self._error: PilotError | None = None
 
@@ -90,10 +95,19 @@ class Running:
             case p.Cleared() if self.stage is Stage.CLEARING:
                 self._finish()
             case p.Gone():
-                self._conclude_from_disk(control)
+                self._lose_keeper(control)
+
+    def _lose_keeper(self, control: Path) -> None:
+        """The keeper of these processes is dead: what it wrote down counts, and what still runs has no owner."""
+        self._processes = None
+        if self._payload is not None and identity(self._payload.pid) == self._payload:
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._payload.pid, signal.SIGKILL)
+        self._conclude_from_disk(control)
 
     def _started(self, event: p.Started) -> None:
         self.stage = Stage.RUNNING
+        self._payload = Identity(event.pid, event.start_ticks) if event.start_ticks else None
         self._began = event.at
         ticks = event.start_ticks or 0
         self._post(e.PayloadStarted(job=self.job.id, ticket=self.ticket, pid=event.pid, start_ticks=ticks))
@@ -142,12 +156,10 @@ class Running:
         if self.stage in (Stage.OVER, Stage.CLEARING):
             self._finish()
             return
-        told = p.ended(control)
-        payload = [each for each in told if isinstance(each, p.Ended) and each.name == PAYLOAD]
-        acted = any(isinstance(each, p.Orphaned) and each.acted for each in told)
+        payload = [each for each in p.ended(control) if isinstance(each, p.Ended) and each.name == PAYLOAD]
         if payload:
             self._outcome = _outcome(payload[-1], self._began)
-            self._clear(self._died if acted else None)
+            self._clear(self._died if payload[-1].orphaned else None)
         else:
             self._clear(
                 self._died or PilotError(Code.INTERNALPILOTPROBLEM, "the keeper of the job's processes is gone")

@@ -78,7 +78,10 @@ class Refused:
 
 @frozen
 class Ended:
-    """It is over: its status or the signal that killed it. The tree's time is of all reaped so far."""
+    """It is over: its status or the signal that killed it. The tree's time is of all reaped so far.
+
+    ``orphaned`` says that the orphan policy was ending it, for want of a pilot.
+    """
 
     name: str
     pid: int
@@ -93,6 +96,7 @@ class Ended:
     at: float
     mono: float
     on_disk: bool = True
+    orphaned: bool = False
 
 
 @frozen
@@ -279,4 +283,5 @@ def _started(message: Message) -> Started:
 def _ended(message: Message) -> Ended:
     seconds = {f"{key}_s": message[key] for key in ("utime", "stime", "tree_utime", "tree_stime")}
     same = {key: message[key] for key in ("name", "pid", "start_ticks", "status", "signal", "at", "mono")}
-    return Ended(**same, **seconds, maxrss_b=message["maxrss_kb"] * 1024, on_disk=message.get("on_disk", True))
+    told = {key: message[key] for key in ("on_disk", "orphaned") if key in message}
+    return Ended(**same, **seconds, **told, maxrss_b=message["maxrss_kb"] * 1024)

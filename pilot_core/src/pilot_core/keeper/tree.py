@@ -180,7 +180,7 @@ class Tree:
             self.childless = True
 
     def bury(self, end: Message) -> None:
-        end |= {"at": time.time(), "mono": time.monotonic()}
+        end |= {"at": time.time(), "mono": time.monotonic(), "orphaned": self.last is not None}
         self.ended.append(end)
         self.tell({**end, "on_disk": self.record(end)})
 

@@ -11,7 +11,7 @@ from pilot_core.machine import events as e
 from pilot_core.machine import job as job_machine
 from pilot_core.machine import pilot as pilot_machine
 from pilot_core.machine.course import Course, Stand
-from pilot_core.machine.pilot import Claim, Pilot
+from pilot_core.machine.pilot import Pilot, claim_left
 
 Move = tuple["Agent", tuple[c.Command, ...]]
 
@@ -27,7 +27,7 @@ class Agent:
 def take_over(pilot: Pilot, courses: Iterable[Course]) -> Agent:
     """An agent that goes on with jobs of a dead pilot: it doesn't end before they do, whatever comes first."""
     left = {course.job.id: course for course in courses}
-    claims = {job: Claim(needs=course.job.needs) for job, course in left.items()}
+    claims = {job: claim_left(course.job, course.runs_on) for job, course in left.items()}
     return Agent(pilot=evolve(pilot, claims=claims), courses=left)
 
 

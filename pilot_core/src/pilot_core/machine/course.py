@@ -57,6 +57,12 @@ class Course:
         return self.steps[self.at] if 0 <= self.at < len(self.steps) else None
 
     @property
+    def runs_on(self) -> bool:
+        """Whether the step under way holds the slot, and may go on without its pilot."""
+        step = self.step if self.stand in {Stand.WORK, Stand.END} else None
+        return step is not None and step.slot and step.resumes
+
+    @property
     def key(self) -> str:
         """The name of the timer that bounds the work under way."""
         return f"{self.job.id}/work"

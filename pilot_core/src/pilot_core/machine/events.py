@@ -197,14 +197,6 @@ class SlotAsked(Event):
 
 
 @frozen(kw_only=True)
-class SlotHeld(Event):
-    """A job of a dead pilot has its share of the slot already, for its payload runs; these GPUs are its own."""
-
-    job: str
-    devices: tuple[str, ...] = ()
-
-
-@frozen(kw_only=True)
 class SlotFreed(Event):
     """A job's payload has ended, or will not start: its share is free."""
 

@@ -289,7 +289,6 @@ def _resume(course: Course, event: e.Resumed) -> Move:
     fresh = evolve(course, hurry_until=None, holds_slot=False, began=event.mono, tries=0, payload_started=False)
     taken: tuple[c.Command, ...] = (
         c.Post(event=e.JobTaken(job=course.job.id, needs=course.job.needs)),
-        free_slot(course),
         c.SetTimer(key=course.heart, after_s=course.heartbeat_s, event=e.HeartbeatDue(job=course.job.id)),
     )
     return prefixed(taken, _RESUMED[course.stand](fresh, event))
@@ -299,10 +298,8 @@ def _resume_step(course: Course, event: e.Resumed) -> Move:
     at = course.steps[course.at]
     if not at.resumes:
         return _advance(evolve(course, job=with_errors(course.job, event.error)), event)
-    held = (c.Post(event=e.SlotHeld(job=course.job.id, devices=course.job.devices)),) if at.slot else ()
     begun, commands = _begin(evolve(course, holds_slot=at.slot), at, event, resumed=True)
-    again = _cancel(begun, CANCEL_MARGIN_S, event) if course.stand is Stand.END else (begun, ())
-    return prefixed((*held, *commands), again)
+    return prefixed(commands, _cancel(begun, CANCEL_MARGIN_S, event)) if course.stand is Stand.END else (begun, commands)
 
 
 def _resume_waiting(course: Course, event: e.Resumed) -> Move:

@@ -17,6 +17,7 @@ from attrs import evolve, field, frozen
 from pilot_core.errors import PilotError, code, merge
 from pilot_core.machine import commands as c
 from pilot_core.machine import events as e
+from pilot_core.model.job import Job
 from pilot_core.model.queue import Resources
 
 GIVE_UP_ASKING_S = 3.0
@@ -95,6 +96,12 @@ class Pilot:
         for claim in self.claims.values():
             left = left.less(claim.needs if claim.turn in turns else Resources(cores=0, disk_b=claim.needs.disk_b))
         return left
+
+
+def claim_left(job: Job, holds_slot: bool) -> Claim:
+    """What a job of a dead pilot still claims: its disk, and its share of the slot where its payload may run."""
+    needs = evolve(job.needs, gpus=job.devices)
+    return Claim(needs=needs, turn=Turn.RUNNING if holds_slot else Turn.ENDING)
 
 
 Move = tuple[Pilot, tuple[c.Command, ...]]
@@ -210,7 +217,8 @@ def _give_up(pilot: Pilot, _: e.AskGivenUp) -> Move:
 
 
 def _take(pilot: Pilot, event: e.JobTaken) -> Move:
-    taken = evolve(pilot, taken=pilot.taken + 1, claims={**pilot.claims, event.job: Claim(needs=event.needs)})
+    claim = pilot.claims.get(event.job, Claim(needs=event.needs))
+    taken = evolve(pilot, taken=pilot.taken + 1, claims={**pilot.claims, event.job: claim})
     if pilot.mode is Mode.STOPPING and pilot.reason is not None:
         return taken, (c.Post(event=e.StopAsked(job=event.job, error=pilot.reason, hurry_s=10.0)),)
     return taken, ()
@@ -223,12 +231,6 @@ def _slot_asked(pilot: Pilot, event: e.SlotAsked) -> Move:
         return pilot, (c.Post(event=e.StopAsked(job=event.job, error=error)),)
     claim = evolve(pilot.claims[event.job], turn=Turn.WAITING, ticket=event.ticket)
     return evolve(pilot, line=(*pilot.line, event.job), claims={**pilot.claims, event.job: claim}), ()
-
-
-def _slot_held(pilot: Pilot, event: e.SlotHeld) -> Move:
-    claim = pilot.claims[event.job]
-    held = evolve(claim, needs=evolve(claim.needs, gpus=event.devices), turn=Turn.RUNNING)
-    return evolve(pilot, claims={**pilot.claims, event.job: held}), ()
 
 
 def _slot_freed(pilot: Pilot, event: e.SlotFreed) -> Move:
@@ -307,7 +309,6 @@ RULES: dict[type[e.Event], Callable[[Pilot, Any], Move]] = {
     e.AskGivenUp: _give_up,
     e.JobTaken: _take,
     e.SlotAsked: _slot_asked,
-    e.SlotHeld: _slot_held,
     e.SlotFreed: _slot_freed,
     e.JobOver: _job_over,
     e.JobRefused: _refused,

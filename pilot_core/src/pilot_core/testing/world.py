@@ -54,10 +54,12 @@ class World:
     """Jobs that the machine let go."""
     exits: list[PilotError | None] = field(factory=list)
     said: list[str] = field(factory=list)
-    story: list[str] = field(factory=list)
+    story: list[object] = field(factory=list)
+    """Events, and the commands they led to."""
     _seen: e.Event = field(factory=e.Event)
     _tickets: dict[str, int] = field(factory=dict)
-    _concludes: set[Key] = field(factory=set)
+    concludes: set[Key] = field(factory=set)
+    """Works that were final updates."""
     _delivered: set[str] = field(factory=set)
     _receipts: dict[str, set[str]] = field(factory=dict)
 
@@ -110,11 +112,11 @@ class World:
     def turn(self) -> None:
         """Let the machine see one event, and do what it asks for."""
         self._seen = self.box.popleft()
-        self.story.append(f"{self._seen.mono:g} {self._seen}")
+        self.story.append(self._seen)
         self._learn(self._seen)
         self.agent, commands = step(self.agent, self._seen)
         for command in commands:
-            self.story.append(f"    {command}")
+            self.story.append(command)
             getattr(self, f"_{type(command).__name__.lower()}")(command)
         self.check()
 
@@ -124,6 +126,8 @@ class World:
             while self.writing:
                 self.write()
             self.turn()
+        if not self.exits:
+            self._check_journals()
 
     def crash(self, mode: Mode = Mode.DRAINING) -> None:
         """Kill the pilot, and let another one take over what the journals tell."""
@@ -134,7 +138,7 @@ class World:
         self.journals = {job: lines for job, lines in self.journals.items() if lines}
         courses = [self.replayed(job) for job in self.journals]
         self._tickets = {course.job.id: course.ticket for course in courses}
-        self._concludes = {key for key in self._concludes if key[1] <= self._tickets.get(key[0], 0)}
+        self.concludes = {key for key in self.concludes if key[1] <= self._tickets.get(key[0], 0)}
         self._receipts.clear()
         self._delivered.clear()
         for course in courses:
@@ -172,7 +176,7 @@ class World:
     def _learn(self, event: e.Event) -> None:
         if isinstance(event, e.WorkDone):
             stored = event.result.receipts
-            if (event.job, event.ticket) in self._concludes:
+            if (event.job, event.ticket) in self.concludes:
                 self._delivered.add(event.job)
         else:
             stored = (event.receipt,) if isinstance(event, e.FileStored) else ()
@@ -194,7 +198,7 @@ class World:
         assert order.job.phase in {FINISHED, FAILED}, self.tell(f"{work} in phase {order.job.phase}")
         if work == CONCLUDE:
             assert job not in self._delivered, self.tell("reported twice")
-            self._concludes.add((job, order.ticket))
+            self.concludes.add((job, order.ticket))
 
     def _begin_step(self, order: c.Begin) -> None:
         course = self.agent.courses[order.job.id]
@@ -262,13 +266,18 @@ class World:
     def check(self) -> None:
         """Fail, with the story, if anything does not hold that holds after every event."""
         self._check_slot()
-        for job, course in self.agent.courses.items():
+        for course in self.agent.courses.values():
+            assert self._goes_on(course), self.tell(f"{course.job.id} is in {course.stand} for ever")
+        seen = self._seen
+        if isinstance(seen, e.JobEvent) and (course := self.agent.courses.get(seen.job)) is not None:
             stored = {receipt.lfn for receipt in course.job.receipts}
-            assert self._receipts.get(job, set()) <= stored, self.tell(f"{job} lost a receipt")
-            assert self._goes_on(course), self.tell(f"{job} is in {course.stand} for ever")
-            if not self.box and not self.writing and job in self.journals:
-                made = journaled(self.replayed(job))
-                live = journaled(course)
+            assert self._receipts.get(seen.job, set()) <= stored, self.tell(f"{seen.job} lost a receipt")
+
+    def _check_journals(self) -> None:
+        """Once everything written has been seen, a journal tells what the machine knows."""
+        for job, course in self.agent.courses.items():
+            if job in self.journals:
+                made, live = journaled(self.replayed(job)), journaled(course)
                 assert made == live, self.tell(f"the journal of {job} tells otherwise:\n{made}\n{live}")
 
     def _check_slot(self) -> None:
@@ -299,7 +308,19 @@ class World:
 
     def tell(self, why: str) -> str:
         """A failure and all that led to it."""
-        return "\n".join((why, *self.story))
+        return "\n".join((why, *map(shown, self.story)))
+
+
+def shown(told: object) -> str:
+    """An event or a command in one short line: what it is, and to whom it happens."""
+    words = [f"{told.mono:>12.2f} " if isinstance(told, e.Event) else " " * 16]
+    words.append(told if isinstance(told, str) else type(told).__name__)
+    for name in ("job", "ticket", "work", "key", "after_s", "budget_s", "hurry_s", "phase", "error", "event", "devices"):
+        value = getattr(told, name, None)
+        value = getattr(value, "code", getattr(value, "id", value))
+        if value not in (None, ()):
+            words.append(f"{name}={type(value).__name__ if isinstance(value, e.Event) else value}")
+    return " ".join(words)
 
 
 def journaled(course: Course) -> Course:

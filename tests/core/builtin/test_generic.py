@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import json
+import os
+
+import pytest
+
+from pilot_core.builtin import generic
+from pilot_core.builtin.containers.none import NoContainer
+from pilot_core.model.job import Job
+from pilot_core.model.payload import Command, Outcome
+from pilot_core.sdk import Code, PilotError
+
+CLEAN, SEVEN = Outcome(exit_code=0), Outcome(exit_code=7)
+
+
+def command_of(tmp_path, transformation):
+    return generic.pilot_payload_command(Job(id="1", transformation=transformation, arguments=("-n", "3")), tmp_path)
+
+
+def test_what_the_job_says_is_run(tmp_path):
+    (tmp_path / "run.sh").touch()
+    assert command_of(tmp_path, "/bin/echo") == Command("/bin/echo", "-n", "3")
+    assert command_of(tmp_path, "echo") == Command("echo", "-n", "3")
+    assert command_of(tmp_path, "run.sh").argv[0] == str(tmp_path / "run.sh")
+    assert command_of(tmp_path, "bin/run.sh").argv[0] == str(tmp_path / "bin/run.sh")
+    assert command_of(tmp_path, "") is None
+
+
+def said(tmp_path, text: str | bytes, outcome=CLEAN):
+    (tmp_path / generic.REPORT).write_bytes(text.encode() if isinstance(text, str) else text)
+    return tuple(generic.pilot_payload_diagnose(Job(id="1"), outcome, tmp_path))
+
+
+def test_the_payloads_own_word_counts(tmp_path):
+    """pilot:D12"""
+    (error,) = said(tmp_path, json.dumps({"error_code": 42, "error_diag": "custom"}))
+    assert (error.code, error.detail, error.facts) == (Code.PAYLOADEXECUTIONFAILURE, "custom", {"exe": 42, "trf": 0})
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["{", "", b"\xff", "[]", "[" * 100_000, '{"error_code": "many"}', '{"error_code": NaN}', "{}", '{"error_code": 0}', "7"],
+    ids=range(10),
+)
+def test_a_report_that_makes_no_sense_is_left_out(tmp_path, text):
+    """pilot:D13"""
+    assert said(tmp_path, text, SEVEN) == ()
+
+
+def test_a_report_that_is_too_long_or_no_file_is_left_out(tmp_path, caplog):
+    assert said(tmp_path, " " * (2 << 20)) == ()
+    (tmp_path / generic.REPORT).unlink()
+    os.mkfifo(tmp_path / generic.REPORT)
+    assert generic.pilot_payload_diagnose(Job(id="1"), SEVEN, tmp_path) == ()
+    (tmp_path / generic.REPORT).unlink()
+    (tmp_path / generic.REPORT).symlink_to("/etc/passwd")
+    assert generic.pilot_payload_diagnose(Job(id="1"), SEVEN, tmp_path) == ()
+    assert len(caplog.records) == 3
+
+
+def test_without_a_report_there_is_nothing_to_say(tmp_path, caplog):
+    assert generic.pilot_payload_diagnose(Job(id="1"), SEVEN, tmp_path) == ()
+    assert not caplog.records
+
+
+def test_a_code_without_words_still_says_something(tmp_path):
+    (error,) = said(tmp_path, '{"error_code": 42}', SEVEN)
+    assert error.detail == "error 42, without a word of explanation"
+    assert error.facts["trf"] == 7
+
+
+def test_no_container_runs_a_command_as_it_is_and_refuses_an_image(make, tmp_path):
+    """pilot:C06"""
+    none = make(NoContainer)
+    command = Command("run.sh", env={"A": "b"})
+    assert none.wrap(command, "", tmp_path, ()) is command
+    with pytest.raises(PilotError, match="payload.container") as raised:
+        none.wrap(command, "docker://alpine", tmp_path, ())
+    assert raised.value.code.number == 1384

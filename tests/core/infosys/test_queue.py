@@ -1,0 +1,164 @@
+"""Facts of queues: ranked, cast by rule, turned into options."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pilot_core.config.layers import Rank, Schema
+from pilot_core.config.schema import CORE
+from pilot_core.errors import Code, PilotError
+from pilot_core.infosys.queue import resolve
+from pilot_core.model.queue import Queue
+
+
+class Source:
+    """A source that tells what the test says, or fails with it."""
+
+    def __init__(self, told, name="made"):
+        self.told, self.name = told, name
+
+    def queue(self, name):
+        if isinstance(self.told, PilotError):
+            raise self.told
+        return self.told
+
+
+def queue_of(**facts) -> Queue:
+    return resolve("q", [Source(facts)])[0]
+
+
+def test_a_queue_that_nobody_describes_has_defaults():
+    assert resolve("q", []) == (Queue(name="q"), None)
+    assert resolve("q", [Source(None)]) == (Queue(name="q"), None)
+
+
+def test_facts_become_a_queue():
+    queue = queue_of(
+        corecount=8,
+        maxrss="16000",
+        maxwdir=20000,
+        maxtime="86400",
+        copytools={"local": {"setup": ""}, "other": {}},
+        container_type="runtime:wrapper;boxes:pilot",
+        environ="A=1,B=x=y  C",
+        state="ACTIVE",
+        status="online",
+        params={"job_maxwalltime": True},
+        catchall="something",
+    )
+    assert queue == Queue(
+        name="q",
+        cores=8,
+        memory_b=16000 * 10**6,
+        disk_b=20000 * 10**6,
+        wall_limit_s=86400.0,
+        copytools=("local", "other"),
+        container="boxes",
+        environment={"A": "1", "B": "x=y"},
+        params={"job_maxwalltime": True, "catchall": "something"},
+    )
+
+
+@pytest.mark.parametrize("nothing", [None, "NULL", "null", "", 0, "0", -1])
+def test_nothing_is_no_limit(nothing):
+    queue = queue_of(corecount=nothing, maxrss=nothing, maxwdir=nothing, maxtime=nothing)
+    assert queue == Queue(name="q")
+
+
+@pytest.mark.parametrize(
+    "params", [{"a": 1}, '{"a": 1}', "{'a': 1}", " {'a': 1} ", '{"a": 1, "b": null}'], ids=range(5)
+)
+def test_a_mapping_may_be_a_text(params):
+    assert queue_of(params=params).params["a"] == 1
+
+
+@pytest.mark.parametrize("copytools", [["x", "y"], "x, y", {"x": 1, "y": 2}])
+def test_names_come_as_list_text_or_mapping(copytools):
+    assert queue_of(copytools=copytools).copytools == ("x", "y")
+
+
+def test_what_cannot_be_cast_is_told_and_left_out(caplog):
+    queue = queue_of(maxrss="a lot", params="{", copytools=3, maxwdir=10)
+    assert queue == Queue(name="q", disk_b=10**7)
+    assert [record.getMessage() for record in caplog.records] == [
+        "queue q: maxrss: 'a lot' is left out: it cannot be read",
+        "queue q: copytools: 3 is left out: it cannot be read",
+        "queue q: params: '{' is left out: it cannot be read",
+    ]
+
+
+def test_the_first_source_that_knows_a_fact_tells_it():
+    queue, layer = resolve(
+        "q", [Source({"corecount": 4, "copytools": "x"}, "one"), Source(None), Source({"corecount": 8, "maxtime": 9}, "two")]
+    )
+    assert (queue.cores, queue.wall_limit_s) == (4, 9.0)
+    assert (layer.rank, layer.where) == (Rank.QUEUE, "queue q (one, two)")
+
+
+def test_a_source_that_does_not_know_the_queue_leaves_it_to_the_next():
+    unknown = Source(PilotError(Code.QUEUEDATA, "no queue 'q'; did you mean 'p'?"))
+    assert resolve("q", [unknown, Source({"corecount": 2})])[0].cores == 2
+    with pytest.raises(PilotError, match="did you mean 'p'"):
+        resolve("q", [unknown, Source(None)])
+
+
+def test_a_source_that_is_broken_is_not_passed_over():
+    with pytest.raises(PilotError) as raised:
+        resolve("q", [Source(PilotError(Code.QUEUEDATANOTOK, "no YAML")), Source({})])
+    assert raised.value.code is Code.QUEUEDATANOTOK
+
+
+@pytest.mark.parametrize(
+    ("facts", "number", "exit_code"),
+    [
+        ({"state": "INACTIVE"}, 1359, 78),
+        ({"state": "active"}, 1359, 78),
+        ({"status": "Offline"}, 1386, 83),
+        ({"status": "brokeroff"}, None, None),
+        ({"status": "test", "state": " ACTIVE "}, None, None),
+    ],
+)
+def test_a_queue_that_takes_no_work_is_refused(facts, number, exit_code):
+    if number is None:
+        assert queue_of(**facts).state == "ACTIVE"
+        return
+    with pytest.raises(PilotError) as raised:
+        queue_of(**facts)
+    assert (raised.value.code.number, raised.value.code.exit_code) == (number, exit_code)
+
+
+def test_facts_set_options_and_say_where_they_came_from():
+    _, layer = resolve(
+        "q", [Source({"copytools": ["a", "b"], "container_type": {"pilot": "boxes"}, "params": {"pilot_rss_grace": "50"}})]
+    )
+    assert layer.values == {
+        "data": {"copytools": ("a", "b")},
+        "payload": {"container": "boxes"},
+        "memory": {"grace": 1.5},
+    }
+    core = {name: layer.values[name] for name in ("data", "payload")}
+    settings = Schema(CORE).merge(type(layer)(layer.rank, layer.where, core))
+    where = {row.path: row.where for row in settings.explain()}
+    assert where["data.copytools"] == where["payload.container"] == "queue q (made)"
+
+
+def test_a_queue_that_says_nothing_of_options_sets_none():
+    assert resolve("q", [Source({"maxrss": 1})])[1] is None
+
+
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
+    max_leaves=6,
+)
+FIELDS = ("corecount", "maxrss", "maxwdir", "maxtime", "copytools", "container_type", "environ", "params")
+
+
+@settings(max_examples=150)
+@given(st.fixed_dictionaries({}, optional=dict.fromkeys(FIELDS, anything)))
+def test_whatever_a_document_holds_a_queue_comes_of_it(facts):
+    queue = queue_of(**facts)
+    assert queue.cores is None or queue.cores > 0
+    assert all(isinstance(name, str) and name for name in queue.copytools)
