@@ -63,16 +63,11 @@ nox.options.error_on_missing_interpreters = True
 def runs(python: str) -> bool:
     """Whether an interpreter is there and starts (a shim may be on PATH with nothing behind it)."""
     found = shutil.which(python)
-    return (
-        bool(found)
-        and not subprocess.run([str(found), "-c", ""], capture_output=True, check=False).returncode
-    )
+    return bool(found) and not subprocess.run([str(found), "-c", ""], capture_output=True, check=False).returncode
 
 
 HERE = f"{sys.version_info[0]}.{sys.version_info[1]}"
-PYTHONS = [
-    version for version in ("3.11", "3.12", "3.13", "3.14") if version == HERE or runs(f"python{version}")
-]
+PYTHONS = [version for version in ("3.11", "3.12", "3.13", "3.14") if version == HERE or runs(f"python{version}")]
 
 
 @nox.session(python=HERE)

@@ -23,8 +23,8 @@ from attrs import frozen
 PILOT = Path(sys.executable).with_name("pilot")
 LIBRARIES = "import requests, attrs, pluggy, stevedore, psutil, yaml"
 TRUE = """
-script: ": > out.txt"
-outputs: [{name: out.txt, destination: ../stored/%(name)s.txt, allow_empty: true}]
+script: "echo > out.txt"
+outputs: [{name: out.txt, destination: ../stored/%(name)s.txt}]
 log: {name: %(name)s.log.tar.gz, destination: ../stored/%(name)s.log.tar.gz}
 """
 FIFTY = "script: 'for i in $(seq 49); do sleep 600 & done; wait'\n"
@@ -133,9 +133,7 @@ def measure(runs: int, further: int, watch_s: float) -> dict[str, float]:
     import_s = statistics.median(spent.wall_s for spent in imports)
     ones = [work_off(1) for _ in range(runs)]
     many, _ = work_off(1 + further)
-    one_s, one_cpu_s = (
-        statistics.median(getattr(one, name) for one, _ in ones) for name in ("wall_s", "cpu_s")
-    )
+    one_s, one_cpu_s = (statistics.median(getattr(one, name) for one, _ in ones) for name in ("wall_s", "cpu_s"))
     return {
         "imports_s": import_s,
         "first_question_per_imports": median(runs, until_first_question) / import_s,
@@ -179,9 +177,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="measure the installed pilot")
     parser.add_argument("--runs", type=int, default=7, help="runs of which the median counts (default 7)")
     parser.add_argument("--further", type=int, default=20, help="further jobs of one pilot (default 20)")
-    parser.add_argument(
-        "--watch-s", type=float, default=60.0, help="seconds a payload is watched (default 60)"
-    )
+    parser.add_argument("--watch-s", type=float, default=60.0, help="seconds a payload is watched (default 60)")
     parser.add_argument("--to", type=Path, default=Path(".nox/bench.json"), help="default .nox/bench.json")
     options = parser.parse_args()
     facts = machine()

@@ -128,9 +128,7 @@ def test_no_text_takes_quadratic_time(piece):
 
 
 def a_record(msg, *args, **more):
-    return logging.LogRecord(
-        "n", logging.INFO, __file__, 1, msg, args, more.get("exc_info"), sinfo=more.get("stack")
-    )
+    return logging.LogRecord("n", logging.INFO, __file__, 1, msg, args, more.get("exc_info"), sinfo=more.get("stack"))
 
 
 def test_the_filter_scrubs_message_arguments_traceback_and_stack():

@@ -8,7 +8,12 @@ import pytest
 
 from pilot_core.spec import jobs, payload, reporting, staging, startup
 
-HOOKS = [name for module in (startup, jobs, staging, payload, reporting) for name in vars(module) if name.startswith("pilot_")]
+HOOKS = [
+    name
+    for module in (startup, jobs, staging, payload, reporting)
+    for name in vars(module)
+    if name.startswith("pilot_")
+]
 ENDS_THE_START = {"pilot_config_sections", "pilot_config_defaults", "pilot_error_codes"}
 FAILS_THE_JOB = {
     "pilot_job_extras",

@@ -33,7 +33,9 @@ def test_links_that_a_payload_leaves_are_not_followed(site):
     """pilot:I09"""
     canary(site)
     script = f"ln -s {site.root}/canary here; ln -s {site.root}/canary.txt out.txt; ln -s / all; mkdir -p a/b; ln -s ../.. a/b/up"
-    site.job("one", script, outputs=[site.output("out.txt")], log={"name": "l.tgz", "destination": str(site.store / "l.tgz")})
+    site.job(
+        "one", script, outputs=[site.output("out.txt")], log={"name": "l.tgz", "destination": str(site.store / "l.tgz")}
+    )
     site.run()
     assert unharmed(site)
     assert site.report("one")["error"]["number"] == 1165

@@ -38,7 +38,7 @@ def run_plain_job(folder: Path, package_parent: Path) -> set[str]:
         text=True,
     )
     assert run.returncode == 0, run.stdout + run.stderr
-    return {name for name in loaded.read_text().split() if name.partition(".")[0].startswith("pilot_")}
+    return {name for name in loaded.read_text().split() if name.partition(".")[0] == "pilot_core"}
 
 
 def test_the_plainest_job_loads_the_minimal_core_and_no_more(tmp_path: Path):

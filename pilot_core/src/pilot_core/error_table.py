@@ -77,14 +77,10 @@ class Code:
     """The core's rows, as constants: ``Code.STAGEINFAILED`` is ``code(1099)``."""
 
     GENERALERROR = ErrorCode(1008, ANY, PILOT, ALERT, "The pilot failed; its log says where", 65, vague=True)
-    NOLOCALSPACE = ErrorCode(
-        1098, RUN, SITE, ELSEWHERE, "The node's disk is full, or too full for this job", 69
-    )
+    NOLOCALSPACE = ErrorCode(1098, RUN, SITE, ELSEWHERE, "The node's disk is full, or too full for this job", 69)
     STAGEINFAILED = ErrorCode(1099, STAGE_IN, STORAGE, LATER, "An input could not be fetched", vague=True)
     REPLICANOTFOUND = ErrorCode(1100, STAGE_IN, STORAGE, REPLICA, "The named copy of an input is not there")
-    NOSUCHFILE = ErrorCode(
-        1103, STAGE_IN, STORAGE, LATER, "A file to be copied is not where it should be", 67
-    )
+    NOSUCHFILE = ErrorCode(1103, STAGE_IN, STORAGE, LATER, "A file to be copied is not where it should be", 67)
     USERDIRTOOLARGE = ErrorCode(1104, RUN, PAYLOAD, CHANGED, "The job filled more disk than it may")
     STDOUTTOOBIG = ErrorCode(1106, RUN, PAYLOAD, CHANGED, "The payload wrote more log than it may")
     SETUPFAILURE = ErrorCode(1110, BEFORE, PAYLOAD, LATER, "The payload's environment could not be set up")
@@ -94,33 +90,19 @@ class Code:
     OUTPUTFILETOOLARGE = ErrorCode(1124, RUN, PAYLOAD, CHANGED, "An output is larger than any storage takes")
     NOSTORAGE = ErrorCode(1133, STAGE_OUT, SITE, NEVER, "The queue names no storage for this purpose")
     STAGEOUTFAILED = ErrorCode(1137, STAGE_OUT, STORAGE, LATER, "An output could not be stored", vague=True)
-    PUTMD5MISMATCH = ErrorCode(
-        1141, STAGE_OUT, STORAGE, REPLICA, "A stored output's md5 differs from the file's"
-    )
+    PUTMD5MISMATCH = ErrorCode(1141, STAGE_OUT, STORAGE, REPLICA, "A stored output's md5 differs from the file's")
     CHMODTRF = ErrorCode(1143, BEFORE, SITE, ELSEWHERE, "The transform could not be made executable")
     PANDAKILL = ErrorCode(1144, STOP, SERVER, UNCOUNTED, "The server asked to end this job")
-    GETMD5MISMATCH = ErrorCode(
-        1145, STAGE_IN, STORAGE, REPLICA, "A fetched input's md5 is not the catalogue's"
-    )
-    TRFDOWNLOADFAILURE = ErrorCode(
-        1149, BEFORE, PAYLOAD, COUNTED, "The transform's address gave no transform"
-    )
+    GETMD5MISMATCH = ErrorCode(1145, STAGE_IN, STORAGE, REPLICA, "A fetched input's md5 is not the catalogue's")
+    TRFDOWNLOADFAILURE = ErrorCode(1149, BEFORE, PAYLOAD, COUNTED, "The transform's address gave no transform")
     LOOPINGJOB = ErrorCode(1150, RUN, PAYLOAD, CHANGED, "The payload wrote nothing for too long")
     STAGEINTIMEOUT = ErrorCode(1151, STAGE_IN, STORAGE, LATER, "Fetching an input took longer than it may")
     STAGEOUTTIMEOUT = ErrorCode(1152, STAGE_OUT, STORAGE, LATER, "Storing an output took longer than it may")
     NOPROXY = ErrorCode(1163, BEFORE, SITE, ALERT, "There is no valid grid proxy", 68)
-    MISSINGOUTPUTFILE = ErrorCode(
-        1165, STAGE_OUT, PAYLOAD, COUNTED, "The payload left out an output it promised"
-    )
-    SIZETOOLARGE = ErrorCode(
-        1168, BEFORE, PAYLOAD, CHANGED, "The inputs together exceed what the queue allows"
-    )
-    GETADMISMATCH = ErrorCode(
-        1171, STAGE_IN, STORAGE, REPLICA, "A fetched input's adler32 is not the catalogue's"
-    )
-    PUTADMISMATCH = ErrorCode(
-        1172, STAGE_OUT, STORAGE, REPLICA, "A stored output's adler32 differs from the file's"
-    )
+    MISSINGOUTPUTFILE = ErrorCode(1165, STAGE_OUT, PAYLOAD, COUNTED, "The payload left out an output it promised")
+    SIZETOOLARGE = ErrorCode(1168, BEFORE, PAYLOAD, CHANGED, "The inputs together exceed what the queue allows")
+    GETADMISMATCH = ErrorCode(1171, STAGE_IN, STORAGE, REPLICA, "A fetched input's adler32 is not the catalogue's")
+    PUTADMISMATCH = ErrorCode(1172, STAGE_OUT, STORAGE, REPLICA, "A stored output's adler32 differs from the file's")
     NOVOMSPROXY = ErrorCode(1177, BEFORE, SITE, ALERT, "There is no valid VOMS proxy", 68)
     GETGLOBUSSYSERR = ErrorCode(1180, STAGE_IN, STORAGE, LATER, "Globus failed while an input was fetched")
     PUTGLOBUSSYSERR = ErrorCode(1181, STAGE_OUT, STORAGE, LATER, "Globus failed while an output was stored")
@@ -128,12 +110,8 @@ class Code:
     NOPAYLOADMETADATA = ErrorCode(1187, RUN, PAYLOAD, COUNTED, "The payload wrote no report about itself")
     LFNTOOLONG = ErrorCode(1190, BEFORE, PAYLOAD, NEVER, "A file name has more than 255 characters")
     ZEROFILESIZE = ErrorCode(1191, STAGE_OUT, PAYLOAD, COUNTED, "An output is empty")
-    MKDIR = ErrorCode(
-        1199, BEFORE, SITE, ELSEWHERE, "A directory could not be made, or is somebody else's", 66
-    )
-    KILLSIGNAL = ErrorCode(
-        1200, STOP, SITE, UNCOUNTED, "The pilot was told to end by a signal", 137, vague=True
-    )
+    MKDIR = ErrorCode(1199, BEFORE, SITE, ELSEWHERE, "A directory could not be made, or is somebody else's", 66)
+    KILLSIGNAL = ErrorCode(1200, STOP, SITE, UNCOUNTED, "The pilot was told to end by a signal", 137, vague=True)
     SIGTERM = ErrorCode(1201, STOP, SITE, UNCOUNTED, "The batch system ended the pilot (SIGTERM)", 143)
     SIGQUIT = ErrorCode(1202, STOP, SITE, UNCOUNTED, "The batch system ended the pilot (SIGQUIT)", 131)
     SIGSEGV = ErrorCode(1203, STOP, SITE, UNCOUNTED, "The pilot ended by a bad memory access (SIGSEGV)", 139)
@@ -142,14 +120,10 @@ class Code:
     SIGBUS = ErrorCode(1206, STOP, SITE, UNCOUNTED, "The pilot ended by a memory or disk fault (SIGBUS)", 135)
     SIGUSR1 = ErrorCode(1207, STOP, SITE, UNCOUNTED, "The batch system ended the pilot (SIGUSR1)", 138)
     SIGINT = ErrorCode(1208, STOP, SITE, UNCOUNTED, "The pilot was interrupted (SIGINT)", 130)
-    MISSINGINSTALLATION = ErrorCode(
-        1211, RUN, SITE, ELSEWHERE, "The release the payload needs is not installed here"
-    )
+    MISSINGINSTALLATION = ErrorCode(1211, RUN, SITE, ELSEWHERE, "The release the payload needs is not installed here")
     PAYLOADOUTOFMEMORY = ErrorCode(1212, RUN, PAYLOAD, CHANGED, "The payload ran out of memory")
     REACHEDMAXTIME = ErrorCode(1213, RUN, PAYLOAD, CHANGED, "The job's wall time is used up", 81)
-    UNKNOWNPAYLOADFAILURE = ErrorCode(
-        1220, RUN, PAYLOAD, COUNTED, "The payload failed without a reason", vague=True
-    )
+    UNKNOWNPAYLOADFAILURE = ErrorCode(1220, RUN, PAYLOAD, COUNTED, "The payload failed without a reason", vague=True)
     FILEEXISTS = ErrorCode(1221, STAGE_OUT, STORAGE, COUNTED, "Another file of this name is already stored")
     BADALLOC = ErrorCode(1223, RUN, PAYLOAD, CHANGED, "The payload asked for memory and got none (bad_alloc)")
     ESRECOVERABLE = ErrorCode(1224, RUN, PAYLOAD, LATER, "Event processing failed and can go on later")
@@ -161,23 +135,15 @@ class Code:
     MESSAGEHANDLINGFAILURE = ErrorCode(1240, RUN, PAYLOAD, LATER, "A message of the payload made no sense")
     CHKSUMNOTSUP = ErrorCode(1242, STAGE_OUT, STORAGE, NEVER, "The storage can't tell the checksum of a file")
     NORELEASEFOUND = ErrorCode(1244, BEFORE, SITE, ELSEWHERE, "No installed release fits the payload")
-    NOUSERTARBALL = ErrorCode(
-        1246, RUN, PAYLOAD, COUNTED, "The user's code is not on the server; submit again"
-    )
+    NOUSERTARBALL = ErrorCode(1246, RUN, PAYLOAD, COUNTED, "The user's code is not on the server; submit again")
     BADXML = ErrorCode(1247, RUN, PAYLOAD, COUNTED, "The payload's report is not readable XML")
     NOTIMPLEMENTED = ErrorCode(1300, ANY, PILOT, NEVER, "What the job asks for does not exist in this pilot")
-    UNKNOWNEXCEPTION = ErrorCode(
-        1301, ANY, PILOT, ALERT, "The pilot met an error it does not know", 70, vague=True
-    )
+    UNKNOWNEXCEPTION = ErrorCode(1301, ANY, PILOT, ALERT, "The pilot met an error it does not know", 70, vague=True)
     CONVERSIONFAILURE = ErrorCode(1302, ANY, PILOT, ALERT, "A value could not be read as what it should be")
     FILEHANDLINGFAILURE = ErrorCode(1303, ANY, SITE, ELSEWHERE, "A local file could not be read or written")
     PAYLOADEXECUTIONFAILURE = ErrorCode(1305, RUN, PAYLOAD, COUNTED, "The payload failed", vague=True)
-    SINGULARITYGENERALFAILURE = ErrorCode(
-        1306, RUN, SITE, ELSEWHERE, "The container runtime failed", vague=True
-    )
-    SINGULARITYNOLOOPDEVICES = ErrorCode(
-        1307, RUN, SITE, ELSEWHERE, "The node has no loop device left for the image"
-    )
+    SINGULARITYGENERALFAILURE = ErrorCode(1306, RUN, SITE, ELSEWHERE, "The container runtime failed", vague=True)
+    SINGULARITYNOLOOPDEVICES = ErrorCode(1307, RUN, SITE, ELSEWHERE, "The node has no loop device left for the image")
     SINGULARITYBINDPOINTFAILURE = ErrorCode(
         1308, RUN, SITE, ELSEWHERE, "The container runtime refused to bind a directory"
     )
@@ -192,12 +158,8 @@ class Code:
     NOSTORAGEPROTOCOL = ErrorCode(
         1313, STAGE_OUT, SITE, NEVER, "The storage offers no protocol that a copy tool speaks"
     )
-    UNKNOWNCHECKSUMTYPE = ErrorCode(
-        1314, STAGE_IN, STORAGE, NEVER, "A file has a checksum of an unknown kind"
-    )
-    UNKNOWNTRFFAILURE = ErrorCode(
-        1315, RUN, PAYLOAD, COUNTED, "The transform failed without a reason", vague=True
-    )
+    UNKNOWNCHECKSUMTYPE = ErrorCode(1314, STAGE_IN, STORAGE, NEVER, "A file has a checksum of an unknown kind")
+    UNKNOWNTRFFAILURE = ErrorCode(1315, RUN, PAYLOAD, COUNTED, "The transform failed without a reason", vague=True)
     RUCIOSERVICEUNAVAILABLE = ErrorCode(1316, STAGE_IN, STORAGE, LATER, "Rucio does not answer")
     EXCEEDEDMAXWAITTIME = ErrorCode(1317, ANY, PILOT, ALERT, "A step of the pilot used up its time")
     COMMUNICATIONFAILURE = ErrorCode(1318, ANY, SERVER, LATER, "The server could not be reached", 79)
@@ -206,73 +168,47 @@ class Code:
     )
     LOGFILECREATIONFAILURE = ErrorCode(1320, LOG, PILOT, ALERT, "The log archive could not be written")
     RUCIOLOCATIONFAILED = ErrorCode(1321, STAGE_IN, STORAGE, LATER, "Rucio could not tell where this node is")
-    RUCIOLISTREPLICASFAILED = ErrorCode(
-        1322, STAGE_IN, STORAGE, LATER, "Rucio could not list the copies of the inputs"
-    )
-    UNKNOWNCOPYTOOL = ErrorCode(
-        1323, STAGE_IN, SITE, NEVER, "The queue names a copy tool that is not installed here"
-    )
+    RUCIOLISTREPLICASFAILED = ErrorCode(1322, STAGE_IN, STORAGE, LATER, "Rucio could not list the copies of the inputs")
+    UNKNOWNCOPYTOOL = ErrorCode(1323, STAGE_IN, SITE, NEVER, "The queue names a copy tool that is not installed here")
     SERVICENOTAVAILABLE = ErrorCode(1324, STAGE_IN, STORAGE, LATER, "The storage does not answer")
-    SINGULARITYNOTINSTALLED = ErrorCode(
-        1325, RUN, SITE, ELSEWHERE, "Singularity is not installed on this node"
-    )
+    SINGULARITYNOTINSTALLED = ErrorCode(1325, RUN, SITE, ELSEWHERE, "Singularity is not installed on this node")
     NOREPLICAS = ErrorCode(1326, STAGE_IN, STORAGE, REPLICA, "An input has no copy that this node can use")
-    UNREACHABLENETWORK = ErrorCode(
-        1327, STAGE_IN, SITE, ELSEWHERE, "The node can't reach the network of the storage"
-    )
-    PAYLOADSIGSEGV = ErrorCode(
-        1328, RUN, PAYLOAD, COUNTED, "The payload ended by a bad memory access (SIGSEGV)"
-    )
+    UNREACHABLENETWORK = ErrorCode(1327, STAGE_IN, SITE, ELSEWHERE, "The node can't reach the network of the storage")
+    PAYLOADSIGSEGV = ErrorCode(1328, RUN, PAYLOAD, COUNTED, "The payload ended by a bad memory access (SIGSEGV)")
     NONDETERMINISTICDDM = ErrorCode(
         1329, STAGE_OUT, SITE, NEVER, "The storage's naming rule does not say where to put files"
     )
-    JSONRETRIEVALTIMEOUT = ErrorCode(
-        1330, BEFORE, SERVER, LATER, "A description was not delivered in time", 74
-    )
-    MISSINGINPUTFILE = ErrorCode(
-        1331, STAGE_IN, STORAGE, REPLICA, "The storage has lost an input it should hold", 77
-    )
+    JSONRETRIEVALTIMEOUT = ErrorCode(1330, BEFORE, SERVER, LATER, "A description was not delivered in time", 74)
+    MISSINGINPUTFILE = ErrorCode(1331, STAGE_IN, STORAGE, REPLICA, "The storage has lost an input it should hold", 77)
     BLACKHOLE = ErrorCode(1332, BEFORE, SITE, ELSEWHERE, "This node fails its jobs one after another", 75)
     NOREMOTESPACE = ErrorCode(1333, STAGE_OUT, STORAGE, LATER, "The storage is full")
     SETUPFATAL = ErrorCode(1334, RUN, PAYLOAD, COUNTED, "The payload's own set-up failed; its log says why")
-    MISSINGUSERCODE = ErrorCode(
-        1335, RUN, PAYLOAD, COUNTED, "The user's code has expired on the server; send it again"
-    )
+    MISSINGUSERCODE = ErrorCode(1335, RUN, PAYLOAD, COUNTED, "The user's code has expired on the server; send it again")
     JOBALREADYRUNNING = ErrorCode(1336, BEFORE, SERVER, NEVER, "This job already runs somewhere else")
     BADMEMORYMONITORJSON = ErrorCode(1337, ANY, PILOT, ALERT, "The memory monitor's report is not readable")
     STAGEINAUTHENTICATIONFAILURE = ErrorCode(
         1338, STAGE_IN, STORAGE, LATER, "The storage refused the pilot's credentials for an input"
     )
-    DBRELEASEFAILURE = ErrorCode(
-        1339, BEFORE, SITE, ELSEWHERE, "The local database release could not be prepared"
-    )
+    DBRELEASEFAILURE = ErrorCode(1339, BEFORE, SITE, ELSEWHERE, "The local database release could not be prepared")
     SINGULARITYNEWUSERNAMESPACE = ErrorCode(
         1340, RUN, SITE, ELSEWHERE, "The node forbids the user namespace that the container runtime wants"
     )
     BADQUEUECONFIGURATION = ErrorCode(1341, BEFORE, SITE, NEVER, "The queue's settings contradict each other")
-    MIDDLEWAREIMPORTFAILURE = ErrorCode(
-        1342, BEFORE, SITE, ELSEWHERE, "A library the site provides does not load", 76
-    )
+    MIDDLEWAREIMPORTFAILURE = ErrorCode(1342, BEFORE, SITE, ELSEWHERE, "A library the site provides does not load", 76)
     NOOUTPUTINJOBREPORT = ErrorCode(1343, RUN, PAYLOAD, COUNTED, "The payload's report names no output")
-    RESOURCEUNAVAILABLE = ErrorCode(
-        1344, RUN, SITE, ELSEWHERE, "The node has no processes or memory left to give"
-    )
+    RESOURCEUNAVAILABLE = ErrorCode(1344, RUN, SITE, ELSEWHERE, "The node has no processes or memory left to give")
     SINGULARITYFAILEDUSERNAMESPACE = ErrorCode(
         1345, RUN, SITE, ELSEWHERE, "The container runtime could not make a user namespace"
     )
     TRANSFORMNOTFOUND = ErrorCode(1346, RUN, PAYLOAD, COUNTED, "The transform is not in the release")
-    UNSUPPORTEDSL5OS = ErrorCode(
-        1347, BEFORE, SITE, ELSEWHERE, "The node's operating system is too old (SL5)"
-    )
+    UNSUPPORTEDSL5OS = ErrorCode(1347, BEFORE, SITE, ELSEWHERE, "The node's operating system is too old (SL5)")
     SINGULARITYRESOURCEUNAVAILABLE = ErrorCode(
         1348, RUN, SITE, ELSEWHERE, "The container runtime found no processes or memory left"
     )
     UNRECOGNIZEDTRFARGUMENTS = ErrorCode(
         1349, RUN, PAYLOAD, COUNTED, "The transform does not know one of its arguments"
     )
-    EMPTYOUTPUTFILE = ErrorCode(
-        1350, RUN, PAYLOAD, COUNTED, "An output was empty while the payload still ran"
-    )
+    EMPTYOUTPUTFILE = ErrorCode(1350, RUN, PAYLOAD, COUNTED, "An output was empty while the payload still ran")
     UNRECOGNIZEDTRFSTDERR = ErrorCode(
         1351, RUN, PAYLOAD, COUNTED, "The transform's stderr tells of an unknown fatal error"
     )
@@ -280,9 +216,7 @@ class Code:
     NOSUCHPROCESS = ErrorCode(1353, ANY, PILOT, ALERT, "A process ended while its CPU time was read")
     GENERALCPUCALCPROBLEM = ErrorCode(1354, ANY, PILOT, ALERT, "The CPU time could not be summed", vague=True)
     COREDUMP = ErrorCode(1355, RUN, PAYLOAD, COUNTED, "The payload crashed and left a core dump")
-    PREPROCESSFAILURE = ErrorCode(
-        1356, BEFORE, PAYLOAD, COUNTED, "The job's command before the payload failed"
-    )
+    PREPROCESSFAILURE = ErrorCode(1356, BEFORE, PAYLOAD, COUNTED, "The job's command before the payload failed")
     POSTPROCESSFAILURE = ErrorCode(1357, RUN, PAYLOAD, COUNTED, "The job's command after the payload failed")
     MISSINGRELEASEUNPACKED = ErrorCode(
         1358, BEFORE, SITE, ELSEWHERE, "The unpacked container holds no release to set up"
@@ -296,35 +230,23 @@ class Code:
     KILLPAYLOAD = ErrorCode(1363, STOP, SERVER, UNCOUNTED, "The event scheduler asked to end the payload")
     MISSINGCREDENTIALS = ErrorCode(1364, STAGE_IN, SITE, ALERT, "The object store's credentials are not here")
     NOCTYPES = ErrorCode(1365, BEFORE, SITE, ELSEWHERE, "This node's Python lacks ctypes")
-    CHECKSUMCALCFAILURE = ErrorCode(
-        1366, STAGE_OUT, SITE, ELSEWHERE, "A local file could not be read for its checksum"
-    )
+    CHECKSUMCALCFAILURE = ErrorCode(1366, STAGE_OUT, SITE, ELSEWHERE, "A local file could not be read for its checksum")
     COMMANDTIMEDOUT = ErrorCode(1367, ANY, SITE, LATER, "A command the pilot ran did not end in time")
     REMOTEFILEOPENTIMEDOUT = ErrorCode(
         1368, STAGE_IN, STORAGE, LATER, "An input to be read in place did not open in time"
     )
-    FRONTIER = ErrorCode(
-        1369, RUN, STORAGE, LATER, "The conditions database (Frontier) did not answer the payload"
-    )
-    VOMSPROXYABOUTTOEXPIRE = ErrorCode(
-        1370, BEFORE, SITE, ALERT, "The VOMS proxy ends soon and needs renewal"
-    )
-    BADOUTPUTFILENAME = ErrorCode(
-        1371, BEFORE, PAYLOAD, NEVER, "An output's name has characters that are not ASCII"
-    )
+    FRONTIER = ErrorCode(1369, RUN, STORAGE, LATER, "The conditions database (Frontier) did not answer the payload")
+    VOMSPROXYABOUTTOEXPIRE = ErrorCode(1370, BEFORE, SITE, ALERT, "The VOMS proxy ends soon and needs renewal")
+    BADOUTPUTFILENAME = ErrorCode(1371, BEFORE, PAYLOAD, NEVER, "An output's name has characters that are not ASCII")
     APPTAINERNOTINSTALLED = ErrorCode(1372, RUN, SITE, ELSEWHERE, "Apptainer is not installed on this node")
-    CERTIFICATEHASEXPIRED = ErrorCode(
-        1373, BEFORE, SITE, ALERT, "The certificate has expired or soon will", 68
-    )
+    CERTIFICATEHASEXPIRED = ErrorCode(1373, BEFORE, SITE, ALERT, "The certificate has expired or soon will", 68)
     REMOTEFILEDICTDOESNOTEXIST = ErrorCode(
         1374, STAGE_IN, STORAGE, LATER, "The test of reading inputs in place left no result"
     )
     LEASETIME = ErrorCode(1375, STOP, SITE, UNCOUNTED, "The pilot's lease is over")
     LOGCREATIONTIMEOUT = ErrorCode(1376, LOG, PILOT, ALERT, "The log archive was not written in time")
     CVMFSISNOTALIVE = ErrorCode(1377, BEFORE, SITE, ELSEWHERE, "CVMFS does not answer on this node", 64)
-    LSETUPTIMEDOUT = ErrorCode(
-        1378, STAGE_IN, SITE, LATER, "The software set-up for reading inputs took too long"
-    )
+    LSETUPTIMEDOUT = ErrorCode(1378, STAGE_IN, SITE, LATER, "The software set-up for reading inputs took too long")
     PREEMPTION = ErrorCode(1379, STOP, SITE, UNCOUNTED, "The site took the slot back for other work")
     ARCPROXYFAILURE = ErrorCode(1380, BEFORE, SITE, ALERT, "arcproxy failed; its output says why", vague=True)
     ARCPROXYLIBFAILURE = ErrorCode(1381, BEFORE, SITE, ALERT, "arcproxy lacks a shared library")

@@ -41,9 +41,7 @@ class Redactor:
         """
         secret = secret.strip()
         if len(secret) < SHORTEST:
-            raise ValueError(
-                f"too short to be masked: a secret needs {SHORTEST} characters, this has {len(secret)}"
-            )
+            raise ValueError(f"too short to be masked: a secret needs {SHORTEST} characters, this has {len(secret)}")
         with self._lock:
             self._forms.update(_forms_of(secret))
             self._learnt = re.compile("|".join(sorted(self._forms, key=len, reverse=True)))
@@ -128,9 +126,7 @@ _SHAPES: tuple[tuple[str, re.Pattern[str], str], ...] = (
     ("eyJ", re.compile(r"(?<![\w-])eyJ[\w-]{8,}\.[\w-]{8,}(?:\.[\w-]*)?"), MASK),
     (
         "PRIVATE KEY-----",
-        re.compile(
-            r"(-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----).*?(-----END [^-]*PRIVATE KEY-----|\Z)", re.DOTALL
-        ),
+        re.compile(r"(-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----).*?(-----END [^-]*PRIVATE KEY-----|\Z)", re.DOTALL),
         rf"\1{MASK}\2",
     ),
 )

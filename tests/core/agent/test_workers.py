@@ -41,7 +41,7 @@ def test_an_answer_comes_home_once(workers, calls):
         (PilotError(Code.NOLOCALSPACE, "full"), Code.NOLOCALSPACE, "full"),
         (
             PluginFailed(PluginRef("belt", "pilot-belt", "1.2"), "pilot_job_verify", KeyError("x")),
-            Code.INTERNALPILOTPROBLEM,
+            Code.PLUGINFAILED,
             "pilot-belt 1.2",
         ),
         (ZeroDivisionError("division by zero"), Code.INTERNALPILOTPROBLEM, "ZeroDivisionError: division by zero"),

@@ -110,25 +110,27 @@ while (offer := box.acquire({})).jobs:
 """
 
 
+def start_taker(box, *how):
+    command = [sys.executable, "-c", TAKER, box, *how]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
 def test_two_pilots_never_take_one_job(box):
     for number in range(150):
         put(box, f"job{number:03}.yaml", age_s=60)
-    takers = [
-        subprocess.Popen([sys.executable, "-c", TAKER, box, "all"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        for _ in range(3)
-    ]
+    takers = [start_taker(box, "all") for _ in range(3)]
     for taker in takers:
         assert taker.stdout.readline() == "ready\n"
     with ThreadPoolExecutor() as pool:
-        taken = [out.split() for out, _ in pool.map(lambda taker: taker.communicate("go\n", timeout=60), takers)]
-    assert sorted(sum(taken, [])) == [f"job{number:03}" for number in range(150)]
+        said = pool.map(lambda taker: taker.communicate("go\n", timeout=60)[0], takers)
+    assert sorted("".join(said).split()) == [f"job{number:03}" for number in range(150)]
     assert [taker.returncode for taker in takers] == [0, 0, 0]
 
 
 def test_a_job_offered_to_a_pilot_that_dies_goes_back_into_the_box(filebox, box):
     put(box, "a.yaml", age_s=60)
     put(box, "b.yaml", age_s=60)
-    mortal = subprocess.Popen([sys.executable, "-c", TAKER, box], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    mortal = start_taker(box)
     mortal.stdin.write("go\n")
     mortal.stdin.flush()
     assert [mortal.stdout.readline() for _ in range(2)] == ["ready\n", "a\n"]
@@ -183,7 +185,7 @@ def test_a_box_that_is_not_there_is_an_error(filebox, box):
 
 @pytest.mark.parametrize("driver", [FileBox, JobFile])
 def test_without_a_path_there_is_nothing_to_do(make, driver):
-    with pytest.raises(PilotError, match="`pilot run --(filebox|job)"):
+    with pytest.raises(PilotError, match=r"`pilot run --(filebox|job)"):
         make(driver)
 
 
@@ -253,6 +255,7 @@ def test_sending_twice_does_no_harm_and_a_late_update_changes_nothing(filebox, b
     filebox.send(late)
     before = report(box, "a")
     filebox.send(early)
+    assert report(box, "a") == before
     filebox.send(late)
     assert report(box, "a") == before
     assert names(box / "done") == ["a.yaml"]

@@ -40,8 +40,8 @@ def test_the_payloads_own_word_counts(tmp_path):
 
 @pytest.mark.parametrize(
     "text",
-    ["{", "", b"\xff", "[]", "[" * 100_000, '{"error_code": "many"}', '{"error_code": NaN}', "{}", '{"error_code": 0}', "7"],
-    ids=range(10),
+    ["{", "", b"\xff", "[]", "[" * 100_000, '{"error_code": "many"}', '{"error_code": NaN}', '{"error_code": 0}', "7"],
+    ids=range(9),
 )
 def test_a_report_that_makes_no_sense_is_left_out(tmp_path, text):
     """pilot:D13"""
@@ -75,6 +75,6 @@ def test_no_container_runs_a_command_as_it_is_and_refuses_an_image(make, tmp_pat
     none = make(NoContainer)
     command = Command("run.sh", env={"A": "b"})
     assert none.wrap(command, "", tmp_path, ()) is command
-    with pytest.raises(PilotError, match="payload.container") as raised:
+    with pytest.raises(PilotError, match=r"payload\.container") as raised:
         none.wrap(command, "docker://alpine", tmp_path, ())
     assert raised.value.code.number == 1384

@@ -28,7 +28,7 @@ def test_a_queue_is_found_by_its_name(source):
     assert source(json.dumps({"SITE_A": {"maxrss": 1}}), "queues.json").queue("SITE_A") == {"maxrss": 1}
 
 
-@pytest.mark.parametrize("text", ["name: SITE_A\nmaxrss: 2000", "nickname: SITE_A\nparams: {}", "maxrss: 2000", "params: {}"])
+@pytest.mark.parametrize("text", ["name: SITE_A\nmaxrss: 2", "nickname: SITE_A\nparams: {}", "maxrss: 2", "params: {}"])
 def test_a_file_may_hold_one_queue(source, text):
     assert source(text).queue("SITE_A")
 

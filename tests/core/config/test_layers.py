@@ -68,9 +68,7 @@ def test_a_section_that_is_not_there():
 
 
 @given(
-    st.dictionaries(
-        st.sampled_from([rank for rank in Rank if rank is not Rank.DEFAULTS]), st.integers(0, 99)
-    ),
+    st.dictionaries(st.sampled_from([rank for rank in Rank if rank is not Rank.DEFAULTS]), st.integers(0, 99)),
     st.randoms(use_true_random=False),
 )
 def test_the_highest_rank_wins_in_whatever_order_layers_come(values, shuffle: random.Random):
@@ -99,8 +97,7 @@ def test_provenance():
     command_line = SCHEMA.command_line(["tea.heat=60"], {"tea.kind": "green"})
     site = Layer(Rank.SITE, "site.yaml", {"tea": {"milk": False, "cups": ["a", "b"]}})
     rows = {
-        row.path: (row.value, row.layer, row.where)
-        for row in SCHEMA.merge(environment, command_line, site).explain()
+        row.path: (row.value, row.layer, row.where) for row in SCHEMA.merge(environment, command_line, site).explain()
     }
     assert rows["tea.milk"] == ("true", "environment", "$PILOT_TEA_MILK")
     assert rows["cake.size_b"] == ("2000", "environment", "$CAKE")
@@ -187,10 +184,7 @@ def test_all_problems_at_once():
 
 
 def test_a_job_sets_what_it_may():
-    assert (
-        SCHEMA.merge(_tea(Rank.JOB, kind="green"), _tea(Rank.COMMAND_LINE, kind="black")).of(Tea).kind
-        == "green"
-    )
+    assert SCHEMA.merge(_tea(Rank.JOB, kind="green"), _tea(Rank.COMMAND_LINE, kind="black")).of(Tea).kind == "green"
 
 
 def test_validators_speak_with_the_place():

@@ -18,7 +18,7 @@ from pilot_core.clock import SystemClock
 from pilot_core.config.layers import Layer, Rank, Schema, Settings
 from pilot_core.config.schema import CORE
 from pilot_core.control.job import JobControl, tail_of, why_kept
-from pilot_core.control.outbox import deliver_left, deliver_outbox, put_letter
+from pilot_core.control.outbox import _deliver, deliver_left, deliver_outbox, put_letter
 from pilot_core.control.past import forget_past
 from pilot_core.errors import Code, PilotError
 from pilot_core.io.cancel import CancelFlag
@@ -239,7 +239,7 @@ def test_verification_finds_everything_at_once(tmp_path: Path) -> None:
     said = PilotError(Code.NORELEASEFOUND, "none")
     desk = Desk(tmp_path, ({"pilot_job_verify": lambda: [said]},))
     errors = desk.jobs.verify(desk.task(job)).errors
-    assert ["inputs[0].name", "outputs[0].name"] == [error.detail.partition(":")[0] for error in errors[:2]]
+    assert [error.detail.partition(":")[0] for error in errors[:2]] == ["inputs[0].name", "outputs[0].name"]
     codes = sorted(error.code.number for error in errors)
     assert codes == [1190, 1244, *[1302] * 6, 1360, 1371, 1384]
 
@@ -493,6 +493,11 @@ def test_the_outbox_of_another_user_is_not_touched(tmp_path: Path, monkeypatch: 
     me = os.geteuid()
     monkeypatch.setattr(os, "geteuid", lambda: me + 1)
     assert deliver_outbox(tmp_path, {"post": crash}) == []  # type: ignore[dict-item]
+
+
+def test_a_letter_that_somebody_sent_meanwhile_leaves_nothing_behind(tmp_path: Path) -> None:
+    assert _deliver(tmp_path / "gone.json", {}) is None
+    assert list(tmp_path.iterdir()) == []
 
 
 def send_all(outbox: Path, gate: Any, log: Path) -> None:

@@ -68,7 +68,12 @@ class Stage:
             hooks.register(marked, f"p{number}", tier=Tier.PLUGIN, distribution=f"pilot-p{number}", version="1.2")
         hooks.seal()
         self.control = PayloadControl(
-            hooks, Box(None), Srun(None), environ, Redactor([SECRET]), self.groups  # type: ignore[arg-type]
+            hooks,
+            Box(None),
+            Srun(None),
+            environ,
+            Redactor([SECRET]),
+            self.groups,  # type: ignore[arg-type]
         )
 
     def groups(self) -> Groups:
@@ -191,9 +196,7 @@ SECRETS = {
 }
 
 
-def test_credentials_are_never_kept_even_when_they_are_listed(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_credentials_are_never_kept_even_when_they_are_listed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     stage = Stage(tmp_path, runs(), X509_CERT_DIR="/certs", **SECRETS)
     env = stage.environment(JOB, keep_environment=["X509_CERT_DIR", *SECRETS])
     assert env.keys() & SECRETS.keys() == set()

@@ -83,16 +83,20 @@ def test_what_cannot_be_cast_is_told_and_left_out(caplog):
     queue = queue_of(maxrss="a lot", params="{", copytools=3, maxwdir=10)
     assert queue == Queue(name="q", disk_b=10**7)
     assert [record.getMessage() for record in caplog.records] == [
+        "queue q: params: '{' is left out: it cannot be read",
         "queue q: maxrss: 'a lot' is left out: it cannot be read",
         "queue q: copytools: 3 is left out: it cannot be read",
-        "queue q: params: '{' is left out: it cannot be read",
     ]
 
 
+@pytest.mark.parametrize("number", [float("inf"), float("nan"), "1e3", [], {}, "9" * 5000], ids=range(6))
+def test_what_is_no_number_is_no_limit(number):
+    assert queue_of(maxrss=number) == Queue(name="q")
+
+
 def test_the_first_source_that_knows_a_fact_tells_it():
-    queue, layer = resolve(
-        "q", [Source({"corecount": 4, "copytools": "x"}, "one"), Source(None), Source({"corecount": 8, "maxtime": 9}, "two")]
-    )
+    one, two = Source({"corecount": 4, "copytools": "x"}, "one"), Source({"corecount": 8, "maxtime": 9}, "two")
+    queue, layer = resolve("q", [one, Source(None), two])
     assert (queue.cores, queue.wall_limit_s) == (4, 9.0)
     assert (layer.rank, layer.where) == (Rank.QUEUE, "queue q (one, two)")
 
@@ -130,9 +134,8 @@ def test_a_queue_that_takes_no_work_is_refused(facts, number, exit_code):
 
 
 def test_facts_set_options_and_say_where_they_came_from():
-    _, layer = resolve(
-        "q", [Source({"copytools": ["a", "b"], "container_type": {"pilot": "boxes"}, "params": {"pilot_rss_grace": "50"}})]
-    )
+    facts = {"copytools": ["a", "b"], "container_type": {"pilot": "boxes"}, "params": {"pilot_rss_grace": "50"}}
+    _, layer = resolve("q", [Source(facts)])
     assert layer.values == {
         "data": {"copytools": ("a", "b")},
         "payload": {"container": "boxes"},

@@ -47,9 +47,7 @@ def no_links(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("linked", [True, False])
-def test_what_was_put_is_got(
-    cache: Cache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, linked: bool
-) -> None:
+def test_what_was_put_is_got(cache: Cache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, linked: bool) -> None:
     if not linked:
         no_links(monkeypatch)
     put, got = a_file(tmp_path / "put"), tmp_path / "got"

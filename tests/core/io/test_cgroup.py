@@ -104,8 +104,7 @@ def test_memory_by_version_1_and_cpu_by_version_2(tmp_path: Path) -> None:
         tmp_path,
         ["4:memory:/slot", "0::/both"],
         [MOUNT_MEMORY, "41 31 0:38 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw"],
-        v1_files("sys/fs/cgroup/memory/slot", "8000")
-        | {"sys/fs/cgroup/unified/both/cpu.max": "300000 100000"},
+        v1_files("sys/fs/cgroup/memory/slot", "8000") | {"sys/fs/cgroup/unified/both/cpu.max": "300000 100000"},
     )
     assert groups.memory is not None
     assert groups.cpu is not None

@@ -127,9 +127,7 @@ def test_json_is_read_or_its_place_is_named(tmp_path):
 
 
 def test_free_bytes_are_what_df_says(tmp_path):
-    said = subprocess.run(
-        ["df", "-P", "-B1", tmp_path], capture_output=True, text=True, check=True
-    ).stdout.split()[-3]
+    said = subprocess.run(["df", "-P", "-B1", tmp_path], capture_output=True, text=True, check=True).stdout.split()[-3]
     assert abs(free_bytes(tmp_path) - int(said)) < 1 << 30
 
 

@@ -303,9 +303,7 @@ def test_what_is_mounted_inside_is_left_alone(tmp_path, outside):
     assert done.stderr == ""
     walked, *left, survivor = done.stdout.splitlines()
     assert walked == "[]"
-    assert [line for line in left if "mounted there" in line] == [
-        "a/tmpfs: another file system is mounted there"
-    ]
+    assert [line for line in left if "mounted there" in line] == ["a/tmpfs: another file system is mounted there"]
     assert any(line.startswith("a/bind: ") for line in left)
     assert survivor.endswith("/tmpfs/mounted")
     assert not (tmp_path / "job" / "file").exists()

@@ -128,9 +128,7 @@ def test_a_damaged_file_tells_a_true_beginning(tmp_path_factory, data):
         assert story.damage_b > 0
 
 
-@pytest.mark.parametrize(
-    "torn", [b"", b"0", b'12345678 {"a"', b'00000000 {"a":1}\n', b"\0\0\0late", b"\n", b"x" * 200]
-)
+@pytest.mark.parametrize("torn", [b"", b"0", b'12345678 {"a"', b'00000000 {"a":1}\n', b"\0\0\0late", b"\n", b"x" * 200])
 def test_what_a_crash_tore_is_counted_and_the_journal_goes_on(path, torn):
     journal = told(path, {"a": 1})
     end_b = read_back(path).end_b
@@ -245,9 +243,7 @@ while True:
 
 
 def test_what_was_appended_survives_kill_9(path):
-    child = subprocess.Popen(
-        [sys.executable, "-c", WRITES_FOR_EVER, path], stdout=subprocess.PIPE, env=with_core()
-    )
+    child = subprocess.Popen([sys.executable, "-c", WRITES_FOR_EVER, path], stdout=subprocess.PIPE, env=with_core())
     for line in child.stdout:
         if int(line) > 500:
             break
@@ -335,9 +331,7 @@ def test_an_event_is_not_heard_before_its_record_is_written(desk, monkeypatch):
 def test_records_that_wait_are_written_and_synced_together(desk, monkeypatch):
     journal, other = desk.journal("a"), desk.journal("b")
     go, calls = threading.Event(), []
-    monkeypatch.setattr(
-        Journal, "write", lambda self, lines: calls.append((self.path.name, lines.count(b"\n")))
-    )
+    monkeypatch.setattr(Journal, "write", lambda self, lines: calls.append((self.path.name, lines.count(b"\n"))))
     monkeypatch.setattr(Journal, "sync", lambda self: calls.append((self.path.name, "sync")) or go.wait(10))
     desk.writer.submit(journal, {}, 0, sync=True)
     while not calls:

@@ -39,9 +39,7 @@ def test_text_is_time_level_message(start):
     stream = start()
     log.info("took %d files", 3)
     log.debug("not shown")
-    assert re.fullmatch(
-        r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} \| INFO     \| took 3 files\n", stream.getvalue()
-    )
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} \| INFO     \| took 3 files\n", stream.getvalue())
 
 
 def test_times_are_utc(start):

@@ -161,7 +161,9 @@ class PilotLife(RuleBasedStateMachine):
         self.post(e.PayloadStarted(job=job, ticket=ticket, pid=1))
 
     def runs(self):
-        return [key for key, order in self.world.under_way.items() if order.work == "run" and key not in self.world.started]
+        return [
+            key for key, order in self.world.under_way.items() if order.work == "run" and key not in self.world.started
+        ]
 
     @precondition(lambda self: self.world.agent.courses)
     @rule(data=st.data(), receipt=RECEIPTS, ticket=st.integers(1, 9))
@@ -237,6 +239,6 @@ class PilotDeath(PilotLife):
 
 
 TestEveryOrder = PilotLife.TestCase
-TestEveryOrder.settings = settings(max_examples=200, stateful_step_count=40, deadline=None)
+TestEveryOrder.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
 TestEveryOrderWithoutAnswers = PilotDeath.TestCase
-TestEveryOrderWithoutAnswers.settings = settings(max_examples=100, stateful_step_count=30, deadline=None)
+TestEveryOrderWithoutAnswers.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)

@@ -82,9 +82,7 @@ def test_only_these_leaves_the_cores_own(shelf, house):
 
 
 def test_an_experiment_that_is_not_there_names_those_that_are(house):
-    with pytest.raises(
-        CannotChoose, match=r"experiment 'zz-exq': not installed; did you mean 'zz-exp'\?; inst"
-    ):
+    with pytest.raises(CannotChoose, match=r"experiment 'zz-exq': not installed; did you mean 'zz-exp'\?; inst"):
         _choose(experiment="zz-exq")
     with pytest.raises(CannotChoose, match="plugin zz-exp cannot be blocked"):
         _choose(blocked={"zz-exp"})
@@ -96,9 +94,7 @@ def test_a_plugin_that_fails_is_fatal_only_when_required(house, source):
     hooks, entries, _ = _choose()
     assert _who_answers(hooks) == ["zz-exp", "zz-b"]
     assert entries["zz-a"].state in (State.BROKEN, State.UNSUITABLE)
-    with pytest.raises(
-        CannotChoose, match=r"required plugin 'zz-a': .*(zz_library|ZeroDivisionError|visitor)"
-    ):
+    with pytest.raises(CannotChoose, match=r"required plugin 'zz-a': .*(zz_library|ZeroDivisionError|visitor)"):
         _choose(required=["zz-a"])
 
 
@@ -125,9 +121,7 @@ def test_requirements(written, problem):
     assert check_required(written, [Entry(PLUGIN, "zz-a", "zz-house", "1.4", State.LOADED)]) == problem
 
 
-@pytest.mark.parametrize(
-    ("version", "fits"), [("1.10.dev3", True), ("1.9.9", False), ("2", True), ("1.10rc1", True)]
-)
+@pytest.mark.parametrize(("version", "fits"), [("1.10.dev3", True), ("1.9.9", False), ("2", True), ("1.10rc1", True)])
 def test_versions_are_compared_by_their_leading_integers(version, fits):
     problem = check_required("zz-a>=1.10", [Entry(PLUGIN, "zz-a", "zz-house", version, State.LOADED)])
     assert (problem == "") is fits
@@ -172,9 +166,7 @@ class Crane(Driver):
 
 
 def test_the_doctor_sees_everything(house):
-    house.put(
-        "zz-tools", {TOOL: {"zz-c": "zz_tool", "zz-x": "zz_gone:X"}}, extras=("zz-x",), zz_gone="import zz_y"
-    )
+    house.put("zz-tools", {TOOL: {"zz-c": "zz_tool", "zz-x": "zz_gone:X"}}, extras=("zz-x",), zz_gone="import zz_y")
     house.put("zz-rival", {TOOL: {"zz-c": "zz_tool"}})
     (house.place / "zz_b.py").write_text("1/0")
     discovery = Discovery().with_objects({TOOL: {"zz-cart": Cart, "zz-crane": Crane}}, "zz-own", "3")

@@ -35,9 +35,7 @@ def test_loads_what_is_asked_in_the_order_asked(shelf):
 
 
 def test_an_alias_is_another_name(shelf):
-    shelf.put(
-        "zz-tools", {GROUP: {"zz-one": "zz_one:Tool", "zz-uno": "zz_one:Tool"}}, zz_one="class Tool: ..."
-    )
+    shelf.put("zz-tools", {GROUP: {"zz-one": "zz_one:Tool", "zz-uno": "zz_one:Tool"}}, zz_one="class Tool: ...")
     one, other = Discovery().load(GROUP, ["zz-one", "zz-uno"])
     assert one.obj is other.obj
     assert one.state is State.LOADED
@@ -62,9 +60,7 @@ def test_a_distribution_that_is_on_the_path_twice_is_no_rival(shelf, tmp_path, m
     assert (found.name, found.version, found.state) == ("zz-one", "2.0", State.INSTALLED)
 
 
-@pytest.mark.parametrize(
-    "source", ["def (", "assert False", "raise SystemExit(3)", "x = {}['y']", "import zz_one.sub"]
-)
+@pytest.mark.parametrize("source", ["def (", "assert False", "raise SystemExit(3)", "x = {}['y']", "import zz_one.sub"])
 def test_what_does_not_load_is_a_record(shelf, source):
     shelf.put("zz-tools", {GROUP: {"zz-one": "zz_one:Tool"}}, zz_one=source)
     (loaded,) = Discovery().load(GROUP, ["zz-one"])
@@ -80,13 +76,9 @@ def test_a_missing_attribute_is_broken(shelf):
     assert "Toll" in loaded.reason
 
 
-@pytest.mark.parametrize(
-    ("extras", "install"), [(("zz-one",), "pip install 'zz-tools[zz-one]'"), (("other",), "")]
-)
+@pytest.mark.parametrize(("extras", "install"), [(("zz-one",), "pip install 'zz-tools[zz-one]'"), (("other",), "")])
 def test_a_library_that_is_not_there_is_no_defect(shelf, extras, install):
-    shelf.put(
-        "zz-tools", {GROUP: {"zz-one": "zz_one:Tool"}}, extras=extras, zz_one="import zz_library.client"
-    )
+    shelf.put("zz-tools", {GROUP: {"zz-one": "zz_one:Tool"}}, extras=extras, zz_one="import zz_library.client")
     (loaded,) = Discovery().load(GROUP, ["zz-one"])
     assert loaded.state is State.UNSUITABLE
     assert "'zz_library'" in loaded.reason

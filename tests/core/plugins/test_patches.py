@@ -86,9 +86,7 @@ patches = st.one_of(
     st.builds(Patch.prepend, st.just("text"), st.sampled_from("xyz")),
 )
 answers = st.lists(
-    st.tuples(st.sampled_from(Tier), st.lists(patches, max_size=4)).map(
-        lambda said: (said[0], tuple(said[1]))
-    ),
+    st.tuples(st.sampled_from(Tier), st.lists(patches, max_size=4)).map(lambda said: (said[0], tuple(said[1]))),
     max_size=5,
 ).map(lambda said: [Answer(f"p{index}", *each) for index, each in enumerate(said)])
 

@@ -8,9 +8,7 @@ from pilot_core.plugins.hooks import Hooks, Tier
 from pilot_core.spec.markers import Shape, hook, hookimpl
 
 
-@pytest.mark.parametrize(
-    ("shape", "is_first"), [(Shape.FIRST, True), (Shape.GATHER, False), (Shape.TELL, False)]
-)
+@pytest.mark.parametrize(("shape", "is_first"), [(Shape.FIRST, True), (Shape.GATHER, False), (Shape.TELL, False)])
 def test_a_spec_is_the_function_itself_with_marks(shape, is_first):
     def pilot_bell_rung(door: str) -> None:
         """Hear the bell."""

@@ -51,7 +51,7 @@ class Intake:
         for raw in offer.jobs:
             self._take(raw)
         self.poster.flush(WRITTEN_S)
-        return e.Answered(jobs=len(offer.jobs), again_s=offer.again_s, over=offer.over)
+        return e.Answered(jobs=len(offer.jobs), again_s=offer.again_s, over=offer.over, stay=offer.stay)
 
     def _take(self, raw: Mapping[str, object]) -> None:
         try:

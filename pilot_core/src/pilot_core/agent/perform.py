@@ -39,7 +39,7 @@ from pilot_core.spec.drivers import Reply
 from pilot_core.spec.work import Task, Work
 
 RUN = "run"
-SYNCED = frozenset({"stage_out", "store_log", "conclude"})
+SYNCED = frozenset({"stage_out", "conclude"})
 """Works before which the journal must be on the disk: from here on something leaves the node."""
 
 log = logging.getLogger(__name__)
@@ -117,7 +117,8 @@ class Performer:
 
     def _stored(self, job: Job, receipt: Receipt) -> None:
         self.poster.post(e.FileStored(job=job.id, receipt=receipt))
-        self.news.put(partial(self.hooks.tell, staging_hooks.pilot_file_moved, job=job, receipt=receipt))
+        if self.hooks.listens(staging_hooks.pilot_file_moved):
+            self.news.put(partial(self.hooks.tell, staging_hooks.pilot_file_moved, job=job, receipt=receipt))
 
     def cancel(self, order: c.Cancel) -> None:
         """Ask a piece of work to end early."""
@@ -158,7 +159,8 @@ class Performer:
         held = self.held[order.job.id]
         pid = int(str(order.job.notes.get("pid", 0)))
         held.watch = self.monitors.begin(order.job, held.workdir, pid, held.settings)
-        self.news.put(partial(self.hooks.tell, payload_hooks.pilot_payload_started, job=order.job, pid=pid))
+        if self.hooks.listens(payload_hooks.pilot_payload_started):
+            self.news.put(partial(self.hooks.tell, payload_hooks.pilot_payload_started, job=order.job, pid=pid))
         self._look_later(held, order.job)
 
     def _look_later(self, held: HeldJob, job: Job) -> None:
@@ -216,8 +218,9 @@ class Performer:
         """Let observers know of a job's new phase."""
         log.info("job %s: %s", order.job.id, order.phase)
         if order.phase == ACCEPTED:
-            self.news.put(self.hooks.unbench)
-        self.news.put(partial(self.hooks.tell, job_hooks.pilot_job_phase, job=order.job, phase=order.phase))
+            self.hooks.unbench()
+        if self.hooks.listens(job_hooks.pilot_job_phase):
+            self.news.put(partial(self.hooks.tell, job_hooks.pilot_job_phase, job=order.job, phase=order.phase))
 
     def say(self, order: c.Say) -> None:
         """Tell the operator."""

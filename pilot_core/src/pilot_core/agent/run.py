@@ -28,11 +28,13 @@ from pilot_core.agent.signals import DUMP_STACKS, HALTS, as_event
 from pilot_core.agent.status import status_of
 from pilot_core.agent.workers import Lane
 from pilot_core.clock import Clock, SystemClock
-from pilot_core.config.schema import LogOptions, PilotOptions
+from pilot_core.config.schema import LogOptions, PilotOptions, ReportOptions
 from pilot_core.control.archive import Archive
 from pilot_core.control.data import DataControl
 from pilot_core.control.job import JobControl
 from pilot_core.control.monitor import MonitorControl, node_problems
+from pilot_core.control.outbox import Delivery, deliver_left, deliver_outbox
+from pilot_core.control.past import forget_past
 from pilot_core.control.payload import PayloadControl
 from pilot_core.errors import Code, PilotError
 from pilot_core.io.box import Box
@@ -157,7 +159,7 @@ class Assembly:
         setup, hooks = self.setup, self.setup.hooks
         communicator: Communicator = make(setup, "communicator")
         node = socket.gethostname()
-        jobs = JobControl(communicator, hooks, setup.settings, setup.queue, self.clock, node, self.redactor)
+        jobs = self.jobs = JobControl(communicator, hooks, setup.settings, setup.queue, self.clock, node, self.redactor)
         payloads = PayloadControl(hooks, make(setup, "container"), make(setup, "launcher"), self.environ, self.redactor)
         owners = {usable.name: usable.plugin for usable in setup.copytools.usable}
         data = DataControl(hooks, make_all(setup, "copytools"), self.redactor, plugins=owners)
@@ -253,14 +255,31 @@ class Assembly:
                 self.intake.refuse_left(left, self.died)
             else:
                 self._resume(left.control, left.course.job)
-        if self.recover:
-            self.poster.post(e.DrainAsked(why="only what was left is done"))
-        else:
+        self.performer.workers.begin("past", "past jobs", self._settle_past, self._settled)
+        if not self.recover:
             self.performer(c.Check())
         self._end_in_time()
         self.loop.run(self.performer)
         for thread in self._left_behind():
             log.error("left behind: %s", thread)
+
+    def _settle_past(self) -> tuple[Delivery, ...]:
+        """Send what waits of jobs that are over, and forget those that were over long ago."""
+        communicator, owner = self.jobs.communicator, self.setup.communicator
+        senders = {owner.name: partial(self.setup.hooks.guarded, owner.plugin, "send", communicator.send)}
+        outbox = self.setup.settings.of(ReportOptions).outbox
+        delivered = deliver_left(self.root, senders) + (deliver_outbox(outbox, senders) if outbox else [])
+        forget_past(self.root, self.options.keep_control_days, self.clock.now())
+        return tuple(delivered)
+
+    def _settled(self, answer: tuple[Delivery, ...] | PilotError) -> None:
+        if isinstance(answer, PilotError):
+            log.warning("what waits of past jobs was not settled: %s", answer)
+        else:
+            for each in (delivery for delivery in answer if delivery.error is None):
+                log.warning("job %s: its last report, which waited in %s, is delivered", each.job, each.path)
+        if self.recover:
+            self.poster.post(e.DrainAsked(why="only what was left is done"))
 
     def _left_behind(self) -> tuple[str, ...]:
         return (*self.performer.workers.left_behind(), *self.setup.hooks.left_behind())

@@ -128,7 +128,7 @@ def prepare(sources: Sources, discovery: Discovery | None = None, trace: Callabl
 
 
 def choose(sources: Sources, discovery: Discovery, trace: Callable[[str], None] | None = None) -> tuple[Hooks, Chosen]:
-    """Register experiment and plugins, and the error codes they bring; ``CannotChoose`` with all that stands against."""
+    """Register experiment, plugins and their error codes; ``CannotChoose`` says all that stands against it."""
     early = _merge((Bootstrap, Connection), sources, ()).of(Bootstrap)
     hooks = Hooks(*SPECS, trace=trace, budget_s=START_BUDGET_S)
     wish = Wish(

@@ -10,6 +10,7 @@ from collections.abc import Callable, Hashable
 from queue import SimpleQueue
 from typing import TypeVar
 
+from pilot_core.control.blame import by_plugin
 from pilot_core.errors import Code, PilotError
 from pilot_core.plugins.guard import PluginFailed
 
@@ -25,7 +26,7 @@ def answer(work: Callable[[], T]) -> T | PilotError:
         return error
     except PluginFailed as failed:
         log.warning("%s", failed, exc_info=failed)
-        return PilotError(Code.INTERNALPILOTPROBLEM, str(failed), plugin=str(failed.plugin))
+        return by_plugin(failed)
     except Exception as failure:
         log.exception("a worker failed")
         where = traceback.extract_tb(failure.__traceback__)[-1]
@@ -33,55 +34,71 @@ def answer(work: Callable[[], T]) -> T | PilotError:
         return PilotError(Code.INTERNALPILOTPROBLEM, detail)
 
 
+class Hand:
+    """A thread that does one piece of work after another."""
+
+    def __init__(self) -> None:
+        self.does = ""
+        self._orders: SimpleQueue[Callable[[], None]] = SimpleQueue()
+        self.thread = threading.Thread(target=self._live, daemon=True)
+        self.thread.start()
+
+    def give(self, name: str, work: Callable[[], None]) -> None:
+        """Let it do this, under this name."""
+        self.does = self.thread.name = name
+        self._orders.put(work)
+
+    def _live(self) -> None:
+        while True:
+            self._orders.get()()
+
+
 class Workers:
-    """A thread for each piece of work. Used by the loop's thread alone; ``home`` brings a call there."""
+    """A hand for each piece of work. Used by the loop's thread alone; ``home`` brings a call there."""
 
     def __init__(self, home: Callable[[Callable[[], None]], None]) -> None:
         self._home = home
-        self._threads: dict[Hashable, threading.Thread] = {}
-        self._left: list[threading.Thread] = []
+        self._busy: dict[Hashable, Hand] = {}
+        self._idle: list[Hand] = []
+        self._left: list[Hand] = []
 
     def begin(self, key: Hashable, name: str, work: Callable[[], T], end: Callable[[T | PilotError], None]) -> None:
         """Do ``work`` in a thread of that name; ``end`` gets its one answer, unless it was left behind."""
+        hand = self._busy[key] = self._idle.pop() if self._idle else Hand()
 
         def come_home(answered: T | PilotError) -> None:
-            if self._threads.get(key) is thread:
-                del self._threads[key]
+            hand.does = ""
+            self._idle.append(hand)
+            if self._busy.get(key) is hand:
+                del self._busy[key]
                 end(answered)
 
         def live() -> None:
             answered = answer(work)
             self._home(lambda: come_home(answered))
 
-        thread = threading.Thread(target=live, name=name, daemon=True)
-        self._threads[key] = thread
-        thread.start()
+        hand.give(name, live)
 
     def busy(self, key: Hashable) -> bool:
         """Whether this piece of work is under way."""
-        return key in self._threads
+        return key in self._busy
 
     def stands(self, key: Hashable) -> str:
         """The place where a piece of work stands, if it is under way."""
-        thread = self._threads.get(key)
-        return where(thread) if thread is not None and thread.is_alive() else ""
+        return where(self._busy[key].thread) if key in self._busy else ""
 
     def abandon(self, key: Hashable) -> str:
         """Leave a piece of work behind; says where its thread stands."""
         stood = self.stands(key)
-        thread = self._threads.pop(key, None)
-        if thread is not None and thread.is_alive():
-            self._left.append(thread)
+        hand = self._busy.pop(key, None)
+        if hand is not None:
+            self._left.append(hand)
         return stood
 
     def left_behind(self) -> tuple[str, ...]:
-        """Threads that outlived their budget and still live, and where they stand."""
-        self._left = [thread for thread in self._left if thread.is_alive()]
-        return tuple(f"{thread.name} in {where(thread)}" for thread in self._left)
-
-    def under_way(self) -> tuple[str, ...]:
-        """Names of threads whose answers have not come."""
-        return tuple(thread.name for thread in self._threads.values() if thread.is_alive())
+        """Work that outlived its budget and still goes on, and where it stands."""
+        self._left = [hand for hand in self._left if hand.does]
+        return tuple(f"{hand.does} in {where(hand.thread)}" for hand in self._left)
 
 
 def where(thread: threading.Thread) -> str:

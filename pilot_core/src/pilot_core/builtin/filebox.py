@@ -136,8 +136,8 @@ class FileBox(Communicator):
         except OSError as error:
             raise PilotError(Code.COMMUNICATIONFAILURE, f"the box {self._box}: {error.strerror}") from error
         if unsettled:
-            return Offer(again_s=UNSETTLED_S)
-        return Offer(again_s=self._pause()) if self._watch else Offer(over=True)
+            return Offer(again_s=UNSETTLED_S, stay=True)
+        return Offer(again_s=self._pause(), stay=True) if self._watch else Offer(over=True)
 
     def read(self, raw: Mapping[str, object]) -> Job:
         """Read the description."""

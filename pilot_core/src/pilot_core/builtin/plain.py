@@ -60,11 +60,14 @@ def _parse_json(text: str) -> object:
     try:
         return json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse_constant)
     except json.JSONDecodeError as error:
-        raise _Wrong(f"line {error.lineno}, column {error.colno}", f"wants to be JSON, which this is not: {error.msg}") from None
+        place = f"line {error.lineno}, column {error.colno}"
+        raise _Wrong(place, f"wants to be JSON, which this is not: {error.msg}") from None
     except RecursionError:
         raise _Wrong("", f"is nested more than {DEEPEST} deep; make it flatter") from None
-    except ValueError as error:
-        raise error if isinstance(error, _Wrong) else _Wrong("", "holds a number that is too long; make it shorter") from None
+    except _Wrong:
+        raise
+    except ValueError:
+        raise _Wrong("", "holds a number that is too long; make it shorter") from None
 
 
 def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
@@ -94,7 +97,8 @@ def _parse_yaml(text: str) -> object:
         raise _Wrong(_place(mark), f"wants to be YAML, which this is not: {error.problem or error.context}") from None
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
-        raise _Wrong(f"line {line}", f"holds a character that YAML does not take, leave it out: {error.reason}") from None
+        told = f"holds a character that YAML does not take, leave it out: {error.reason}"
+        raise _Wrong(f"line {line}", told) from None
 
 
 def _place(mark: yaml.Mark | None) -> str:
@@ -139,7 +143,8 @@ class _Builder:
     def _scalar(self, event: Any) -> None:
         if self._open and isinstance(self._open[-1], dict) and self._keys[-1] is None:
             if event.value in self._open[-1]:
-                raise _Wrong(_place(event.start_mark), f"has the key {event.value[:60]!r} twice in one mapping; remove one")
+                told = f"has the key {event.value[:60]!r} twice in one mapping; remove one"
+                raise _Wrong(_place(event.start_mark), told)
             self._keys[-1] = event.value
         else:
             self._put(_resolved(event.value) if event.implicit[0] else event.value, event)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from difflib import get_close_matches
 from pathlib import Path
 
 from attrs import frozen
@@ -36,6 +35,8 @@ class QueueFile(InfoSource):
         queues = _queues(_read(path), name)
         facts = queues.get(name)
         if facts is None:
+            from difflib import get_close_matches
+
             near = get_close_matches(name, list(queues), n=1, cutoff=0.6)
             hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(queues) or 'none'}"
             raise PilotError(Code.QUEUEDATA, f"{path} has no queue {name!r}; {hint}")

@@ -114,8 +114,7 @@ class Settings:
     def explain(self) -> tuple[Row, ...]:
         """Every option in order of declaration, with where its value came from."""
         return tuple(
-            Row(path, show_value(each.value), each.layer.title, each.where)
-            for path, each in self.sources.items()
+            Row(path, show_value(each.value), each.layer.title, each.where) for path, each in self.sources.items()
         )
 
 
@@ -169,8 +168,7 @@ class Schema:
         if merging.problems:
             raise ConfigError(*merging.problems)
         sources = {
-            each.path: merging.given.get(each.path) or Sourced(each.default, Rank.DEFAULTS, "")
-            for each in self.options
+            each.path: merging.given.get(each.path) or Sourced(each.default, Rank.DEFAULTS, "") for each in self.options
         }
         return Settings(MappingProxyType(sections), MappingProxyType(sources), tuple(merging.warnings))
 
@@ -189,16 +187,12 @@ class _Merging:
         for section, values in layer.values.items():
             if section not in self.section_names:
                 hint = meant(str(section), self.section_names)
-                self.warnings.append(
-                    f"{layer.where}: {section}: no section of a plugin that is installed here{hint}"
-                )
+                self.warnings.append(f"{layer.where}: {section}: no section of a plugin that is installed here{hint}")
             elif isinstance(values, Mapping):
                 for name, raw in values.items():
                     self.take_value(layer, f"{section}.{name}", raw)
             elif values is not None:
-                self.problems.append(
-                    Problem(layer.where, section, f"wants a mapping of options, not {values!r}")
-                )
+                self.problems.append(Problem(layer.where, section, f"wants a mapping of options, not {values!r}"))
 
     def take_value(self, layer: Layer, path: str, raw: object) -> None:
         option = self.options.get(path)
@@ -230,9 +224,7 @@ class _Merging:
 
     def build_one(self, section: type[Section]) -> Iterator[tuple[str, Section]]:
         name = name_of(section)
-        given = {
-            path.partition(".")[2]: each for path, each in self.given.items() if path.startswith(f"{name}.")
-        }
+        given = {path.partition(".")[2]: each for path, each in self.given.items() if path.startswith(f"{name}.")}
         try:
             yield name, section(**{key: each.value for key, each in given.items()})
         except (ValueError, TypeError) as refused:

@@ -18,7 +18,7 @@ from pilot_core.config.schema import SlotOptions
 from pilot_core.errors import Code, PilotError
 from pilot_core.io.files import free_bytes
 from pilot_core.io.proctree import Tree, parent
-from pilot_core.model.job import Job
+from pilot_core.model.job import RUNNING, Job
 from pilot_core.model.payload import Usage
 from pilot_core.model.queue import Queue
 from pilot_core.plugins.drivers import Usable
@@ -47,7 +47,8 @@ class MonitorControl:
     def begin(self, job: Job, workdir: Path, pid: int, settings: Settings) -> Watch:
         """Watch the processes of a job, whose payload has this number, with monitors of its own."""
         made = (self._made(usable, job, settings) for usable in self.monitors)
-        return Watch(self, job, workdir, tree_of(pid), [each for each in made if each], self.clock.mono())
+        began = self.clock.mono() - max(self.clock.now() - job.times.get(RUNNING, self.clock.now()), 0.0)
+        return Watch(self, job, workdir, tree_of(pid), [each for each in made if each], began)
 
     def _made(self, usable: Usable, job: Job, settings: Settings) -> Watched | None:
         try:

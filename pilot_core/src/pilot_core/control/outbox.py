@@ -7,7 +7,6 @@ import logging
 import os
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from hashlib import sha256
 from pathlib import Path
 from stat import S_ISREG
 
@@ -58,6 +57,8 @@ def read_letter(path: Path) -> Letter:
 
 def put_letter(letter: Letter, outbox: Path) -> Path:
     """Put a letter into the outbox. The same letter put twice is there once."""
+    from hashlib import sha256
+
     outbox.mkdir(mode=0o700, parents=True, exist_ok=True)
     digest = sha256(json.dumps(pack(letter), sort_keys=True).encode()).hexdigest()[:16]
     place = outbox / f"{digest}.json"

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import ast
 import json
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, TypeVar
+
+from attrs import evolve
 
 from pilot_core.config.layers import Layer, Rank
 from pilot_core.errors import Code, PilotError
@@ -63,7 +64,8 @@ def _ask(name: str, sources: Iterable[InfoSource]) -> tuple[dict[str, object], l
 
 
 def _queue(name: str, cast: _Cast) -> Queue:
-    return Queue(
+    params = cast.mapping("params")
+    queue = Queue(
         name=name,
         state=cast.text("state", "ACTIVE"),
         status=cast.text("status", "online"),
@@ -74,8 +76,8 @@ def _queue(name: str, cast: _Cast) -> Queue:
         copytools=cast.names("copytools"),
         container=_container(cast) or "none",
         environment=_environment(cast.text("environ")),
-        params={**cast.rest(), **cast.mapping("params")},
     )
+    return evolve(queue, params={**cast.rest(), **params})
 
 
 def _layer(where: str, queue: Queue, cast: _Cast) -> Layer | None:
@@ -95,7 +97,7 @@ def _container(cast: _Cast) -> str:
     """``container_type`` names a runtime for each user of it, as ``name:user;...``; payloads are the user "pilot"."""
     told = cast.facts.get("container_type")
     if isinstance(told, Mapping):
-        return str(told.get("pilot", ""))
+        return str(told.get("pilot") or "")
     pairs = [each.split(":") for each in cast.text("container_type").split(";")]
     return next((pair[0].strip() for pair in pairs if len(pair) == 2 and pair[1].strip() == "pilot"), "")
 
@@ -159,6 +161,8 @@ def _as_mapping(value: Any) -> Mapping[str, object]:
         try:
             value = json.loads(value)
         except json.JSONDecodeError:
+            import ast
+
             value = ast.literal_eval(value.strip())
     if not isinstance(value, Mapping):
         raise TypeError(value)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     Roll = Callable[[bytes | bytearray | memoryview, int], int]
 
 KINDS = ("adler32", "md5", "sha256", "crc32c")
+SMALLEST_BLOCK_B = 1 << 12
 BLOCK_B = 1 << 20
 
 
@@ -104,7 +105,7 @@ def _pass(
 
 
 def _blocks(fd: int) -> Iterator[memoryview]:
-    block = memoryview(bytearray(BLOCK_B))
+    block = memoryview(bytearray(min(BLOCK_B, max(os.fstat(fd).st_size + 1, SMALLEST_BLOCK_B))))
     while size := os.readv(fd, [block]):
         yield block[:size]
 

@@ -31,9 +31,7 @@ if TYPE_CHECKING:
 TAIL_B = 4096
 KILL_S = 10.0
 
-_BOOT = (
-    "import sys; sys.path[:] = sys.argv[2:]; from pilot_core.io.helper import serve; serve(int(sys.argv[1]))"
-)
+_BOOT = "import sys; sys.path[:] = sys.argv[2:]; from pilot_core.io.helper import serve; serve(int(sys.argv[1]))"
 
 
 class ChildFailed(Exception):
@@ -247,9 +245,7 @@ def _find(target: str) -> Callable[[Any, Report], Any]:
     return found
 
 
-def _tell_exception(
-    fd: int, kind: type[BaseException], error: BaseException, trace: TracebackType | None
-) -> None:
+def _tell_exception(fd: int, kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     """The child's last words; the traceback goes where its output goes."""
     from pilot_core.errors import PilotError
 

@@ -322,9 +322,7 @@ def _check_format(path: Path, header: object) -> None:
     if number > FORMAT:
         raise JournalError(path, f"has format {number}, newer than this pilot's {FORMAT}: use a newer pilot")
     if number < OLDEST_READ:
-        raise JournalError(
-            path, f"has format {number}, too old for this pilot: it reads {OLDEST_READ} to {FORMAT}"
-        )
+        raise JournalError(path, f"has format {number}, too old for this pilot: it reads {OLDEST_READ} to {FORMAT}")
 
 
 def _read_all(fd: int) -> bytes:

@@ -165,9 +165,7 @@ def _total(rows: Iterable[_Row], pss: bool) -> Sample:
     members, *columns = tuple(zip(*rows, strict=True)) or ((),) * len(_Row._fields)
     threads, rss_b, vmem_b, utime, stime, *io, pss_b, swap_b = map(sum, columns)
     times = utime / _TICKS, stime / _TICKS
-    return Sample(
-        tuple(filter(None, members)), threads, rss_b, vmem_b, *times, *io, *((pss_b, swap_b) if pss else ())
-    )
+    return Sample(tuple(filter(None, members)), threads, rss_b, vmem_b, *times, *io, *((pss_b, swap_b) if pss else ()))
 
 
 class _Stat(NamedTuple):

@@ -10,7 +10,7 @@ from pilot_core.machine import commands as c
 from pilot_core.machine import events as e
 from pilot_core.machine import job as job_machine
 from pilot_core.machine import pilot as pilot_machine
-from pilot_core.machine.course import Course, Stand
+from pilot_core.machine.course import Course
 from pilot_core.machine.pilot import Pilot, claim_left
 
 Move = tuple["Agent", tuple[c.Command, ...]]
@@ -42,14 +42,10 @@ def step(agent: Agent, event: e.Event) -> Move:
     if course is None:
         return agent, ()
     moved, commands = job_machine.step(course, event)
-    return _tell_pilot(evolve(agent, courses=_courses(agent, moved)), commands)
-
-
-def _courses(agent: Agent, moved: Course) -> dict[str, Course]:
-    courses = {**agent.courses, moved.job.id: moved}
-    if moved.stand is Stand.OVER:
-        del courses[moved.job.id]
-    return courses
+    courses = {**agent.courses, event.job: moved}
+    if any(isinstance(command, c.Forget) for command in commands):
+        del courses[event.job]
+    return _tell_pilot(evolve(agent, courses=courses), commands)
 
 
 def _tell_pilot(agent: Agent, commands: tuple[c.Command, ...]) -> Move:

@@ -167,6 +167,7 @@ class Answered(Event):
     jobs: int = 0
     again_s: float | None = None
     over: bool = False
+    stay: bool = False
     error: PilotError | None = None
 
 

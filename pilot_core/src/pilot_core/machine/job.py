@@ -299,7 +299,9 @@ def _resume_step(course: Course, event: e.Resumed) -> Move:
     if not at.resumes:
         return _advance(evolve(course, job=with_errors(course.job, event.error)), event)
     begun, commands = _begin(evolve(course, holds_slot=at.slot), at, event, resumed=True)
-    return prefixed(commands, _cancel(begun, CANCEL_MARGIN_S, event)) if course.stand is Stand.END else (begun, commands)
+    return (
+        prefixed(commands, _cancel(begun, CANCEL_MARGIN_S, event)) if course.stand is Stand.END else (begun, commands)
+    )
 
 
 def _resume_waiting(course: Course, event: e.Resumed) -> Move:

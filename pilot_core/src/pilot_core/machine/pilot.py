@@ -179,9 +179,10 @@ def _answered(pilot: Pilot, event: e.Answered) -> Move:
         return _unanswered(evolve(answered, unanswered=pilot.unanswered + 1), event)
     if event.jobs:
         return _rest(evolve(answered, empty=0, unanswered=0, mode=_after(answered, event.over)), event.again_s)
-    if event.over or pilot.empty + 1 >= pilot.limits.empty_answers:
+    empty = pilot.empty if event.stay else pilot.empty + 1
+    if event.over or empty >= pilot.limits.empty_answers:
         return _no_more(answered), ()
-    return _rest(evolve(answered, empty=pilot.empty + 1), event.again_s or 0.0)
+    return _rest(evolve(answered, empty=empty), event.again_s or 0.0)
 
 
 def _after(pilot: Pilot, over: bool) -> Mode:

@@ -256,7 +256,8 @@ class _Key:
 
 def _odd(value: object) -> str:
     if isinstance(value, _Key):
-        return "" if isinstance(value.name, str) and not _odd(value.name) else f"has the key {shown(value.name)}; a key wants to be text"
+        fits = isinstance(value.name, str) and not _odd(value.name)
+        return "" if fits else f"has the key {shown(value.name)}; a key wants to be text"
     if isinstance(value, str):
         return f"holds {why}; leave it out" if (why := _unfit(value, lines=True)) else ""
     if value is None or isinstance(value, bool) or _finite(value) is not None:

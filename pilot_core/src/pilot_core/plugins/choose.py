@@ -127,9 +127,7 @@ def _register(hooks: Hooks, entry: Entry, tier: Tier) -> Entry:
     if entry.state is not State.LOADED:
         return entry
     try:
-        hooks.register(
-            entry.obj, entry.name, tier=tier, distribution=entry.distribution, version=entry.version
-        )
+        hooks.register(entry.obj, entry.name, tier=tier, distribution=entry.distribution, version=entry.version)
     except PluginRefused as refused:
         return evolve(entry, state=State.BROKEN, reason="; ".join(refused.reasons))
     return entry

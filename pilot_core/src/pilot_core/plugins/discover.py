@@ -126,9 +126,7 @@ class Discovery:
         return self._entries
 
 
-def _entries_of(
-    objects: Mapping[str, Mapping[str, object]], distribution: str, version: str
-) -> dict[Key, Entry]:
+def _entries_of(objects: Mapping[str, Mapping[str, object]], distribution: str, version: str) -> dict[Key, Entry]:
     return {
         (group, name): Entry(group, name, distribution, version, State.LOADED, obj=obj)
         for group, named in objects.items()
@@ -181,9 +179,7 @@ def _load(group: str, points: list[EntryPoint]) -> Iterable[tuple[EntryPoint, ob
 
     for point in points:
         try:
-            manager = Fresh(
-                group, [point.name], on_load_failure_callback=keep, on_missing_entrypoints_callback=None
-            )
+            manager = Fresh(group, [point.name], on_load_failure_callback=keep, on_missing_entrypoints_callback=None)
         except (AssertionError, SystemExit) as error:  # these two pass through stevedore
             yield point, error
         else:

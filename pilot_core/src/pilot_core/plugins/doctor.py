@@ -32,9 +32,7 @@ class Row:
 
     def as_json(self) -> dict[str, object]:
         """Plain values for ``--json``."""
-        return asdict(
-            self, value_serializer=lambda _, __, value: list(value) if type(value) is tuple else value
-        )
+        return asdict(self, value_serializer=lambda _, __, value: list(value) if type(value) is tuple else value)
 
 
 class Doctor:

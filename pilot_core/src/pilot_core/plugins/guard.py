@@ -65,9 +65,7 @@ class Guard:
             if code is not None and plugin not in (owners := self._owners.get(code, ())):
                 self._owners[code] = (*owners, plugin)
 
-    def call(
-        self, plugin: PluginRef, what: str, call: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
-    ) -> T:
+    def call(self, plugin: PluginRef, what: str, call: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Call, and turn what comes out into ``PluginFailed``.
 
         A ``PilotError`` is no defect but the plugin's considered word: it passes, the plugin among its facts.

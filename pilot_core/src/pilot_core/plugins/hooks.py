@@ -190,9 +190,11 @@ class Hooks:
             else:
                 self._strikes.pop((impl.plugin.name, asked.name), None)
 
-    def guarded(
-        self, plugin: PluginRef, what: str, call: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
-    ) -> T:
+    def listens(self, spec: Tell[P], /) -> bool:
+        """Whether anybody wants this news."""
+        return bool(self._asked and self._asked[spec.__name__].impls)
+
+    def guarded(self, plugin: PluginRef, what: str, call: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Call a driver in its plugin's name; see ``Guard.call``."""
         return self.guard.call(plugin, what, call, *args, **kwargs)
 
@@ -286,9 +288,7 @@ class Hooks:
                 call = partial(self._around, impl, asked, given, call)
         return call()
 
-    def _around(
-        self, impl: _Impl, asked: _Asked, given: Mapping[str, object], call: Callable[[], Any]
-    ) -> Any:
+    def _around(self, impl: _Impl, asked: _Asked, given: Mapping[str, object], call: Callable[[], Any]) -> Any:
         wrapper = impl.function(*[given[name] for name in impl.arguments])
         self.guard.call(impl.plugin, asked.name, _begin, wrapper)
         try:
@@ -323,18 +323,14 @@ def _end(resume: Callable[[], object], shape: Shape) -> object:
         resume()
     except StopIteration as ended:
         if shape is Shape.GATHER and not isinstance(ended.value, list):
-            raise TypeError(
-                f"a wrapper of a gather returns the list of answers, not {ended.value!r}"
-            ) from None
+            raise TypeError(f"a wrapper of a gather returns the list of answers, not {ended.value!r}") from None
         return ended.value
     raise RuntimeError("a wrapper yields once; this one did it again")
 
 
 def _specs_in(spec: object) -> dict[str, Hook[..., object]]:
     declared = ((name, getattr(spec, name)) for name in dir(spec) if name.startswith(PREFIX))
-    return {
-        name: function for name, function in declared if isinstance(getattr(function, "shape", None), Shape)
-    }
+    return {name: function for name, function in declared if isinstance(getattr(function, "shape", None), Shape)}
 
 
 @frozen
@@ -343,9 +339,7 @@ class _Check:
     unknown: bool = field(default=False)
 
 
-def _check_all(
-    manager: PluginManager, plugin: object, specs: Mapping[str, Hook[..., object]]
-) -> Iterator[_Check]:
+def _check_all(manager: PluginManager, plugin: object, specs: Mapping[str, Hook[..., object]]) -> Iterator[_Check]:
     for name in dir(plugin):
         options: Any = manager.parse_hookimpl_opts(plugin, name)
         if options is not None:
@@ -356,14 +350,10 @@ def _check_all(
                 yield _Check(f"{name} looks like a hook but is not marked with @hookimpl")
 
 
-def _check_marked(
-    found: Any, name: str, options: Mapping[str, Any], specs: Mapping[str, Hook[..., object]]
-) -> _Check:
+def _check_marked(found: Any, name: str, options: Mapping[str, Any], specs: Mapping[str, Hook[..., object]]) -> _Check:
     hook = options.get("specname") or name
     if hook not in specs:
-        return (
-            _Check() if options.get("optionalhook") else _Check(f"no hook {hook!r}{meant(hook, specs)}", True)
-        )
+        return _Check() if options.get("optionalhook") else _Check(f"no hook {hook!r}{meant(hook, specs)}", True)
     function = inspect.unwrap(getattr(found, "__func__", found))
     if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
         return _Check(f"{name} is async; hooks are plain functions and may block")

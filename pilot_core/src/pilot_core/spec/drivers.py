@@ -46,11 +46,15 @@ class Driver(ABC):
 
 @frozen(kw_only=True)
 class Offer:
-    """The answer to a request for work: raw jobs, when to ask again, and whether there will ever be more."""
+    """The answer to a request for work: raw jobs, when to ask again, and whether there will ever be more.
+
+    ``stay`` says that more will come some day: an empty answer then does not count towards the pilot's end.
+    """
 
     jobs: tuple[Mapping[str, object], ...] = ()
     again_s: float | None = None
     over: bool = False
+    stay: bool = False
 
 
 @frozen(kw_only=True)

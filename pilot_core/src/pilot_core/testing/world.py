@@ -315,7 +315,19 @@ def shown(told: object) -> str:
     """An event or a command in one short line: what it is, and to whom it happens."""
     words = [f"{told.mono:>12.2f} " if isinstance(told, e.Event) else " " * 16]
     words.append(told if isinstance(told, str) else type(told).__name__)
-    for name in ("job", "ticket", "work", "key", "after_s", "budget_s", "hurry_s", "phase", "error", "event", "devices"):
+    for name in (
+        "job",
+        "ticket",
+        "work",
+        "key",
+        "after_s",
+        "budget_s",
+        "hurry_s",
+        "phase",
+        "error",
+        "event",
+        "devices",
+    ):
         value = getattr(told, name, None)
         value = getattr(value, "code", getattr(value, "id", value))
         if value not in (None, ()):
