@@ -223,6 +223,8 @@ def _read_output(fields: Fields, directory: Path) -> FileSpec:
 
 def _read_stored(fields: Fields, directory: Path, name: str = "") -> FileSpec:
     name = fields.text("name", name, required=not name)
+    if fields.value("name") == "":
+        fields.problem("name", "is empty; write the name of the file that the payload makes")
     spec = _identified(fields, name)
     destination = fields.text("destination")
     if not destination:

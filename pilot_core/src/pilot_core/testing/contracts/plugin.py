@@ -1,0 +1,115 @@
+"""What every plugin must do: its hooks are accepted, its answers have the types that the specs name, a pilot runs."""
+
+from __future__ import annotations
+
+import types
+import typing
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+
+from pilot_core.agent.setup import SPECS
+from pilot_core.model.files import Receipt
+from pilot_core.model.job import FINISHED, STAGE_IN, Job, JobKey
+from pilot_core.model.payload import Outcome, Usage
+from pilot_core.model.queue import Queue, Resources
+from pilot_core.plugins.hooks import Hooks, Tier
+from pilot_core.testing.fakes import Payload
+from pilot_core.testing.kit import PilotKit, Run, a_job
+
+
+class PluginContract(ABC):
+    """Answer ``plugin``; give ``wire``, ``files`` and ``payload`` if your jobs need more than the plainest."""
+
+    __test__ = False
+    wire: ClassVar[Mapping[str, object]] = {}
+    """Fields of the job as your server sends it."""
+    settings: ClassVar[Mapping[str, object]] = {}
+    payload: ClassVar[Payload] = Payload()
+
+    def __init_subclass__(cls) -> None:
+        """Whoever answers is a test; another contract is not."""
+        cls.__test__ = "plugin" in vars(cls) or cls.__test__
+
+    @property
+    @abstractmethod
+    def plugin(self) -> Any:
+        """The plugin: a module or an object; a class attribute will do."""
+
+    def hooks(self) -> Hooks:
+        """Hooks with this plugin alone."""
+        hooks = Hooks(*SPECS)
+        hooks.register(self.plugin, "plugin", tier=Tier.PLUGIN)
+        hooks.seal()
+        return hooks
+
+    def run(self, tmp_path: Path) -> Run:
+        """A whole pilot with the plugin and one job."""
+        kit = PilotKit(plugins=[self.plugin], settings=self.settings, outcome=self.payload, tmp=tmp_path)
+        return kit.run(a_job(wire=self.wire))
+
+    def test_its_hooks_are_accepted(self) -> None:
+        (registered,) = self.hooks().plugins()
+        assert registered.hooks, "it answers no hook: are its functions marked with @hookimpl?"
+
+    def test_a_job_finishes_with_it(self, tmp_path: Path) -> None:
+        run = self.run(tmp_path)
+        assert run.trail[-1] == FINISHED, run.story()
+        assert " failed in " not in run.log, run.story()
+
+    def test_its_answers_have_the_types_of_the_specs(self, tmp_path: Path) -> None:
+        run, hooks = self.run(tmp_path), self.hooks()
+        (registered,) = hooks.plugins()
+        for name in registered.hooks:
+            spec: Any = hooks.specs[name]
+            given = self.given(run.job, tmp_path)
+            wanted = {each: given[each] for each in typing.get_type_hints(spec) if each != "return"}
+            answer = getattr(hooks, spec.shape.value)(spec, **wanted)
+            for value in (each.value for each in answer) if isinstance(answer, list) else (answer,):
+                told = typing.get_type_hints(spec)["return"]
+                assert fits(value, told), f"{name} answered {value!r}, which is no {told}"
+
+    def given(self, job: Job, workdir: Path) -> Mapping[str, Any]:
+        """What hooks are asked with, by the names of their arguments."""
+        receipt = Receipt(lfn="a", direction="in", url="kit://a", tool="kit", size_b=1)
+        return {
+            "job": job,
+            "queue": Queue(name="q"),
+            "workdir": workdir,
+            "wire": self.wire,
+            "free": Resources(),
+            "slot": Resources(),
+            "files": job.outputs,
+            "phase": STAGE_IN,
+            "receipt": receipt,
+            "outcome": Outcome(exit_code=0),
+            "usage": Usage(),
+            "record": {},
+            "final": True,
+            "pid": 1,
+            "error": None,
+        }
+
+
+def fits(value: object, kind: Any) -> bool:
+    """Whether a value is of an annotated type, as deep as a test can see."""
+    origin, args = typing.get_origin(kind), typing.get_args(kind)
+    if kind in (Any, object):
+        return True
+    if origin in (typing.Union, types.UnionType):
+        return any(fits(value, each) for each in args)
+    if origin is type or kind is type:
+        return isinstance(value, type)
+    if origin is JobKey:
+        return isinstance(value, JobKey)
+    if origin is not None and issubclass(origin, Mapping):
+        return isinstance(value, Mapping) and all(fits(k, args[0]) and fits(v, args[1]) for k, v in value.items())
+    if origin is not None:
+        return isinstance(value, origin) and not isinstance(value, str) and all(fits(each, args[0]) for each in value)  # type: ignore[attr-defined]
+    if kind is float:
+        return isinstance(value, int | float)
+    return value is None if kind is type(None) else isinstance(value, kind)
+
+
