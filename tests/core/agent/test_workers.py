@@ -58,18 +58,31 @@ def test_whatever_is_raised_becomes_an_error_with_a_code(failure, code, said):
 
 
 def test_work_left_behind_is_named_and_its_late_answer_dropped(workers, calls):
-    held, answers = threading.Event(), []
+    entered, held, answers = threading.Event(), threading.Event(), []
 
     def hangs():
+        entered.set()
         held.wait(10)
 
     workers.begin("k", "stage_in/1", hangs, answers.append)
-    assert "wait" in workers.abandon("k")
+    entered.wait(10)
+    assert ":" in workers.abandon("k")
     assert workers.left_behind()[0].startswith("stage_in/1 in ")
     held.set()
     come_home(calls)
     assert answers == []
     assert not workers.busy("k")
+    assert workers.left_behind() == ()
+
+
+def test_threads_are_used_again_and_all_end_at_the_close(workers, calls):
+    before = threading.active_count()
+    for number in range(5):
+        workers.begin(number, "work", lambda: None, lambda _: None)
+        come_home(calls)
+    assert threading.active_count() == before + 1
+    workers.close()
+    assert threading.active_count() == before
 
 
 def test_a_lane_keeps_the_order_and_survives_a_failure():

@@ -142,3 +142,20 @@ def test_a_job_that_was_stopped_and_left_is_ended_and_not_begun_again():
     assert world.agent.courses["1"].stand is Stand.END
     world.end()
     assert world.over["1"].error.code is Code.SIGTERM
+
+
+def test_a_job_that_was_over_but_not_sealed_is_not_forgotten_by_its_first_event():
+    """Found: any event but ``Resumed`` dropped it, its claim stayed, and the pilot never ended."""
+    world = a_world()
+    while len(world.journals["1"]) < 13 and world.under_way:
+        (key, _), *_ = world.under_way.items()
+        if world.agent.courses["1"].stand is Stand.CLEAN:
+            world.finish(key)
+            world.write()
+            break
+        go_on(world)
+    world.crash()
+    assert world.agent.courses["1"].stand is Stand.OVER
+    world.box.appendleft(e.JournalLost(job="1", detail="the disk is full"))
+    world.end()
+    assert world.over

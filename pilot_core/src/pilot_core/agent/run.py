@@ -137,6 +137,7 @@ class Assembly:
         self.poster = Poster(self.box, self.clock)
         leaving.callback(self.poster.close, WRITER_S)
         self.performer = self._performer(workflow)
+        leaving.callback(self.performer.workers.close)
         leaving.callback(self._end_news)
         self._listen(leaving)
         if self.setup.shippers.usable:

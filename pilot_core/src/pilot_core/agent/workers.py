@@ -39,7 +39,7 @@ class Hand:
 
     def __init__(self) -> None:
         self.does = ""
-        self._orders: SimpleQueue[Callable[[], None]] = SimpleQueue()
+        self._orders: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self.thread = threading.Thread(target=self._live, daemon=True)
         self.thread.start()
 
@@ -48,9 +48,13 @@ class Hand:
         self.does = self.thread.name = name
         self._orders.put(work)
 
+    def dismiss(self) -> None:
+        """Let it end when it has done what it was given."""
+        self._orders.put(None)
+
     def _live(self) -> None:
-        while True:
-            self._orders.get()()
+        while (work := self._orders.get()) is not None:
+            work()
 
 
 class Workers:
@@ -94,6 +98,14 @@ class Workers:
         if hand is not None:
             self._left.append(hand)
         return stood
+
+    def close(self) -> None:
+        """Dismiss everybody; who still works ends afterwards, and is not waited for."""
+        for hand in (*self._idle, *self._busy.values(), *self._left):
+            hand.dismiss()
+        for hand in self._idle:
+            hand.thread.join()
+        self._idle.clear()
 
     def left_behind(self) -> tuple[str, ...]:
         """Work that outlived its budget and still goes on, and where it stands."""
