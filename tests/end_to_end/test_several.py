@@ -70,7 +70,7 @@ def test_the_next_jobs_input_comes_while_this_one_runs(site):
 def test_a_job_that_the_slot_can_never_hold_is_refused_with_the_reason(site):
     timed(site, "giant", cores=64)
     timed(site, "b")
-    code, said = site.run("slot.cores=2")
+    _, said = site.run("slot.cores=2")
     report = site.report("giant")
     assert report["state"] == "failed"
     assert "64 needed, 2 there" in report["error"]["detail"]

@@ -1,4 +1,4 @@
-"""A pilot dies after every event of a job; the next one makes of the journal what the dead one knew, and ends the job."""
+"""A pilot dies after any event of a job: its journal tells all that it knew, and the next pilot ends the job."""
 
 from __future__ import annotations
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import logging
 
-from attrs import evolve
-
 from pilot_core.agent.loop import Call
 from pilot_core.agent.recover import record_of
 from pilot_core.clock import Clock
 from pilot_core.io.box import Box
 from pilot_core.io.journal import Journal, JournalWriter
 from pilot_core.machine import events as e
+from pilot_core.model.change import evolve
 
 SYNCED = (e.Accepted,)
 log = logging.getLogger(__name__)

@@ -49,7 +49,7 @@ from pilot_core.machine.pilot import Limits, Mode, Pilot
 from pilot_core.model.job import Job
 from pilot_core.redact import Redactor
 from pilot_core.spec import startup
-from pilot_core.spec.drivers import Communicator, Resource, Workflow
+from pilot_core.spec.drivers import Communicator, Letter, Reply, Resource, Workflow
 
 if TYPE_CHECKING:
     from pilot_core.spec.work import Work
@@ -267,7 +267,11 @@ class Assembly:
     def _settle_past(self) -> tuple[Delivery, ...]:
         """Send what waits of jobs that are over, and forget those that were over long ago."""
         communicator, owner = self.jobs.communicator, self.setup.communicator
-        senders = {owner.name: partial(self.setup.hooks.guarded, owner.plugin, "send", communicator.send)}
+
+        def send(letter: Letter) -> Reply:
+            return self.setup.hooks.guarded(owner.plugin, "send", communicator.send, letter)
+
+        senders = {owner.name: send}
         outbox = self.setup.settings.of(ReportOptions).outbox
         delivered = deliver_left(self.root, senders) + (deliver_outbox(outbox, senders) if outbox else [])
         forget_past(self.root, self.options.keep_control_days, self.clock.now())

@@ -18,6 +18,7 @@ import logging
 import os
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -120,24 +121,35 @@ class FileBox(Communicator):
         self._writing = threading.Lock()
         self._presence: Lock | None = None
         self._pause_s = LOOK_S[0]
+        self._seen: deque[Path] = deque()
         self._name = os.urandom(6).hex()
 
     def acquire(self, request: Mapping[str, object]) -> Offer:
         """The next job of the box, by name."""
-        unsettled = False
         try:
             self._be_present()
-            for path in _waiting(self._box):
-                if _is_unsettled(path):
-                    unsettled = True
-                elif raw := _take(path, self._name):
-                    self._pause_s = LOOK_S[0]
-                    return Offer(jobs=(raw,))
+            raw, unsettled = self._next()
         except OSError as error:
             raise PilotError(Code.COMMUNICATIONFAILURE, f"the box {self._box}: {error.strerror}") from error
+        if raw:
+            self._pause_s = LOOK_S[0]
+            return Offer(jobs=(raw,))
         if unsettled:
             return Offer(again_s=UNSETTLED_S, stay=True)
         return Offer(again_s=self._pause(), stay=True) if self._watch else Offer(over=True)
+
+    def _next(self) -> tuple[dict[str, object] | None, bool]:
+        """The next job that can be taken, if any, and whether some are still being written."""
+        unsettled = False
+        for again in (False, True):
+            self._seen = deque(_waiting(self._box)) if again else self._seen
+            while self._seen:
+                path = self._seen.popleft()
+                if _is_unsettled(path):
+                    unsettled = True
+                elif raw := _take(path, self._name):
+                    return raw, unsettled
+        return None, unsettled
 
     def read(self, raw: Mapping[str, object]) -> Job:
         """Read the description."""
@@ -196,7 +208,7 @@ class FileBox(Communicator):
             with self._writing:
                 report.parent.mkdir(exist_ok=True)
                 if letter.final or not _is_final(report, taken):
-                    write_atomic(report, json.dumps(letter.body, indent=1), mode=0o644, durable=letter.final)
+                    write_atomic(report, json.dumps(letter.body), mode=0o644, durable=letter.final)
             if letter.final:
                 _put_away(box, taken, REFUSED if letter.body.get("refused") else DONE)
         except OSError as error:

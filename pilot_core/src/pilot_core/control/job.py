@@ -197,7 +197,7 @@ class JobControl:
             self._kept(lambda: keep_letter(task.control / FINAL, self.settings.of(ReportOptions).outbox))
         around = Surroundings(at=self.clock.now(), node=self.node, facts=self.facts, plugins=self.plugins, kept=kept)
         record = record_of(task.job, around, self.redactor)
-        write_atomic(task.control / RECORD, json.dumps(record, indent=1, default=str), durable=True)
+        write_atomic(task.control / RECORD, json.dumps(record, default=str))
         self.hooks.tell(job_hooks.pilot_job_recorded, job=task.job, record=record)
         return Result()
 

@@ -6,6 +6,7 @@ import logging
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 
 from attrs import field, frozen
@@ -52,7 +53,7 @@ class PayloadControl:
     launcher: Launcher
     environ: Mapping[str, str]
     redactor: Redactor
-    groups: Callable[[], Groups] = field(default=Groups.of)
+    groups: Callable[[], Groups] = field(factory=lambda: cache(Groups.of))
 
     # --- before the run ---
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from attrs import evolve, field, frozen
+from attrs import field, frozen
 
 from pilot_core.machine import commands as c
 from pilot_core.machine import events as e
@@ -12,6 +12,7 @@ from pilot_core.machine import job as job_machine
 from pilot_core.machine import pilot as pilot_machine
 from pilot_core.machine.course import Course
 from pilot_core.machine.pilot import Pilot, claim_left
+from pilot_core.model.change import evolve
 
 Move = tuple["Agent", tuple[c.Command, ...]]
 

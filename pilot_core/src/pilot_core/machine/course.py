@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import enum
 
-from attrs import evolve, field, frozen
+from attrs import field, frozen
 
 from pilot_core.errors import PilotError
 from pilot_core.machine import commands as c
 from pilot_core.machine import events as e
 from pilot_core.machine.phases import Step
+from pilot_core.model.change import evolve
 from pilot_core.model.files import Receipt
 from pilot_core.model.job import Job, Phase
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from attrs import evolve
-
 from pilot_core.machine import commands as c
 from pilot_core.machine import events as e
 from pilot_core.machine.course import Course, Move, Stand, begin_work, enter_phase, left, prefixed, with_result
+from pilot_core.model.change import evolve
 from pilot_core.model.job import FAILED, FINISHED
 from pilot_core.model.payload import Verdict
 

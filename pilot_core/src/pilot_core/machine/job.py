@@ -29,8 +29,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from attrs import evolve
-
 from pilot_core.errors import PilotError, code
 from pilot_core.machine import commands as c
 from pilot_core.machine import events as e
@@ -51,6 +49,7 @@ from pilot_core.machine.course import (
 )
 from pilot_core.machine.final import clean, cleaned, conclude, delivered, not_cleaned, not_delivered
 from pilot_core.machine.phases import Step
+from pilot_core.model.change import evolve
 
 CANCEL_MARGIN_S = 5.0
 FINAL_RESERVE_S = 5.0

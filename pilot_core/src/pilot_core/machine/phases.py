@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from attrs import evolve, frozen
+from attrs import frozen
 
+from pilot_core.model.change import evolve
 from pilot_core.model.job import Phase
 
 

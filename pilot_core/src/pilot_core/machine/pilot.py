@@ -12,11 +12,12 @@ import enum
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from attrs import evolve, field, frozen
+from attrs import field, frozen
 
 from pilot_core.errors import PilotError, code, merge
 from pilot_core.machine import commands as c
 from pilot_core.machine import events as e
+from pilot_core.model.change import evolve
 from pilot_core.model.job import Job
 from pilot_core.model.queue import Resources
 

@@ -14,11 +14,21 @@ import attrs
 from pilot_core.errors import PilotError
 from pilot_core.model.job import JobExtras
 
+_PLAIN = frozenset({str, int, float, bool})
+
 
 def pack(value: Any) -> Any:
     """Turn a frozen value into JSON material; what stands at its default is left out."""
-    if attrs.has(type(value)) and not isinstance(value, PilotError):
-        return {f.name: pack(getattr(value, f.name)) for f in attrs.fields(type(value)) if not _is_default(value, f)}
+    if value is None or type(value) in _PLAIN:
+        return value
+    layout = _layout(type(value))
+    if layout is not None:
+        told = ((name, getattr(value, name), default) for name, default in layout)
+        return {name: pack(item) for name, item, default in told if item is not default and item != default}
+    return _pack_other(value)
+
+
+def _pack_other(value: Any) -> Any:
     if isinstance(value, PilotError):
         return value.to_wire()
     if isinstance(value, JobExtras):
@@ -28,6 +38,19 @@ def pack(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {str(key): pack(item) for key, item in value.items()}
     return value.value if isinstance(value, enum.Enum) else value
+
+
+@cache
+def _layout(kind: type) -> tuple[tuple[str, object], ...] | None:
+    """The fields of an attrs class and their defaults."""
+    if not attrs.has(kind) or issubclass(kind, PilotError):
+        return None
+    return tuple((field.name, _default_of(field)) for field in attrs.fields(kind))
+
+
+def _default_of(field: attrs.Attribute[Any]) -> object:
+    made = getattr(field.default, "factory", None)
+    return made() if made is not None else field.default
 
 
 def unpack(kind: Any, data: Any) -> Any:
@@ -64,9 +87,3 @@ def _unpack_class(kind: type, data: Any) -> Any:
 @cache
 def _hints(kind: type) -> dict[str, Any]:
     return {name: hint for name, hint in typing.get_type_hints(kind).items() if name in attrs.fields_dict(kind)}
-
-
-def _is_default(value: Any, field: attrs.Attribute[Any]) -> bool:
-    made = getattr(field.default, "factory", None)
-    default = made() if made is not None else field.default
-    return bool(getattr(value, field.name) == default)

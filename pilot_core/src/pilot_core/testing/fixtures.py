@@ -11,7 +11,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD, signal.SIGUSR1, signal
 @pytest.fixture
 def pilot_kit(tmp_path: Path, request: pytest.FixtureRequest) -> Callable[..., PilotKit]:
     """A maker of kits: ``pilot_kit(plugins=[mine]).run(a_job())``."""
-    kits = request.node.stash.setdefault(KITS, [])
+    kits: list[PilotKit] = request.node.stash.setdefault(KITS, [])
 
     def make(**options: Any) -> PilotKit:
         kits.append(PilotKit(tmp=tmp_path / f"kit{len(kits)}", **options))
@@ -37,7 +37,7 @@ def pilot_kit(tmp_path: Path, request: pytest.FixtureRequest) -> Callable[..., P
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Iterator[Any]:
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Add the stories of a failed test's pilots to its report."""
     report = yield
     if report.when == "call" and report.failed:

@@ -190,7 +190,7 @@ class PilotKit:
 
     def __attrs_post_init__(self) -> None:
         self.storage = Storage(self.files)
-        fresh = {"offers": [], "letters": [], "requests": [], "replies": []}
+        fresh: dict[str, object] = {"offers": [], "letters": [], "requests": [], "replies": []}
         self.communicator = type("Communicator", (KitCommunicator,), fresh)
         outcomes = (self.outcome,) if isinstance(self.outcome, Payload) else tuple(self.outcome)
         self.starter = PlainStarter() if self.process == "real" else FakeProcesses(*outcomes)

@@ -269,8 +269,8 @@ class World:
         for course in self.agent.courses.values():
             assert self._goes_on(course), self.tell(f"{course.job.id} is in {course.stand} for ever")
         seen = self._seen
-        if isinstance(seen, e.JobEvent) and (course := self.agent.courses.get(seen.job)) is not None:
-            stored = {receipt.lfn for receipt in course.job.receipts}
+        if isinstance(seen, e.JobEvent) and (known := self.agent.courses.get(seen.job)) is not None:
+            stored = {receipt.lfn for receipt in known.job.receipts}
             assert self._receipts.get(seen.job, set()) <= stored, self.tell(f"{seen.job} lost a receipt")
 
     def _check_journals(self) -> None:

@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
-
 from pilot_core.agent.setup import SPECS
 from pilot_core.model.files import Receipt
 from pilot_core.model.job import FINISHED, STAGE_IN, Job, JobKey
@@ -107,7 +106,8 @@ def fits(value: object, kind: Any) -> bool:
     if origin is not None and issubclass(origin, Mapping):
         return isinstance(value, Mapping) and all(fits(k, args[0]) and fits(v, args[1]) for k, v in value.items())
     if origin is not None:
-        return isinstance(value, origin) and not isinstance(value, str) and all(fits(each, args[0]) for each in value)  # type: ignore[attr-defined]
+        several = isinstance(value, origin) and not isinstance(value, str)
+        return several and all(fits(each, args[0]) for each in value)
     if kind is float:
         return isinstance(value, int | float)
     return value is None if kind is type(None) else isinstance(value, kind)
