@@ -32,10 +32,9 @@ def unharmed(site):
 def test_links_that_a_payload_leaves_are_not_followed(site):
     """pilot:I09"""
     canary(site)
-    script = f"ln -s {site.root}/canary here; ln -s {site.root}/canary.txt out.txt; ln -s / all; mkdir -p a/b; ln -s ../.. a/b/up"
-    site.job(
-        "one", script, outputs=[site.output("out.txt")], log={"name": "l.tgz", "destination": str(site.store / "l.tgz")}
-    )
+    links = f"ln -s {site.root}/canary here; ln -s {site.root}/canary.txt out.txt; ln -s / all"
+    log = {"name": "l.tgz", "destination": str(site.store / "l.tgz")}
+    site.job("one", f"{links}; mkdir -p a/b; ln -s ../.. a/b/up", outputs=[site.output("out.txt")], log=log)
     site.run()
     assert unharmed(site)
     assert site.report("one")["error"]["number"] == 1165

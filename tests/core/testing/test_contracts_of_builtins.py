@@ -19,16 +19,13 @@ from pilot_core.model.payload import Usage
 from pilot_core.model.queue import Resources
 from pilot_core.testing.contracts import drivers as contracts
 from pilot_core.testing.contracts.plugin import PluginContract
+from pilot_core.testing.contracts.workflow import WorkflowContract
 from pilot_core.workflows.payload_stageout import PayloadStageOut
 from pilot_core.workflows.stagein import StageIn
 from pilot_core.workflows.standard import Standard
 
 
 class _Described(contracts.CommunicatorContract):
-    @pytest.fixture(autouse=True)
-    def _write(self, tmp_path, _box, _begin):
-        """The job lies there before anything is asked."""
-
     @pytest.fixture
     def _box(self, tmp_path):
         self.box = tmp_path / "box"
@@ -122,15 +119,15 @@ class TestLooping(contracts.MonitorContract):
         return self.view(job=Job(id="1", looping_limit_s=10.0), running_s=10**6, mono=10.0**6)
 
 
-class TestStandard(contracts.WorkflowContract):
+class TestStandard(WorkflowContract):
     driver = Standard
 
 
-class TestStageIn(contracts.WorkflowContract):
+class TestStageIn(WorkflowContract):
     driver = StageIn
 
 
-class TestPayloadStageOut(contracts.WorkflowContract):
+class TestPayloadStageOut(WorkflowContract):
     driver = PayloadStageOut
 
 

@@ -103,7 +103,8 @@ def test_a_payload_that_hangs_is_stopped_when_the_server_says_so(pilot_kit):
 
 
 def test_a_real_process_runs(pilot_kit):
-    run = pilot_kit(process="real").run(a_job(command=["sh", "-c", "echo $A > out"], environment={"A": "b"}, outputs=["out"]))
+    job = a_job(command=["sh", "-c", "echo $A > out"], environment={"A": "b"}, outputs=["out"])
+    run = pilot_kit(process="real").run(job)
     assert run.storage["out"] == b"b\n"
     assert run.job.outcome.exit_code == 0
 
@@ -165,6 +166,23 @@ def test_reports_are_kept(pilot_kit):
     assert sum(report["final"] for report in run.reports) == 1
 
 
+def test_no_update_that_waited_for_a_slow_one_follows_the_final_one(pilot_kit):
+    """Found: the latest update was sent when the slow one had ended, though the job was reported by then."""
+    kit, final = pilot_kit(), threading.Event()
+    send = kit.communicator.send
+
+    def slow(self, letter):
+        if letter.final:
+            final.set()
+        else:
+            final.wait(10)
+        return send(self, letter)
+
+    kit.communicator.send = slow
+    run = kit.run(a_job())
+    assert [report["state"] for report in run.reports if not report["final"]] == ["accepted"]
+
+
 def test_a_clock_moves_when_told():
     clock = FakeClock(mono=5.0)
     clock.advance(2.0)
@@ -200,7 +218,8 @@ def test_thread():
 
 def test_a_failure_comes_with_its_story_and_a_changed_process_fails(tmp_path):
     (tmp_path / "test_inner.py").write_text(INNER)
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--basetemp={tmp_path}/t", "test_inner.py"]
+    options = ["-q", "-p", "no:cacheprovider", f"--basetemp={tmp_path}/t", "test_inner.py"]
+    command = [sys.executable, "-m", "pytest", *options]
     told = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=100).stdout
     assert "1 failed" in told
     assert "2 errors" in told

@@ -27,6 +27,7 @@ from pilot_core.io.process import Gone, ProcessEvent
 from pilot_core.machine import commands as c
 from pilot_core.machine import events as e
 from pilot_core.machine.agent import Agent
+from pilot_core.machine.final import CONCLUDE
 from pilot_core.model.files import Receipt
 from pilot_core.model.job import ACCEPTED, Job
 from pilot_core.model.payload import Usage
@@ -81,6 +82,8 @@ class Performer:
     def begin(self, order: c.Begin) -> None:
         """Begin a piece of work, in a worker or, for the payload, with its keeper."""
         held = self.held[order.job.id]
+        if order.work == CONCLUDE:
+            held.to_report = None
         if order.work == RUN:
             self._run(held, order)
             return

@@ -17,8 +17,9 @@ T = TypeVar("T")
 
 def evolve(value: T, **changes: object) -> T:
     """The same value but for these fields."""
-    names, get = _fields(type(value))
-    return cast("T", type(value)(**{**dict(zip(names, get(value), strict=True)), **changes}))
+    kind: Any = type(value)
+    names, get = _fields(kind)
+    return cast("T", kind(**{**dict(zip(names, get(value), strict=True)), **changes}))
 
 
 @cache

@@ -19,9 +19,10 @@ _PLAIN = frozenset({str, int, float, bool})
 
 def pack(value: Any) -> Any:
     """Turn a frozen value into JSON material; what stands at its default is left out."""
-    if value is None or type(value) in _PLAIN:
+    kind: Any = type(value)
+    if value is None or kind in _PLAIN:
         return value
-    layout = _layout(type(value))
+    layout = _layout(kind)
     if layout is not None:
         told = ((name, getattr(value, name), default) for name, default in layout)
         return {name: pack(item) for name, item, default in told if item is not default and item != default}

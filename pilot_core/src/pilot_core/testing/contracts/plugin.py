@@ -5,7 +5,7 @@ from __future__ import annotations
 import types
 import typing
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -106,10 +106,9 @@ def fits(value: object, kind: Any) -> bool:
     if origin is not None and issubclass(origin, Mapping):
         return isinstance(value, Mapping) and all(fits(k, args[0]) and fits(v, args[1]) for k, v in value.items())
     if origin is not None:
-        several = isinstance(value, origin) and not isinstance(value, str)
-        return several and all(fits(each, args[0]) for each in value)
+        if not isinstance(value, Collection) or isinstance(value, str) or not isinstance(value, origin):
+            return False
+        return all(fits(each, args[0]) for each in value)
     if kind is float:
         return isinstance(value, int | float)
     return value is None if kind is type(None) else isinstance(value, kind)
-
-
