@@ -16,7 +16,9 @@ def sum_up(reports: Path, failed_sessions: list[str]) -> int:
             if outcome != "passed":
                 print(f"{outcome}: {report.stem}: {name_of(case)}: {reason_of(case)}")
             if outcome == "failed":
-                blamed.update(session for session in failed_sessions if report.stem.startswith(session))
+                blamed.update(
+                    session for session in failed_sessions if report.stem.startswith(session.replace("_", "-"))
+                )
     for session in sorted(set(failed_sessions) - blamed):
         print(f"failed: session {session}, with no failed test in its report")
         total["failed"] += 1

@@ -78,7 +78,7 @@ def test_no_work_is_taken_where_there_is_no_room(site):
 def test_a_box_that_takes_no_report_does_not_lose_the_last_word(site):
     """The report cannot be written: it waits in the outbox, and the next pilot delivers it."""
     outbox = site.root / "outbox"
-    script = f"echo made > out.txt; mv {site.box}/reports {site.box}/moved; touch {site.box}/reports"
+    script = f"echo made > out.txt; sleep 0.7; mv {site.box}/reports {site.box}/moved; touch {site.box}/reports"
     described(site, script)
     _, said = site.run(f"report.outbox={outbox}", "report.final_budget_s=1")
     assert (site.store / "out.txt").exists(), said

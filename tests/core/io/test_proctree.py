@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -29,9 +29,11 @@ def running(program: str) -> Iterator[tuple[subprocess.Popen[str], list[int]]]:
             yield process, [int(word) for word in process.stdout.readline().split()]
         finally:
             if process.poll() is None:
-                for child in psutil.Process(process.pid).children(recursive=True):
-                    child.kill()
+                children = psutil.Process(process.pid).children(recursive=True)
                 process.kill()
+                for child in children:
+                    with suppress(psutil.NoSuchProcess):
+                        child.kill()
 
 
 CHILDREN = """

@@ -135,7 +135,7 @@ def test_hook_calls_are_recorded_in_order(tagged, pilot_kit):
 def test_settings_and_drivers_are_given(pilot_kit):
     class Short(Standard):
         name = "short"
-        steps = Standard.steps[1:5]
+        steps = Standard.steps[1:4]
 
     settings = {"pilot.workflow": "short", "payload.grace_s": 1.0}
     run = pilot_kit(drivers={"workflow": {"short": Short}}, settings=settings).run(a_job())

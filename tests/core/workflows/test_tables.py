@@ -32,7 +32,7 @@ def marked(table: type[Workflow], mark: str) -> set[str]:
 def test_the_standard_table():
     steps = ["verify", "stage_in", "prepare", "run", "diagnose", "stage_out", "archive", "store_log"]
     assert works(Standard) == steps
-    assert [step.phase for step in Standard.steps] == [*[STAGE_IN] * 2, *[RUNNING] * 3, *[STAGE_OUT] * 3]
+    assert [step.phase for step in Standard.steps] == [*[STAGE_IN] * 2, *[RUNNING] * 2, *[STAGE_OUT] * 4]
     assert marked(Standard, "slot") == {"prepare", "run"}
     assert marked(Standard, "always") == {"diagnose", "stage_out", "archive", "store_log"}
     assert marked(Standard, "resumes") == {"run", "diagnose", "stage_out", "archive", "store_log"}

@@ -21,7 +21,7 @@ from pilot_core.testing.kit import PilotKit
 
 KITS = pytest.StashKey[list[PilotKit]]()
 ENDING_S = 5.0
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD, signal.SIGUSR1, signal.SIGHUP, signal.SIGALRM)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD, signal.SIGUSR1, signal.SIGHUP)
 
 
 @pytest.fixture

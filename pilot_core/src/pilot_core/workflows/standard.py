@@ -15,7 +15,7 @@ PAYLOAD = (
     Step(name="run", phase=RUNNING, slot=True, resumes=True, failed=1305, expired=1213),
     Step(
         name="diagnose",
-        phase=RUNNING,
+        phase=STAGE_OUT,
         budget_s=300.0,
         always=True,
         cut=False,
