@@ -102,3 +102,58 @@ def test_a_loop_that_hangs_is_ended_with_its_stacks_and_its_job_is_recovered(sit
     report = site.report("one")
     assert (report["state"], report["final"]) == ("failed", True)
     assert "hung" in report["error"]["detail"]
+
+
+DRIVER_HANGS = """
+import threading
+from {module} import {driver}
+
+def hang(self, *_, **__):
+    threading.Event().wait()
+
+{driver}.{method} = hang
+"""
+
+
+def hanging(site, module, driver, method):
+    """A site's file that makes one method of a driver hang."""
+    pilotfile = site.root / "pilotfile.py"
+    pilotfile.write_text(DRIVER_HANGS.format(module=module, driver=driver, method=method))
+    return f"bootstrap.pilotfile={pilotfile}"
+
+
+def test_a_copy_tool_that_hangs_is_left_behind(site):
+    (site.root / "in.txt").write_text("x")
+    site.job("one", "true", inputs=[{"name": "in.txt", "source": str(site.root / "in.txt")}])
+    code, said = site.run(hanging(site, "pilot_copytools.local", "Local", "fetch"), "budgets.steps=stage_in=0.5")
+    report = site.report("one")
+    assert (report["state"], report["error"]["number"]) == ("failed", 1151), said
+    assert "left behind" in said
+    assert code == 1
+
+
+def test_a_communicator_that_hangs_is_left_behind(site):
+    site.job("one", "true")
+    hangs = hanging(site, "pilot_core.builtin.filebox", "FileBox", "acquire")
+    code, said = site.run(hangs, "budgets.ask_s=0.3", "pilot.failed_answers=2", "pilot.ask_again_s=0.1")
+    assert code == 79, said
+    assert said.count("| ask was left behind in ") == 2
+
+
+def test_a_communicator_that_never_delivers_keeps_nothing_alive(site):
+    site.job("one", "true")
+    hangs = hanging(site, "pilot_core.builtin.filebox", "FileBox", "send")
+    code, said = site.run(hangs, "report.final_budget_s=1", f"report.outbox={site.root / 'outbox'}")
+    assert "conclude" in said, said
+    assert len(list((site.root / "outbox").glob("*.json"))) == 1
+    code, said = site.run(f"report.outbox={site.root / 'outbox'}")
+    assert site.report("one")["state"] == "finished", said
+
+
+def test_a_monitor_that_hangs_does_not_disturb_the_job(site):
+    site.job("one", "sleep 1")
+    hangs = hanging(site, "pilot_core.builtin.monitors", "Memory", "look")
+    code, said = site.run(hangs, "monitor.sample_s=0.1", "budgets.look_s=0.2")
+    assert code == 0, said
+    assert "monitors/one was left behind" in said
+    assert site.report("one")["state"] == "finished"

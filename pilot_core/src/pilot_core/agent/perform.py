@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from attrs import define, evolve, field
 
@@ -15,12 +15,12 @@ from pilot_core.agent.loop import Loop
 from pilot_core.agent.post import Poster
 from pilot_core.agent.workers import Lane, Workers
 from pilot_core.clock import Clock
-from pilot_core.config.schema import MonitorOptions, PayloadOptions
+from pilot_core.config.schema import Budgets, MonitorOptions, PayloadOptions
 from pilot_core.control.job import JobControl
 from pilot_core.control.monitor import MonitorControl, Watch
 from pilot_core.control.payload import PayloadControl
 from pilot_core.control.running import Running
-from pilot_core.errors import PilotError
+from pilot_core.errors import Code, PilotError
 from pilot_core.io.cancel import CancelFlag
 from pilot_core.io.logs import bound
 from pilot_core.io.process import Gone, ProcessEvent
@@ -43,6 +43,7 @@ RUN = "run"
 SYNCED = frozenset({"stage_out", "conclude"})
 """Works before which the journal must be on the disk: from here on something leaves the node."""
 
+T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 
@@ -63,6 +64,7 @@ class Performer:
     ask: Callable[[c.Ask], e.Answered]
     check: Callable[[], e.Checked]
     ask_again_s: float
+    budgets: Budgets
     died: PilotError | None = None
     held: dict[str, HeldJob] = field(factory=dict)
     workers: Workers = field(init=False)
@@ -76,6 +78,30 @@ class Performer:
     def __call__(self, command: c.Command) -> None:
         """Perform one command."""
         PERFORM[type(command)](self, command)
+
+    def within(
+        self,
+        budget_s: float,
+        key: Hashable,
+        name: str,
+        work: Callable[[], T],
+        end: Callable[[T | PilotError], None],
+    ) -> None:
+        """Begin a piece of work that belongs to no step; when its budget is over, it has failed."""
+        timer = f"late/{key}"
+
+        def come_home(answered: T | PilotError) -> None:
+            self.loop.drop(timer)
+            end(answered)
+
+        def leave_behind() -> None:
+            where = self.workers.abandon(key)
+            told = f"{name} was left behind in {where}: it had {budget_s:g} s"
+            log.error("%s", told)
+            end(PilotError(Code.EXCEEDEDMAXWAITTIME, told))
+
+        self.loop.after(timer, budget_s, leave_behind)
+        self.workers.begin(key, name, work, come_home)
 
     # --- work ---
 
@@ -174,7 +200,8 @@ class Performer:
             self._look_later(held, job)
             if not self.workers.busy((held.id, "look")):
                 look = partial(_look, held.watch, held.id)
-                self.workers.begin((held.id, "look"), f"monitors/{held.id}", look, partial(self._looked, held.id))
+                end = partial(self._looked, held.id)
+                self.within(self.budgets.look_s, (held.id, "look"), f"monitors/{held.id}", look, end)
 
     def _looked(self, job: str, answer: tuple[Usage, tuple[PilotError, ...]] | PilotError) -> None:
         if isinstance(answer, PilotError):
@@ -202,7 +229,8 @@ class Performer:
             held.to_report = order.job
             return
         send = partial(self._report, order.job, held.workdir)
-        self.workers.begin((held.id, "report"), f"report/{held.id}", send, partial(self._reported, held))
+        end = partial(self._reported, held)
+        self.within(self.budgets.report_s, (held.id, "report"), f"report/{held.id}", send, end)
 
     def _report(self, job: Job, workdir: Path) -> Reply:
         with bound(job=job.id):
@@ -261,7 +289,7 @@ class Performer:
 
     def do_ask(self, order: c.Ask) -> None:
         """Ask for work, in a worker."""
-        self.workers.begin("ask", "ask", partial(self.ask, order), self._answered)
+        self.within(self.budgets.ask_s, "ask", "ask", partial(self.ask, order), self._answered)
 
     def _answered(self, answer: e.Answered | PilotError) -> None:
         if isinstance(answer, PilotError):
@@ -270,7 +298,7 @@ class Performer:
 
     def do_check(self, _: c.Check) -> None:
         """Check the node, in a worker."""
-        self.workers.begin("check", "check", self.check, self._checked)
+        self.within(self.budgets.check_s, "check", "check", self.check, self._checked)
 
     def _checked(self, answer: e.Checked | PilotError) -> None:
         self.poster.post(e.Checked(problems=(answer,)) if isinstance(answer, PilotError) else answer)

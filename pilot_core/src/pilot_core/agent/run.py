@@ -28,7 +28,7 @@ from pilot_core.agent.signals import DUMP_STACKS, HALTS, as_event
 from pilot_core.agent.status import status_of
 from pilot_core.agent.workers import Lane
 from pilot_core.clock import Clock, SystemClock
-from pilot_core.config.schema import LogOptions, PilotOptions, ReportOptions
+from pilot_core.config.schema import Budgets, LogOptions, PilotOptions, ReportOptions
 from pilot_core.control.archive import Archive
 from pilot_core.control.data import DataControl
 from pilot_core.control.job import JobControl
@@ -181,6 +181,7 @@ class Assembly:
             ask=self.intake.ask,
             check=self._check,
             ask_again_s=self.options.ask_again_s,
+            budgets=setup.settings.of(Budgets),
             died=self.died,
         )
 
@@ -256,7 +257,7 @@ class Assembly:
                 self.intake.refuse_left(left, self.died)
             else:
                 self._resume(left.control, left.course.job)
-        self.performer.workers.begin("past", "past jobs", self._settle_past, self._settled)
+        self.performer.within(self.performer.budgets.past_s, "past", "past jobs", self._settle_past, self._settled)
         if not self.recover:
             self.performer(c.Check())
         self._end_in_time()

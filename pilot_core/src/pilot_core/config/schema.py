@@ -80,6 +80,10 @@ class Budgets:
 
     steps: Mapping[str, float] = option({}, help="Seconds by the name of the step, in place of the workflow's own.")
     check_s: float = option(300.0, help="For the checks of the node before the first job.", unit="s")
+    ask_s: float = option(600.0, help="For an answer to a request for work.", unit="s")
+    report_s: float = option(300.0, help="For an update that is not the last.", unit="s")
+    look_s: float = option(120.0, help="For one look of all monitors.", unit="s")
+    past_s: float = option(600.0, help="For what waits of past jobs.", unit="s")
 
 
 @frozen(kw_only=True)

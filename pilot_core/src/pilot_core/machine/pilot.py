@@ -201,7 +201,7 @@ def _unanswered(pilot: Pilot, event: e.Answered) -> Move:
     said = c.Say(text=f"no answer to a request for work: {event.error}")
     if pilot.unanswered < pilot.limits.failed_answers or pilot.mode is Mode.PAUSED:
         return _and((said,), _rest(pilot, event.again_s or 0.0))
-    return evolve(pilot, mode=_after(pilot, True), reason=pilot.reason or event.error), (said,)
+    return evolve(pilot, mode=_after(pilot, True), reason=pilot.reason or silence), (said,)
 
 
 def _rest(pilot: Pilot, again_s: float | None) -> Move:
