@@ -126,7 +126,9 @@ def test_an_answer_to_a_paused_pilot_is_no_reason_to_end_with():
 def test_no_answers_end_the_pilot_after_a_while():
     life = Life(failed_answers=2).see(e.Answered(error=NO_ANSWER, again_s=60.0))
     assert life.asked(c.SetTimer)[0].after_s == 60.0
-    assert life.see(e.AskDue(), e.Answered(error=NO_ANSWER)).asked(c.Exit)[0].error == NO_ANSWER
+    error = life.see(e.AskDue(), e.Answered(error=NO_ANSWER)).asked(c.Exit)[0].error
+    assert error.code.number == 1318
+    assert str(NO_ANSWER) in error.detail
 
 
 def test_jobs_that_fail_quickly_in_a_row_make_a_black_hole():

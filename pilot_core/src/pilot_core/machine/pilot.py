@@ -201,6 +201,7 @@ def _unanswered(pilot: Pilot, event: e.Answered) -> Move:
     said = c.Say(text=f"no answer to a request for work: {event.error}")
     if pilot.unanswered < pilot.limits.failed_answers or pilot.mode is Mode.PAUSED:
         return _and((said,), _rest(pilot, event.again_s or 0.0))
+    silence = PilotError(code(1318), f"{pilot.unanswered} requests in a row had no answer, the last: {event.error}")
     return evolve(pilot, mode=_after(pilot, True), reason=pilot.reason or silence), (said,)
 
 
