@@ -19,7 +19,7 @@ from pilot_core import keeper
 from pilot_core.io.process import Ended, Orphaned, OrphanPolicy, ProcessSpec, ended
 from pilot_core.io.process_keeper import KeeperStarter, _connect, attach
 from pilot_core.keeper import line, watch
-from pilot_core.keeper.tree import Policy, Tree
+from pilot_core.keeper.tree import Policy, Tree, may_serve
 
 PILOT = """
 import faulthandler, json, os, select, signal, sys, time
@@ -393,3 +393,45 @@ def test_the_program_imports_nothing_of_the_pilot():
     folder = Path(keeper.__file__).parent
     for source in folder.glob("*.py"):
         assert "pilot_core" not in source.read_text(), source
+
+
+INTRUDER = """
+import os, socket, sys, time
+if "aside" in sys.argv and os.fork():
+    raise SystemExit
+if "aside" in sys.argv:
+    os.setsid()
+sock = socket.socket(socket.AF_UNIX)
+sock.connect("keeper.sock")
+open("heard", "wb").write(b"heard " + sock.recv(4096))
+time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("how", ["directly", "aside"])
+def test_a_payload_cannot_become_the_client_of_its_own_keeper(pilot, tmp_path, how):
+    (tmp_path / "intruder.py").write_text(INTRUDER)
+    wait = "import pathlib, os, time\nwhile not pathlib.Path('go').exists(): time.sleep(.02)\n"
+    code = wait + f"os.spawnv(os.P_NOWAIT, {sys.executable!r}, [{sys.executable!r}, 'intruder.py', {how!r}])\n{LONG}"
+    one = pilot(f"payload({code!r}, orphan='wait', wait_s=60); time.sleep(60)")
+    one.hear()
+    one.kill()
+    (tmp_path / "go").touch()
+    wait_until(lambda: (tmp_path / "heard").exists() and (tmp_path / "heard").read_text())
+    assert (tmp_path / "heard").read_text() == "heard "
+    again = attach(tmp_path)
+    assert again is not None
+    again.close()
+
+
+def test_another_user_is_no_client():
+    outside = os.getppid()
+    assert may_serve(outside, os.geteuid())
+    assert may_serve(0, os.geteuid()), "who has no number here is in a namespace above"
+    assert not may_serve(outside, os.geteuid() + 1)
+
+
+def test_who_has_gone_is_no_client():
+    child = subprocess.Popen([sys.executable, "-I", "-S", "-c", ""])
+    child.wait()
+    assert not may_serve(child.pid, os.geteuid())

@@ -160,3 +160,18 @@ def test_a_second_handler_does_not_scrub_again_but_another_redactor_does():
     assert record.msg == "one-secret two-secret"
     Scrub(Redactor(["two-secret"])).filter(record)
     assert record.msg == "one-secret ***"
+
+
+def test_it_learns_from_variables_that_are_named_like_credentials():
+    redactor = Redactor()
+    redactor.learn_from(
+        {
+            "PANDA_AUTH_TOKEN": "tok-5f2a9c",
+            "X509_USER_PROXY": "/tmp/x509up_u1000",
+            "SOME_KEY": "short",
+            "PATH": "/usr/bin:/bin",
+            "GREETING": "good morning",
+        }
+    )
+    said = "tok-5f2a9c /tmp/x509up_u1000 short /usr/bin:/bin good morning"
+    assert redactor.scrub(said) == "*** /tmp/x509up_u1000 short /usr/bin:/bin good morning"

@@ -143,10 +143,10 @@ def test_a_communicator_that_hangs_is_left_behind(site):
 def test_a_communicator_that_never_delivers_keeps_nothing_alive(site):
     site.job("one", "true")
     hangs = hanging(site, "pilot_core.builtin.filebox", "FileBox", "send")
-    code, said = site.run(hangs, "report.final_budget_s=1", f"report.outbox={site.root / 'outbox'}")
+    _, said = site.run(hangs, "report.final_budget_s=1", f"report.outbox={site.root / 'outbox'}")
     assert "conclude" in said, said
     assert len(list((site.root / "outbox").glob("*.json"))) == 1
-    code, said = site.run(f"report.outbox={site.root / 'outbox'}")
+    _, said = site.run(f"report.outbox={site.root / 'outbox'}")
     assert site.report("one")["state"] == "finished", said
 
 

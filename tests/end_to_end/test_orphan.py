@@ -101,3 +101,28 @@ def test_a_keeper_that_is_killed_leaves_nothing_without_an_owner(site, victim):
     else:
         assert report["state"] == "failed", said
         assert "keeper" in report["error"]["detail"]
+
+
+def test_a_payload_that_kills_its_keeper_takes_nothing_along_and_leaves_nothing_behind(site):
+    killer = "setsid sleep 321 & echo $! > {0}/stray; sleep .3; echo $PPID > {0}/keeper; kill -9 $PPID; sleep 321"
+    site.job("bad", killer.format(site.root))
+    site.job("good", f"sleep 2; echo made > out.txt; echo over > {site.root}/over", outputs=[site.output("out.txt")])
+    code, said = site.run("slot.cores=2")
+    assert code == 0, said
+    assert site.report("good")["state"] == "finished", said
+    bad = site.report("bad")
+    assert bad["state"] == "failed"
+    assert "keeper" in bad["error"]["detail"]
+    assert gone(int((site.root / "stray").read_text()), 2)
+
+
+def test_recovery_ends_what_runs_on_without_a_keeper(site):
+    payload = orphan(site)
+    child = int(Path(f"/proc/{payload}/stat").read_text().rpartition(")")[2].split()[1])
+    signal.pidfd_send_signal(__import__("os").pidfd_open(child), signal.SIGKILL)
+    assert gone(child, 5)
+    assert alive(payload)
+    code, said = site.recover()
+    assert code == 0, said
+    assert gone(payload, 2)
+    assert site.report("one")["state"] == "failed"

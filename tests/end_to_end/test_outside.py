@@ -101,3 +101,22 @@ def test_secrets_of_the_pilot_never_reach_the_payload_or_a_file(site):
         for name in names:
             with open(os.path.join(directory, name), "rb") as file:
                 assert secret.encode() not in file.read(), name
+
+
+def test_a_secret_of_the_pilot_never_stands_in_a_command(site):
+    secret = "s3cr3t-t0k3n-value"
+    site.job("one", f"echo {secret}")
+    _, said = site.run(PANDA_AUTH_TOKEN=secret)
+    assert "holds a secret of the pilot's" in site.report("one")["error"]["detail"]
+    assert secret not in said
+
+
+def test_what_the_pilot_is_trusted_with_is_masked_wherever_it_turns_up(site):
+    """A job that knows the pilot's token by other ways cannot have it in a report, a record or a journal."""
+    secret = "s3cr3t-t0k3n-value"
+    (site.root / "found").write_text(secret)
+    site.job("one", f'echo "ERROR: refused with $(cat {site.root}/found)" >&2; exit 1')
+    site.run(PANDA_AUTH_TOKEN=secret)
+    assert "ERROR: refused with ***" in site.report("one")["error"]["detail"]
+    for path in (site.box / "reports" / "one.json", *(site.work / "PanDA_Pilot-one.control").glob("*.json")):
+        assert secret not in path.read_text(), path

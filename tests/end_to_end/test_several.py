@@ -124,3 +124,11 @@ def test_the_records_tell_it_all(site):
     assert [phase["phase"] for phase in record["phases"]] == ["accepted", "stage_in", "running", "stage_out", "failed"]
     assert record["outcome"]["exit_code"] == 3
     assert [file["lfn"] for file in record["files"]] == ["log.tgz"]
+
+
+def test_jobs_share_the_disk_and_never_more(site):
+    for name in ("a", "b"):
+        timed(site, name, disk="6 GB")
+    code, said = site.run("slot.cores=4", "slot.disk_b=10 GB")
+    assert code == 0, said
+    assert not overlap(site, "a", "b")

@@ -11,7 +11,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
 MASK = "***"
 SHORTEST = 4
@@ -21,6 +21,10 @@ _NAMES = (
     r"|(?:api|access|secret|private)[-_]?key)"
 )
 _SCHEMES = r"(?:basic|bearer|token|negotiate|digest|aws4-hmac-sha256)"
+CREDENTIAL = re.compile(
+    r"TOKEN|PASSW|SECRET|CREDENTIAL|PRIVATE|X509_USER|KEYS?$|KEYTAB|API_?KEY|AUTH|BEARER|KRB5|_PAT$", re.IGNORECASE
+)
+"""Names of variables whose values are credentials, or say where one lies."""
 
 
 class Redactor:
@@ -45,6 +49,12 @@ class Redactor:
         with self._lock:
             self._forms.update(_forms_of(secret))
             self._learnt = re.compile("|".join(sorted(self._forms, key=len, reverse=True)))
+
+    def learn_from(self, variables: Mapping[str, str]) -> None:
+        """Learn the values of those variables that are named like credentials; a path to one is no secret."""
+        for name, value in variables.items():
+            if CREDENTIAL.search(name) and len(value.strip()) >= 2 * SHORTEST and not value.startswith("/"):
+                self.learn(value)
 
     def knows(self, text: str) -> bool:
         """Whether a secret that was learnt is in ``text``."""

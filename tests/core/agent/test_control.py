@@ -6,6 +6,7 @@ import json
 import os
 import socket
 import threading
+import time
 
 import pytest
 
@@ -114,3 +115,64 @@ def test_without_a_pilot_it_says_so(directory, tmp_path):
         control.ask(directory, {"order": "status"})
     with pytest.raises(control.NoPilot, match="is not the work directory of a pilot"):
         control.ask(tmp_path / "elsewhere" / "pilot.control", {"order": "status"})
+
+
+def knock(directory, *parts, then_wait_s=0.0):
+    """Say something at the door in parts; the answer, read to its end."""
+    with socket.socket(socket.AF_UNIX) as client:
+        fd = os.open(directory, os.O_PATH)
+        client.connect(f"/proc/self/fd/{fd}/{control.SOCKET}")
+        os.close(fd)
+        for part in parts:
+            client.sendall(part)
+            time.sleep(then_wait_s)
+        return json.loads(b"".join(iter(lambda: client.recv(4096), b"")))
+
+
+@pytest.mark.parametrize("line", [b"[" * 4000 + b"\n", b" " * control.LONGEST_REQUEST_B, b'{"order": "stop"'])
+def test_a_request_that_json_cannot_bear_is_answered_and_the_door_stays_open(directory, served, line):
+    assert "one line of JSON" in knock(directory, line)["error"]
+    assert control.ask(directory, {"order": "status"}) == {"mode": "open"}
+
+
+def test_a_request_ends_with_its_newline_and_not_with_a_packet(directory, served):
+    assert knock(directory, b'{"ord', b'er": "drain"}\n', then_wait_s=0.05) == {"mode": "open"}
+    assert served.obeyed == ["drain"]
+
+
+@pytest.fixture
+def unheard(directory, monkeypatch):
+    """A door without a socket: orders come as files."""
+    monkeypatch.setattr(control, "_listen", lambda directory: None)
+    return control.ControlSocket(directory, lambda request: {"mode": "open"})
+
+
+PUT_IN_THE_WAY = {
+    "a directory": lambda path: path.mkdir(),
+    "a FIFO": os.mkfifo,
+    "a symbolic link": lambda path: path.symlink_to("/etc/passwd"),
+}
+
+
+@pytest.mark.parametrize("put", PUT_IN_THE_WAY.values(), ids=PUT_IN_THE_WAY)
+@pytest.mark.timeout(10)
+def test_what_lies_in_the_place_of_an_order_is_told_once(directory, unheard, put, caplog):
+    put(directory / control.ORDER)
+    unheard.look()
+    unheard.look()
+    assert "remove it" in json.loads((directory / control.ANSWER).read_text())["error"]
+    assert len(caplog.records) == 1
+
+
+@pytest.mark.parametrize("text", ["[" * 4000, "\udcff", "nonsense"])
+def test_a_bad_order_in_a_file_is_answered(directory, unheard, text):
+    (directory / control.ORDER).write_bytes(text.encode(errors="surrogateescape"))
+    unheard.look()
+    assert "one line of JSON" in json.loads((directory / control.ANSWER).read_text())["error"]
+
+
+def test_an_answer_that_cannot_be_written_is_told_to_the_log(directory, unheard, caplog):
+    (directory / control.ANSWER).mkdir()
+    (directory / control.ORDER).write_text('{"order": "drain"}')
+    unheard.look()
+    assert "could not be written" in caplog.text

@@ -361,7 +361,7 @@ def test_a_clean_end_removes_the_directory_and_leaves_the_record(tmp_path: Path)
             outputs=(FileSpec(lfn="out"), FileSpec(lfn="perhaps", optional=True)),
             receipts=(receipt,),
             command=Command("run", f"--pw={SECRET}", env={"A": SECRET}),
-            times={"running": 10.0, "stage_in": 4.0},
+            times={"stage_in": 4.0, "running": 10.0},
             notes={"sides": [{"name": "s", "command": {"env": {"B": SECRET}}}]},
         )
     )

@@ -145,7 +145,11 @@ def test_a_plugin_that_fails_is_named(tmp_path: Path) -> None:
 def test_the_environment_is_built_and_not_inherited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LEAK", "1")
     stage = Stage(tmp_path, runs(), PATH="/bin", LEAK="2", TZ="UTC")
-    assert stage.environment(JOB) == {
+    env = stage.environment(JOB)
+    mark = env.pop("PILOT_JOB_MARK")
+    assert len(mark) == 32
+    assert stage.environment(JOB)["PILOT_JOB_MARK"] != mark
+    assert env == {
         "PATH": "/bin",
         "TZ": "UTC",
         "HOME": str(stage.workdir),

@@ -5,10 +5,12 @@ A request is one JSON line with an ``order``; the answer is one JSON line. The f
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
 import socket
+import stat
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -19,6 +21,7 @@ from pilot_core.io.files import write_atomic
 SOCKET, ORDER, ANSWER = "pilot.sock", "order.json", "answer.json"
 LONGEST_REQUEST_B = 4096
 ANSWER_S = 5.0
+GUEST_S = 0.2
 ORDERS = ("status", "drain", "pause", "resume", "stop")
 
 Request = Mapping[str, Any]
@@ -36,34 +39,52 @@ class ControlSocket:
     def __init__(self, directory: Path, obey: Callable[[Request], Reply]) -> None:
         self._directory = directory
         self._obey = obey
+        self._in_the_way = ""
         self.listener = _listen(directory)
 
     def accept(self) -> tuple[()]:
         """Serve whoever is at the door; brings no events by itself."""
         assert self.listener is not None
-        with suppress(BlockingIOError, TimeoutError, ConnectionError):
+        try:
             guest, _ = self.listener.accept()
             with guest:
-                guest.settimeout(0.2)
-                line = guest.recv(LONGEST_REQUEST_B)
+                line = _read_request(guest)
                 guest.sendall(json.dumps(self._answer(line)).encode() + b"\n")
+        except OSError as error:
+            log.debug("a guest at the control socket was not served: %s", error)
         return ()
 
     def look(self) -> None:
         """Obey the order that lies in the directory, if there is one."""
         order = self._directory / ORDER
         try:
-            line = order.read_bytes()[:LONGEST_REQUEST_B]
+            line = _read_regular(order)
             order.unlink()
         except FileNotFoundError:
-            return
-        write_atomic(self._directory / ANSWER, json.dumps(self._answer(line)))
+            self._in_the_way = ""
+        except OSError as error:
+            self._complain(f"{order} cannot be obeyed ({error.strerror}): remove it")
+        else:
+            self._leave(self._answer(line))
+
+    def _complain(self, why: str) -> None:
+        """Once for each thing in the way, although it is looked at again and again."""
+        if why != self._in_the_way:
+            self._in_the_way = why
+            log.warning("%s", why)
+            self._leave({"error": why})
+
+    def _leave(self, reply: Reply) -> None:
+        try:
+            write_atomic(self._directory / ANSWER, json.dumps(reply))
+        except OSError as error:
+            log.warning("%s could not be written: %s", self._directory / ANSWER, error.strerror)
 
     def _answer(self, line: bytes) -> Reply:
         try:
             request = json.loads(line)
-        except ValueError:
-            return {"error": "a request is one line of JSON"}
+        except (ValueError, RecursionError):
+            return {"error": f"a request is one line of JSON, of {LONGEST_REQUEST_B} bytes at most"}
         if not isinstance(request, dict) or request.get("order") not in ORDERS:
             return {"error": f"an order is one of {', '.join(ORDERS)}"}
         return self._obey(request)
@@ -74,6 +95,32 @@ class ControlSocket:
             self.listener.close()
             with suppress(FileNotFoundError):
                 (self._directory / SOCKET).unlink()
+
+
+def _read_request(guest: socket.socket) -> bytes:
+    """What came until its newline, its end, or the end of the patience: the loop waits."""
+    import time
+
+    line, until = b"", time.monotonic() + GUEST_S
+    with suppress(TimeoutError):
+        while b"\n" not in line and len(line) < LONGEST_REQUEST_B:
+            guest.settimeout(max(until - time.monotonic(), 0.001))
+            if not (part := guest.recv(LONGEST_REQUEST_B - len(line))):
+                break
+            line += part
+    guest.settimeout(GUEST_S)
+    return line.partition(b"\n")[0]
+
+
+def _read_regular(path: Path) -> bytes:
+    """What a file holds; nothing that lies there in its place is waited for or followed."""
+    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise OSError(errno.EINVAL, "it is no regular file", str(path))
+        return os.read(fd, LONGEST_REQUEST_B)
+    finally:
+        os.close(fd)
 
 
 def _listen(directory: Path) -> socket.socket | None:

@@ -181,7 +181,13 @@ class Performer:
         if held.run is not None:
             held.run.hear(event, held.control)
         if isinstance(event, Gone):
+            self._hear_no_more(held)
+
+    def _hear_no_more(self, held: HeldJob) -> None:
+        if held.processes is not None:
             self.take_back(held)
+            held.processes.close()
+            held.processes = None
 
     def watch(self, order: c.Watch) -> None:
         """Let monitors look from now on."""
@@ -281,8 +287,8 @@ class Performer:
         """Let go of a job that is over."""
         held = self.held.pop(order.job.id)
         if held.processes is not None:
-            self.take_back(held)
             held.processes.release()
+        self._hear_no_more(held)
         held.close()
         self.records.append(held.control / "record.json")
         self.poster.seal(order.over)

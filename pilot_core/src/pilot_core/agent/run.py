@@ -91,6 +91,7 @@ def run(
     Jobs that a dead pilot left there come first; with ``recover`` nothing else does. Raises ``Taken`` if another pilot
     works there.
     """
+    redactor.learn_from(os.environ if environ is None else environ)
     root = root.absolute()
     own = root / OWN
     own.mkdir(mode=0o700, parents=True, exist_ok=True)

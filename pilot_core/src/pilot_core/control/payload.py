@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
@@ -19,7 +18,7 @@ from pilot_core.control.running import PAYLOAD
 from pilot_core.errors import Code, PilotError
 from pilot_core.io.cgroup import Groups
 from pilot_core.io.files import UnsafeName, safe_name
-from pilot_core.io.process import ProcessSpec
+from pilot_core.io.process import MARK, ProcessSpec
 from pilot_core.machine.events import Result
 from pilot_core.model.job import Job
 from pilot_core.model.payload import Command, Outcome, SideProcess
@@ -27,15 +26,11 @@ from pilot_core.model.records import pack, unpack
 from pilot_core.plugins.guard import PluginFailed
 from pilot_core.plugins.hooks import Hooks
 from pilot_core.plugins.patches import PatchConflict, apply_patches
-from pilot_core.redact import Redactor
+from pilot_core.redact import CREDENTIAL, Redactor
 from pilot_core.spec import payload as hooks_of
 from pilot_core.spec.drivers import Container, Launcher
 from pilot_core.spec.work import Settings, Task
 
-CREDENTIAL = re.compile(
-    r"TOKEN|PASSW|SECRET|CREDENTIAL|PRIVATE|X509_USER|KEYS?$|KEYTAB|API_?KEY|AUTH|BEARER|KRB5|_PAT$", re.IGNORECASE
-)
-"""Names of variables of the pilot's own that a payload never gets, even where ``payload.keep_environment`` has them."""
 MEMORY_KILLS = "memory_kills"
 log = logging.getLogger(__name__)
 
@@ -199,6 +194,7 @@ def own_variables(task: Task) -> dict[str, str]:
         "PanDA_TaskID": job.task,
         "PanDA_AttemptNr": str(job.attempt),
         "PILOT_CORES": str(job.needs.cores),
+        MARK: os.urandom(16).hex(),
         "CUDA_VISIBLE_DEVICES": devices,
         "ROCR_VISIBLE_DEVICES": devices,
     }

@@ -69,8 +69,8 @@ def scrub_all(value: Any, redactor: Redactor) -> Any:
 
 
 def phases_of(job: Job, at: float) -> list[dict[str, object]]:
-    """The phases in order, with when each began and how long it lasted."""
-    begun = sorted(job.times.items(), key=lambda item: item[1])
+    """The phases as they were entered, whatever the wall clock did meanwhile; when each began, how long it lasted."""
+    begun = list(job.times.items())
     ends = [*(start for _, start in begun[1:]), at]
     return [
         {"phase": phase, "at": start, "lasted_s": round(max(end - start, 0.0), 3)}

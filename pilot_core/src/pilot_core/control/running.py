@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import enum
 import logging
-import os
-import signal
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from pilot_core.clock import Clock
 from pilot_core.errors import Code, PilotError
 from pilot_core.io import process as p
-from pilot_core.io.proctree import Identity, identity
 from pilot_core.machine import events as e
 from pilot_core.model.job import RUNNING, Job
 from pilot_core.model.payload import Outcome, Usage
@@ -53,13 +49,15 @@ class Running:
         self._sides: tuple[str, ...] = ()
         self._adopt = True
         self._died: PilotError | None = None
-        self._payload: Identity | None = None
+        self._payload: tuple[int, int] | None = None
         self._outcome: Outcome | None = None
         self._error: PilotError | None = None
 
     def begin(self, payload: p.ProcessSpec, sides: Sequence[p.ProcessSpec] = ()) -> None:
         """Start the processes beside the payload, then the payload."""
-        assert self._processes is not None
+        if self._processes is None:
+            self._clear(_keeper_gone())
+            return
         self._sides = tuple(side.name for side in sides)
         for spec in (*sides, payload):
             self._processes.start(spec)
@@ -69,7 +67,7 @@ class Running:
         self._died, self._adopt = died, adopt
         self._began = self.job.times.get(RUNNING, self._began)
         if self._processes is None:
-            self._conclude_from_disk(control)
+            self._lose_keeper(control)
         else:
             self.stage = Stage.LOOKING
             self._processes.list()
@@ -99,15 +97,16 @@ class Running:
 
     def _lose_keeper(self, control: Path) -> None:
         """The keeper of these processes is dead: what it wrote down counts, and what still runs has no owner."""
+        from pilot_core.io.strays import end_strays
+
         self._processes = None
-        if self._payload is not None and identity(self._payload.pid) == self._payload:
-            with suppress(ProcessLookupError, PermissionError):
-                os.killpg(self._payload.pid, signal.SIGKILL)
-        self._conclude_from_disk(control)
+        command = self.job.command
+        end_strays(command.env.get(p.MARK, "") if command else "", self._payload)
+        self._conclude(p.ended(control))
 
     def _started(self, event: p.Started) -> None:
         self.stage = Stage.RUNNING
-        self._payload = Identity(event.pid, event.start_ticks) if event.start_ticks else None
+        self._payload = (event.pid, event.start_ticks) if event.start_ticks else None
         self._began = event.at
         ticks = event.start_ticks or 0
         self._post(e.PayloadStarted(job=self.job.id, ticket=self.ticket, pid=event.pid, start_ticks=ticks))
@@ -144,7 +143,7 @@ class Running:
     def _listed(self, listed: p.Listed, control: Path) -> None:
         running = [each for each in listed.running if each.name == PAYLOAD]
         if not running:
-            self._conclude_from_disk(control)
+            self._conclude((*p.ended(control), *listed.ended))
             return
         self._sides = tuple(each.name for each in listed.running if each.name != PAYLOAD)
         self._started(running[0])
@@ -152,18 +151,21 @@ class Running:
             self._error = self._died
             self.cancel(SIDES_GRACE_S)
 
-    def _conclude_from_disk(self, control: Path) -> None:
+    def _conclude(self, ends: Iterable[p.Ended | p.Orphaned]) -> None:
+        """Of ends that were told or written down, the payload's last counts."""
         if self.stage in (Stage.OVER, Stage.CLEARING):
             self._finish()
             return
-        payload = [each for each in p.ended(control) if isinstance(each, p.Ended) and each.name == PAYLOAD]
+        payload = [each for each in ends if isinstance(each, p.Ended) and each.name == PAYLOAD]
         if payload:
             self._outcome = _outcome(payload[-1], self._began)
             self._clear(self._died if payload[-1].orphaned else None)
         else:
-            self._clear(
-                self._died or PilotError(Code.INTERNALPILOTPROBLEM, "the keeper of the job's processes is gone")
-            )
+            self._clear(self._died or _keeper_gone())
+
+
+def _keeper_gone() -> PilotError:
+    return PilotError(Code.INTERNALPILOTPROBLEM, "the keeper of the job's processes is gone")
 
 
 def _outcome(event: p.Ended, began: float) -> Outcome:
@@ -172,4 +174,5 @@ def _outcome(event: p.Ended, began: float) -> Outcome:
         cpu_system_s=event.tree_stime_s,
         rss_peak_b=event.maxrss_b,
     )
-    return Outcome(exit_code=event.status, signal=event.signal, wall_s=max(event.at - began, 0.0), usage=usage)
+    wall_s = event.at - began if event.started_mono is None else event.mono - event.started_mono
+    return Outcome(exit_code=event.status, signal=event.signal, wall_s=max(wall_s, 0.0), usage=usage)

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     Message = dict[str, Any]
 
 SEND_S = 5
+MARK = "PILOT_JOB_MARK"
+"""The variable that every process of a job inherits; its value is nobody else's."""
 
 
 @frozen
@@ -80,7 +82,8 @@ class Refused:
 class Ended:
     """It is over: its status or the signal that killed it. The tree's time is of all reaped so far.
 
-    ``orphaned`` says that the orphan policy was ending it, for want of a pilot.
+    ``orphaned`` says that the orphan policy was ending it, for want of a pilot. ``mono`` and ``started_mono`` are of
+    one clock, as one process wrote both.
     """
 
     name: str
@@ -97,6 +100,7 @@ class Ended:
     mono: float
     on_disk: bool = True
     orphaned: bool = False
+    started_mono: float | None = None
 
 
 @frozen
@@ -283,5 +287,5 @@ def _started(message: Message) -> Started:
 def _ended(message: Message) -> Ended:
     seconds = {f"{key}_s": message[key] for key in ("utime", "stime", "tree_utime", "tree_stime")}
     same = {key: message[key] for key in ("name", "pid", "start_ticks", "status", "signal", "at", "mono")}
-    told = {key: message[key] for key in ("on_disk", "orphaned") if key in message}
+    told = {key: message[key] for key in ("on_disk", "orphaned", "started_mono") if key in message}
     return Ended(**same, **seconds, **told, maxrss_b=message["maxrss_kb"] * 1024)

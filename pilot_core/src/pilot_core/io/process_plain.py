@@ -50,7 +50,8 @@ class _PlainProcesses(WireProcesses):
             except (OSError, ValueError) as error:
                 self._far.send({"event": "refused", "name": spec.name, **_complaint(spec, error)})
                 return
-            facts = {"name": spec.name, "pid": process.pid, "start_ticks": None, "at": time.time()}
+            facts = {"name": spec.name, "pid": process.pid, "start_ticks": None}
+            facts |= {"at": time.time(), "started_mono": time.monotonic()}
             self._running[spec.name] = facts
             self._far.send({"event": "started", **facts})
         threading.Thread(target=self._wait, args=(process, facts), name=f"wait {spec.name}", daemon=True).start()

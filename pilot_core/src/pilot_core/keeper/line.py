@@ -25,6 +25,11 @@ class Line:
     def events(self) -> int:
         return select.POLLIN | (select.POLLOUT if self._out else 0)
 
+    def peer(self) -> tuple[int, int]:
+        """Number and user of who connected, as the kernel saw it then."""
+        pid, uid, _ = memoryview(self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)).cast("i")
+        return pid, uid
+
     def read(self) -> list[bytes]:
         """The whole lines that have arrived; `ConnectionError` when the other end is gone."""
         try:

@@ -56,6 +56,20 @@ def descendants(root: int) -> list[Seen]:
     return [seen for seen in found if not seen.over]
 
 
+def is_below(pid: int, root: int) -> bool:
+    """Whether this process is `root` or below it; of one that is gone, nobody can say that it is not."""
+    below = look(pid)
+    while below and below.pid != root:
+        above = look(below.parent)
+        if not above:
+            again = look(below.pid)
+            if again and again.parent == below.parent:
+                return False  # the first of all, or its parent is hidden from us
+            above = again
+        below = above
+    return True
+
+
 def pin(pid: int) -> int:
     """A descriptor that keeps meaning this process, or -1 where the kernel (before 5.3) has none."""
     try:

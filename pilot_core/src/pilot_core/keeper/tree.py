@@ -12,7 +12,7 @@ import time
 
 from . import ADDRESS, FORMAT, PROCESSES, SOCKET
 from .line import Line, write_line
-from .process import Seen, descendants, exit_status, launch, look, send_signal, stop_group
+from .process import Seen, descendants, exit_status, is_below, launch, look, send_signal, stop_group
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -89,6 +89,9 @@ class Tree:
     def welcome(self) -> None:
         with contextlib.suppress(OSError):  # it may have left again
             line = Line(self.listener.accept()[0])
+            if not may_serve(*line.peer()):
+                line.sock.close()
+                return
             if self.client:
                 line.send({"event": "busy"})
                 line.sock.close()
@@ -273,6 +276,11 @@ class Tree:
                 os.unlink(path)
         if self.address != SOCKET:
             os.rmdir(os.path.dirname(self.address))
+
+
+def may_serve(pid: int, uid: int) -> bool:
+    """The same user, but nothing that is kept here; who has no number here is outside."""
+    return uid == os.geteuid() and not (pid and is_below(pid, os.getpid()))
 
 
 def poll_ms(when: float) -> int | None:

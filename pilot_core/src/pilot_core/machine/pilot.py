@@ -98,6 +98,16 @@ class Pilot:
             left = left.less(claim.needs if claim.turn in turns else Resources(cores=0, disk_b=claim.needs.disk_b))
         return left
 
+    def left_by_begun(self) -> Resources:
+        """What is left of the slot by jobs whose payloads have begun: those that still stage in make way."""
+        left = self.slot
+        for claim in self.claims.values():
+            if claim.turn is Turn.RUNNING:
+                left = left.less(claim.needs)
+            elif claim.turn is Turn.ENDING:
+                left = left.less(Resources(cores=0, disk_b=claim.needs.disk_b))
+        return left
+
 
 def claim_left(job: Job, holds_slot: bool) -> Claim:
     """What a job of a dead pilot still claims: its disk, and its share of the slot where its payload may run."""
@@ -124,7 +134,7 @@ def _grant(pilot: Pilot) -> Move:
     commands: list[c.Command] = []
     while pilot.line:
         claim = pilot.claims[pilot.line[0]]
-        free = evolve(pilot.free(Turn.RUNNING), disk_b=None)
+        free = pilot.left_by_begun()
         if free.lacks(claim.needs):
             break
         devices = free.gpus[: claim.needs.gpu_count]
