@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import signal
 import subprocess
 import sys
@@ -38,15 +39,15 @@ def begin():
 
 
 def test_what_is_marked_ends_and_nothing_else(begin):
-    mark = "a1" * 16
-    ours, others, plain = begin(SLEEP, **{MARK: mark}), begin(SLEEP, **{MARK: "b2" * 16}), begin(SLEEP)
+    mark = secrets.token_hex(16)
+    ours, others, plain = begin(SLEEP, **{MARK: mark}), begin(SLEEP, **{MARK: secrets.token_hex(16)}), begin(SLEEP)
     end_strays(mark)
     assert ours.wait(5) == -signal.SIGKILL
     assert (others.poll(), plain.poll()) == (None, None)
 
 
 def test_what_threw_its_environment_away_ends_with_its_parent(begin):
-    mark = "a1" * 16
+    mark = secrets.token_hex(16)
     parent = begin(PARENT, **{MARK: mark})
     (child,) = Path(f"/proc/{parent.pid}/task/{parent.pid}/children").read_text().split()
     end_strays(mark)
