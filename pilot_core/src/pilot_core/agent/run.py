@@ -259,7 +259,7 @@ class Assembly:
             else:
                 self._resume(left.control, left.course.job)
         self.performer.within(self.performer.budgets.past_s, "past", "past jobs", self._settle_past, self._settled)
-        if not self.recover:
+        if not (self.recover or self._has_outbox):
             self.performer(c.Check())
         self._end_in_time()
         self.loop.run(self.performer)
@@ -287,6 +287,13 @@ class Assembly:
                 log.warning("job %s: its last report, which waited in %s, is delivered", each.job, each.path)
         if self.recover:
             self.poster.post(e.DrainAsked(why="only what was left is done"))
+        elif self._has_outbox:
+            self.performer(c.Check())
+
+    @property
+    def _has_outbox(self) -> bool:
+        """Whether letters of past jobs may wait: they are sent before work is asked for."""
+        return self.setup.settings.of(ReportOptions).outbox is not None
 
     def _left_behind(self) -> tuple[str, ...]:
         return (*self.performer.workers.left_behind(), *self.setup.hooks.left_behind())
