@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -88,3 +89,34 @@ def test_a_box_that_takes_no_report_does_not_lose_the_last_word(site):
     _, said = site.run(f"report.outbox={outbox}")
     assert not list(outbox.glob("*.json")), said
     assert site.report("one")["state"] == "finished"
+
+
+ALL_IN_A_SMALL_DISK = """
+mount -t tmpfs -o size=4m tmpfs "$0" && cp -r "$0".box "$0"/box && mkdir "$0"/work
+python=$1; shift
+"$python" -m pilot_core run --filebox "$0"/box --workdir "$0"/work --set report.outbox="$0"/outbox "$@"
+ls "$0"/work/*.control
+rm "$0"/work/PanDA_Pilot-one/filler
+echo "--- recover"
+"$python" -m pilot_core recover "$0"/work
+cp "$0"/box/reports/one.json "$0".report
+"""
+
+
+@pytest.mark.parametrize("steal", ["", "rm ../PanDA_Pilot-one.control/final.reserve; "], ids=["reserve", "no_reserve"])
+def test_a_disk_that_holds_all_and_is_full_does_not_lose_the_last_word(site, steal):
+    """Found: neither sent nor kept, the journal sealed all the same, and ``pilot recover`` found nothing."""
+    site.job("one", f"{steal}{FILL} exit 9")
+    disk = site.root / "disk"
+    disk.mkdir()
+    site.box.rename(site.root / "disk.box")
+    settings = ["--set", "slot.free_disk_b=1 MB", "--set", "report.final_budget_s=1"]
+    command = ["unshare", "-rm", "sh", "-c", ALL_IN_A_SMALL_DISK, str(disk), sys.executable, *settings]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=90)
+    said = done.stdout + done.stderr
+    assert (site.root / "disk.report").exists(), said
+    report = json.loads((site.root / "disk.report").read_text())
+    assert (report["state"], report["final"]) == ("failed", True), said
+    if steal:
+        assert "neither delivered nor kept" in said, said
+        assert "1 job left" in said, said

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import signal
+import time
 
 import pytest
 
@@ -155,5 +157,91 @@ def test_a_monitor_that_hangs_does_not_disturb_the_job(site):
     hangs = hanging(site, "pilot_core.builtin.monitors", "Memory", "look")
     code, said = site.run(hangs, "monitor.sample_s=0.1", "budgets.look_s=0.2")
     assert code == 0, said
-    assert "monitors/one was left behind" in said
+    assert said.count("| job one: monitor memory failed: monitor memory/one was left behind in threading.py") == 1
     assert site.report("one")["state"] == "finished"
+
+
+MONITORS_HANG = """
+import threading
+from pilot_core.builtin.monitors import Disk, Looping, Memory
+from pilot_core.sdk import hookimpl
+
+def hang(self, *_, **__):
+    threading.Event().wait()
+
+Disk.__init__ = Looping.look = Memory.look = hang
+
+@hookimpl
+def pilot_job_phase(phase):
+    with open({told!r}, "a") as file:
+        file.write(f"{{phase}} {{threading.active_count()}}\\n")
+"""
+
+
+def test_the_time_of_a_payload_is_watched_whatever_other_monitors_do(site):
+    told = site.root / "threads"
+    pilotfile = site.root / "pilotfile.py"
+    pilotfile.write_text(MONITORS_HANG.format(told=str(told)))
+    site.job("one", "sleep 30", limits={"wall": "2s"})
+    settings = ("monitor.sample_s=0.1", "budgets.look_s=0.2", "payload.grace_s=1")
+    began = time.monotonic()
+    _, said = site.run(f"bootstrap.pilotfile={pilotfile}", *settings)
+    assert time.monotonic() - began < 15
+    assert site.report("one")["error"]["number"] == 1213, said
+    for name in ("disk", "looping", "memory"):
+        assert said.count(f"| left behind: monitor {name}/one in ") == 1, said
+    counts = [int(line.split()[1]) for line in told.read_text().splitlines()]
+    assert counts[-1] - counts[0] <= 6
+
+
+UPDATES_ARE_SLOW = """
+import time
+from pilot_core.builtin.filebox import FileBox
+
+send = FileBox.send
+
+def slow(self, letter):
+    if not letter.final:
+        time.sleep({slow_s})
+    with open({told!r}, "a") as file:
+        file.write("final\\n" if letter.final else "update\\n")
+    return send(self, letter)
+
+FileBox.send = slow
+"""
+
+
+def test_the_final_update_is_sent_last(site):
+    told = site.root / "letters"
+    pilotfile = site.root / "pilotfile.py"
+    pilotfile.write_text(UPDATES_ARE_SLOW.format(told=str(told), slow_s=1.5))
+    site.job("one", "true")
+    code, said = site.run(f"bootstrap.pilotfile={pilotfile}")
+    assert code == 0, said
+    letters = told.read_text().split()
+    assert letters[0] == "update"
+    assert letters.index("final") == len(letters) - 1
+
+
+@pytest.mark.parametrize("setting", ["budgets.report_s=0.5", "report.final_budget_s=4"])
+def test_the_final_update_does_not_wait_for_ever(site, setting):
+    told = site.root / "letters"
+    pilotfile = site.root / "pilotfile.py"
+    pilotfile.write_text(UPDATES_ARE_SLOW.format(told=str(told), slow_s=60))
+    site.job("one", "true")
+    code, said = site.run(f"bootstrap.pilotfile={pilotfile}", setting)
+    assert code == 0, said
+    assert told.read_text().split() == ["final"]
+
+
+def test_a_final_update_that_waits_is_written_already(site):
+    pilotfile = site.root / "pilotfile.py"
+    pilotfile.write_text(UPDATES_ARE_SLOW.format(told=str(site.root / "letters"), slow_s=60))
+    site.job("one", "true")
+    outbox = site.root / "outbox"
+    settings = (f"bootstrap.pilotfile={pilotfile}", f"report.outbox={outbox}", "pilot.stop_s=2")
+    pilot = site.start(*site.arguments(*settings))
+    site.await_file(site.work / "PanDA_Pilot-one.control" / "final.json")
+    pilot.send_signal(signal.SIGTERM)
+    said, _ = pilot.communicate(timeout=30)
+    assert len(list(outbox.glob("*.json"))) == 1, said

@@ -75,6 +75,18 @@ def test_work_left_behind_is_named_and_its_late_answer_dropped(workers, calls):
     assert workers.left_behind() == ()
 
 
+def test_who_was_left_behind_and_came_home_is_no_longer_blamed(workers, calls):
+    held, again = threading.Event(), threading.Event()
+    workers.begin("k", "late", lambda: held.wait(10), lambda _: None)
+    workers.abandon("k")
+    held.set()
+    come_home(calls)
+    workers.begin("l", "healthy", lambda: again.wait(10), lambda _: None)
+    assert workers.left_behind() == ()
+    again.set()
+    come_home(calls)
+
+
 def test_threads_are_used_again_and_all_end_at_the_close(workers, calls):
     before = threading.active_count()
     for number in range(5):

@@ -198,3 +198,13 @@ def test_there_is_nothing_to_recover_where_no_pilot_was(pilot, tmp_path):
 
 def test_python_runs_it_too(place):
     assert place.run("--version")[1].startswith("pilot 0.")
+
+
+@pytest.mark.parametrize("option", ["--filebox", "--job"])
+def test_two_who_bring_the_jobs_are_one_too_many(place, option):
+    place.write("box/one.yaml", "id: one\nscript: 'true'\n")
+    given = "box" if option == "--filebox" else "box/one.yaml"
+    code, _, err = place.run("run", option, given, "--set", "pilot.communicator=elsewhere")
+    assert code == 2
+    assert f"{option} takes the communicator" in err
+    assert "pilot.communicator=elsewhere" in err

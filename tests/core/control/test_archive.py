@@ -34,12 +34,12 @@ def archive(bench, asked=None, hooks=None, redactor=None, **more):
 
 
 def members(bench, name="job.log.tgz"):
-    with tarfile.open(bench.control / name) as tar:
+    with tarfile.open(bench.control / "archive" / name) as tar:
         return {each.name.removeprefix(f"{PREFIX}/"): each for each in tar}
 
 
 def content(bench, path, name="job.log.tgz"):
-    with tarfile.open(bench.control / name) as tar:
+    with tarfile.open(bench.control / "archive" / name) as tar:
         return tar.extractfile(f"{PREFIX}/{path}").read()
 
 
@@ -54,8 +54,9 @@ def test_it_holds_the_job_and_the_pilots_own_log(bench):
     assert set(members(bench)) == {"payload.stdout", "sub/two words é", "pilotlog.txt"}
     assert content(bench, "payload.stdout") == b"hello"
     assert content(bench, "pilotlog.txt") == b"it began with ***\n"
-    assert sorted(os.listdir(bench.control)) == ["job.log.tgz", "journal", "pilot.log"]
-    assert (bench.control / "job.log.tgz").stat().st_mode & 0o777 == 0o600
+    assert sorted(os.listdir(bench.control)) == ["archive", "journal", "pilot.log"]
+    assert (bench.control / "archive").stat().st_mode & 0o777 == 0o700
+    assert (bench.control / "archive/job.log.tgz").stat().st_mode & 0o777 == 0o600
 
 
 def test_a_job_without_a_log_gets_none(bench):
@@ -79,7 +80,7 @@ def test_compression_follows_the_name(bench, name, begins):
     """pilot:I14"""
     (bench.workdir / "f").write_text("x")
     archive(bench, job(name))
-    assert (bench.control / name).read_bytes().startswith(begins)
+    assert (bench.control / "archive" / name).read_bytes().startswith(begins)
     assert content(bench, "f", name) == b"x"
 
 
@@ -203,7 +204,7 @@ def test_a_full_disk_is_seen_and_leaves_nothing(bench, monkeypatch):
         archive(bench)
     assert raised.value.code is Code.LOGFILECREATIONFAILURE
     assert os.strerror(errno.ENOSPC) in raised.value.detail
-    assert os.listdir(bench.control) == []
+    assert os.listdir(bench.control / "archive") == []
 
 
 @pytest.mark.parametrize("name", ["job.log.tgz", "job.log.tar.bz2", "job.log.tar.xz"])
@@ -221,7 +222,7 @@ def test_an_archive_that_cannot_be_read_back_is_refused(bench, monkeypatch, name
     with pytest.raises(PilotError) as raised:
         archive(bench, job(name))
     assert raised.value.code is Code.LOGFILECREATIONFAILURE
-    assert os.listdir(bench.control) == []
+    assert os.listdir(bench.control / "archive") == []
 
 
 def test_one_that_takes_too_long_ends_itself(bench):
@@ -234,7 +235,7 @@ def test_one_that_takes_too_long_ends_itself(bench):
     with pytest.raises(PilotError) as raised:
         archive(bench)
     assert raised.value.code is Code.LOGFILECREATIONFAILURE
-    assert os.listdir(bench.control) == []
+    assert os.listdir(bench.control / "archive") == []
 
 
 def test_a_pilot_that_recovers_keeps_a_finished_archive(bench):
@@ -245,6 +246,16 @@ def test_a_pilot_that_recovers_keeps_a_finished_archive(bench):
     assert set(members(bench)) == {"f"}
     archive(bench)
     assert set(members(bench)) == {"f", "g"}
+
+
+@pytest.mark.parametrize("name", ["journal", "lock", "pilot.log", "processes.jsonl", "final.json"])
+def test_a_log_named_as_a_file_of_the_pilot_s_own_overwrites_nothing(bench, name):
+    """Found: the archive replaced the journal; and a resumed pilot took the journal for the archive."""
+    (bench.control / name).write_text("the pilot's")
+    (bench.workdir / "f").write_text("x")
+    archive(bench, job(name), resumed=True)
+    assert (bench.control / name).read_text() == "the pilot's"
+    assert "f" in members(bench, name)
 
 
 def test_a_job_directory_that_is_gone_is_an_error(bench):
@@ -270,5 +281,5 @@ def test_every_file_comes_back_as_it_was(bench, tmp_path_factory, files):
     for name, data in kept.items():
         (bench.workdir / name).write_bytes(data)
     archive(bench)
-    with tarfile.open(bench.control / "job.log.tgz") as tar:
+    with tarfile.open(bench.control / "archive/job.log.tgz") as tar:
         assert {each.name.removeprefix(f"{PREFIX}/"): tar.extractfile(each).read() for each in tar} == kept

@@ -525,8 +525,13 @@ def test_secrets_in_addresses_are_not_told(bench):
 # --- the log --------------------------------------------------------------------------------------------------------
 
 
-def test_the_log_is_stored_from_the_control_directory(bench):
-    (bench.control / "log.tgz").write_bytes(b"archive")
+def make_log(bench):
+    (bench.control / "archive").mkdir()
+    (bench.control / "archive/log.tgz").write_bytes(b"archive")
+
+
+def test_the_log_is_stored_from_its_folder_in_the_control_directory(bench):
+    make_log(bench)
     job = Job(id="1", log=out("log.tgz"), errors=(PilotError(Code.PAYLOADEXECUTIONFAILURE),))
     assert control(bench).store_log(bench.task(job)).errors == ()
     assert [receipt.lfn for receipt in bench.told] == ["log.tgz"]
@@ -536,13 +541,13 @@ def test_a_log_that_was_not_made_or_has_no_place(bench):
     job = Job(id="1", log=out("log.tgz"))
     assert control(bench).store_log(bench.task(Job(id="1"))).notes == {}
     assert control(bench).store_log(bench.task(job)).errors == ()
-    (bench.control / "log.tgz").write_bytes(b"archive")
+    make_log(bench)
     assert control(bench, tools=[]).store_log(bench.task(job)).notes == {"left_in_control": ["log.tgz"]}
 
 
 def test_a_log_that_cannot_be_stored_is_tried_again_and_told(bench):
     """pilot:I06"""
-    (bench.control / "log.tgz").write_bytes(b"archive")
+    make_log(bench)
     bench.shelf.trouble["mem://out/log.tgz"] = [PilotError(Code.STAGEOUTFAILED, "no")] * 9
     assert codes(control(bench).store_log(bench.task(Job(id="1", log=out("log.tgz"))))) == [Code.STAGEOUTFAILED]
     assert bench.shelf.asked == {"mem://out/log.tgz": 2}

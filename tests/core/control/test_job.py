@@ -18,7 +18,7 @@ from pilot_core.clock import SystemClock
 from pilot_core.config.layers import Layer, Rank, Schema, Settings
 from pilot_core.config.schema import CORE
 from pilot_core.control.job import JobControl, tail_of, why_kept
-from pilot_core.control.outbox import _deliver, deliver_left, deliver_outbox, put_letter
+from pilot_core.control.outbox import _deliver, deliver_left, deliver_outbox, put_letter, set_room_aside
 from pilot_core.control.past import forget_past
 from pilot_core.errors import Code, PilotError
 from pilot_core.io.cancel import CancelFlag
@@ -468,6 +468,39 @@ def test_without_an_outbox_a_letter_waits_beside_its_job(tmp_path: Path) -> None
     assert deliver_left(tmp_path, {"post": desk.post.send}) == []
     assert len(desk.post.sent) == 1
     assert (task.control / "final.json").exists()
+
+
+def full(*_: object, **__: object) -> None:
+    raise OSError(28, "No space left on device")
+
+
+def test_an_outbox_that_takes_nothing_leaves_the_letter_beside_its_job(tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("in the way")
+    desk = Desk(tmp_path, report__outbox=str(tmp_path / "out"))
+    undelivered(desk, Job(id="1"))
+    assert [each.error for each in deliver_left(tmp_path, {"post": desk.post.send})] == [None]
+
+
+def test_what_finds_no_place_is_not_said_to_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Found: the clean-up told nobody, and failed for want of room for the record."""
+    desk = Desk(tmp_path)
+    task = desk.task(Job(id="1"))
+    with monkeypatch.context() as patched:
+        patched.setattr("pilot_core.control.job.write_letter", full)
+        patched.setattr("pilot_core.control.job.write_atomic", full)
+        assert desk.jobs.clean_up(task).notes == {}
+    place = str(task.control / "waiting.json")
+    assert desk.jobs.clean_up(task).notes == {"waits_in": place}
+    assert desk.record(task)["notes"]["waits_in"] == place
+
+
+def test_the_last_word_gets_the_room_that_was_kept_for_it(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+    task = desk.task(Job(id="1"))
+    set_room_aside(task.control)
+    assert (task.control / "final.reserve").stat().st_blocks * 512 >= 1 << 16
+    desk.jobs.conclude(task)
+    assert sorted(path.name for path in task.control.iterdir()) == ["final.json"]
 
 
 def test_letters_that_cannot_be_sent_are_explained_and_stay(tmp_path: Path) -> None:

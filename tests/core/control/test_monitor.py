@@ -70,13 +70,15 @@ def settings(**slot: object) -> Settings:
     return Schema(CORE).merge(Layer(Rank.SITE, "the test", {"slot": slot}))
 
 
-def control(*monitors: type[Monitor], clock: Any = None, **impls: Callable[..., Any]) -> MonitorControl:
+def control(
+    *monitors: type[Monitor], clock: Any = None, budget_s: float = 10.0, **impls: Callable[..., Any]
+) -> MonitorControl:
     hooks = Hooks(payload)
     marked = SimpleNamespace(**{name: hookimpl(impl) for name, impl in impls.items()})
     hooks.register(marked, "p0", tier=Tier.PLUGIN, distribution="pilot-p0", version="1.2")
     hooks.seal()
     usable = [Usable(PluginRef(each.name, "pilot-m", "1.0"), each.name, each) for each in monitors]
-    return MonitorControl(usable, hooks, Queue(name="q"), clock or HandClock())
+    return MonitorControl(usable, hooks, Queue(name="q"), clock or HandClock(), budget_s)
 
 
 @contextmanager
@@ -284,6 +286,86 @@ def test_a_monitor_that_cannot_be_made_is_left_out(tmp_path: Path, caplog: pytes
     usage, _ = watch(control(Broken, good), tmp_path).look()
     assert usage.more == {"looks": 1.0}
     assert "no such device" in caplog.text
+
+
+@pytest.fixture
+def held() -> Iterator[threading.Event]:
+    """What hangs until the test is over."""
+    event = threading.Event()
+    yield event
+    event.set()
+
+
+def threads_of(name: str) -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name.startswith(name)]
+
+
+def test_monitors_that_hang_keep_no_other_from_looking(
+    tmp_path: Path, held: threading.Event, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock, good = HandClock(), counting()
+    hanging = [counting(dawdle=held.wait) for _ in range(3)]
+    for number, each in enumerate(hanging):
+        each.name = f"hangs{number}"
+    mine = control(*hanging, good, clock=clock, budget_s=0.1)
+    looking = watch(mine, tmp_path)
+    for _ in range(5):
+        looking.look()
+        clock.at += 60
+    assert len(good.views) == 5
+    assert [len(each.views) for each in hanging] == [1, 1, 1]
+    assert len(threads_of("monitor hangs")) == 3
+    assert [told.split()[1] for told in mine.left_behind()] == ["hangs0/1", "hangs1/1", "hangs2/1"]
+    assert caplog.text.count("was left behind in threading.py:") == 3
+
+
+def test_a_monitor_that_came_home_late_may_look_again(tmp_path: Path) -> None:
+    clock, go_on = HandClock(), threading.Event()
+    late = counting(dawdle=lambda: go_on.wait(10) and None)
+    mine = control(late, clock=clock, budget_s=0.1)
+    looking = watch(mine, tmp_path)
+    looking.look()
+    go_on.set()
+    for thread in threads_of("monitor counting"):
+        thread.join(10)
+    clock.at += 60
+    usage, _ = looking.look()
+    assert usage.more == {"looks": 2.0}
+    assert mine.left_behind() == ()
+
+
+def test_a_monitor_is_made_in_its_first_look_and_may_hang_in_it(tmp_path: Path, held: threading.Event) -> None:
+    made: list[str] = []
+
+    class Slow(Counting):
+        name = "slow"
+
+        def __init__(self, settings: Settings) -> None:
+            made.append(threading.current_thread().name)
+            held.wait()
+
+    good = counting()
+    looking = watch(control(Slow, good, budget_s=0.1), tmp_path)
+    assert made == []
+    for _ in range(3):
+        usage, _ = looking.look()
+    assert usage.more == {"looks": 1.0}
+    assert made == ["monitor slow/1"]
+
+
+def test_a_sample_that_is_never_answered_keeps_nobody_from_looking(
+    tmp_path: Path, held: threading.Event, caplog: pytest.LogCaptureFixture
+) -> None:
+    def sample() -> None:
+        held.wait()
+
+    good = counting()
+    looking = watch(control(good, budget_s=0.1, pilot_payload_sample=sample), tmp_path)
+    for _ in range(3):
+        usage, _ = looking.look()
+    assert usage.more == {"looks": 1.0}
+    assert len(threads_of("pilot_payload_sample")) == 1
+    assert "pilot_payload_sample/1 was left behind in" in caplog.text
 
 
 def test_an_end_during_a_look_waits_for_no_one_and_closes_all(tmp_path: Path) -> None:

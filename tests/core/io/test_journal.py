@@ -357,6 +357,35 @@ def test_a_lost_journal_is_told_once_and_its_events_go_on(desk):
     assert len(read_back(other.path).records) == 20
 
 
+def test_an_error_of_another_kind_loses_one_journal_and_not_the_writer(desk, monkeypatch):
+    """Found: what ``fdatasync`` says of a closed file is a ``ValueError``, which ended the thread."""
+    journal, other = desk.journal("a"), desk.journal("b")
+    monkeypatch.setattr(journal, "_fd", -1)
+    monkeypatch.setattr(Journal, "closed", property(lambda self: False))
+    monkeypatch.setattr(Journal, "write", lambda self, lines: None if self is journal else _write(self, lines))
+    desk.writer.submit(journal, {"a": 1}, "first", sync=True)
+    desk.writer.submit(other, {"b": 1}, "second")
+    assert desk.heard(2) == ["first", "second"]
+    assert desk.lost == [(journal, errno.EBADF)]
+    assert read_back(other.path).records == ({"b": 1},)
+
+
+_write = Journal.write
+
+
+def test_one_that_is_left_is_whole_and_can_be_gone_on_with(desk):
+    journal = desk.journal("a")
+    desk.writer.submit(journal, {"a": 1}, "first")
+    desk.writer.leave(journal, "end")
+    desk.writer.submit(journal, {"late": 1}, "late")
+    assert desk.heard(3) == ["first", "end", "late"]
+    assert journal.closed
+    again, story = Journal.reopen(journal.path)
+    again.close()
+    assert (story.records, story.sealed) == (({"a": 1},), False)
+    assert desk.lost == []
+
+
 def test_sealed_through_the_writer_and_late_events_are_posted(desk):
     journal = desk.journal("a")
     desk.writer.submit(journal, {"a": 1}, "first")

@@ -227,6 +227,16 @@ def test_a_delivery_that_is_heard_of_late_is_not_repeated():
     assert life.done().begun == ["clean_up"]
 
 
+def test_a_delivery_is_heard_of_even_while_the_next_try_is_under_way():
+    """Found: the late answer of the first try was forgotten, and a pilot that took over sent the update again."""
+    life = Life(()).see(e.WorkExpired, after_s=120.0).see(e.RetryDue, after_s=2.0)
+    first, second = life.course.ticket - 1, life.course.ticket
+    life.see(e.WorkDone, ticket=first, result=e.Result())
+    assert life.asked(c.Abandon)[0].ticket == second
+    assert life.begun == ["clean_up"]
+    assert life.course.job.notes["delivered"] is True
+
+
 def test_heartbeats_go_on_until_the_final_update():
     life = Life()
     assert life.see(e.HeartbeatDue).asked(c.Report)

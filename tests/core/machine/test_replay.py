@@ -74,6 +74,31 @@ def test_a_pilot_that_dies_anywhere_leaves_a_job_that_ends_once(moment, mode):
     assert (job.error is None) == resumes, begun
 
 
+def test_a_job_whose_last_word_is_nowhere_is_tried_again_by_the_next_pilot():
+    """Found: its journal was sealed all the same, and nobody ever heard of the job."""
+    world = a_world()
+    while world.under_way:
+        (_, order), *_ = world.under_way.items()
+        if order.work == "conclude":
+            break
+        go_on(world)
+    world.post(e.HaltAsked(error=PilotError(Code.SIGTERM, "now"), hurry_s=0.1))
+    world.settle()
+    world.finish(next(iter(world.under_way)), PilotError(Code.NOLOCALSPACE, "full"))
+    world.settle()
+    world.finish(next(iter(world.under_way)))
+    world.settle()
+    assert world.unsealed == {"1"}
+    assert any("neither delivered nor kept" in said for said in world.said)
+    world.crash(Mode.DRAINING)
+    world.settle()
+    assert [order.work for order in world.under_way.values()] == ["conclude"]
+    world.end()
+    assert world.over["1"].notes["delivered"] is True
+    assert not world.unsealed
+    assert not world.journals
+
+
 def test_the_moments_are_all_there_are():
     world, moments = a_world(), 0
     while world.under_way:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -9,15 +10,18 @@ from pathlib import Path
 
 from attrs import frozen
 
-from pilot_core.agent.jobs import HeldJob, hold, let_go
+from pilot_core.agent.jobs import HeldJob, control_of, hold, let_go
 from pilot_core.agent.loop import Loop
 from pilot_core.agent.post import Poster
 from pilot_core.agent.recover import LeftJob
 from pilot_core.agent.setup import Setup
+from pilot_core.agent.workers import answer
 from pilot_core.config.layers import ConfigError, Settings
 from pilot_core.config.schema import Budgets, ReportOptions
 from pilot_core.control.job import JobControl
 from pilot_core.errors import Code, PilotError
+from pilot_core.io.cancel import CancelFlag
+from pilot_core.io.files import Taken
 from pilot_core.io.process import Starter
 from pilot_core.machine import commands as c
 from pilot_core.machine import events as e
@@ -45,24 +49,62 @@ class Intake:
     workflow: Workflow
     admit: Callable[[HeldJob], None]
 
-    def ask(self, order: c.Ask) -> e.Answered:
-        """Ask once, and take in what came."""
+    def ask(self, order: c.Ask, given_up: CancelFlag) -> e.Answered:
+        """Ask once, and take in what came; nothing of it once nobody waits for the answer any more."""
         offer = self.jobs.ask(order.free)
-        for raw in offer.jobs:
-            self._take(raw)
-        self.poster.flush(WRITTEN_S)
-        return e.Answered(jobs=len(offer.jobs), again_s=offer.again_s, over=offer.over, stay=offer.stay)
+        settled = [answer(partial(self._settle, raw, given_up)) for raw in offer.jobs]
+        while not (self.poster.flush(WRITTEN_S) or self._is_over(given_up)):
+            log.warning("the journals of new jobs are not written yet")
+        jobs = sum(each is not False for each in settled)
+        return e.Answered(jobs=jobs, again_s=offer.again_s, over=offer.over, stay=offer.stay)
 
-    def _take(self, raw: Mapping[str, object]) -> None:
+    def _is_over(self, given_up: CancelFlag) -> bool:
+        return given_up.is_set() or self.loop.ended
+
+    def _settle(self, raw: Mapping[str, object], given_up: CancelFlag) -> bool:
+        """Take a job, refuse it or give it back; False says that it was given back."""
+        read = answer(partial(self._read, raw))
+        if isinstance(read, PilotError):
+            self._refuse(raw, read)
+            return True
+        held = answer(partial(self._hold, raw, *read, given_up))
+        if isinstance(held, HeldJob):
+            self._take(raw, *read, held)
+            return True
+        if not held.facts.get("in_the_way") and self.jobs.give_back(raw):
+            log.error("a job cannot be taken here and is given back: %s", held)
+            self.poster.post(e.JobRefused(error=held))
+            return False
+        self._refuse(raw, held)
+        return True
+
+    def _refuse(self, raw: Mapping[str, object], error: PilotError) -> None:
+        log.error("a job is refused: %s", error)
+        self.jobs.refuse(raw, error)
+        self.poster.post(e.JobRefused(error=error))
+
+    def _read(self, raw: Mapping[str, object]) -> tuple[Job, Settings]:
+        job = self.jobs.read(raw)
+        return job, self._settings(job)
+
+    def _hold(self, raw: Mapping[str, object], job: Job, settings: Settings, given_up: CancelFlag) -> HeldJob:
+        if self._is_over(given_up):
+            late = f"job {job.id} came when nobody waited for it any more"
+            raise PilotError(Code.EXCEEDEDMAXWAITTIME, late)
         try:
-            job = self.jobs.read(raw)
-            settings = self._settings(job)
-            held = hold(self.root, job, raw, settings, self.starter, self.redactor)
+            return hold(self.root, job, raw, settings, self.starter, self.redactor)
         except PilotError as error:
-            log.error("a job is refused: %s", error)
-            self.jobs.refuse(raw, error)
-            self.poster.post(e.JobRefused(error=error))
-            return
+            error.facts["in_the_way"] = error.code is Code.MKDIR  # another directory of this very job's name
+            raise
+        except OSError as error:
+            full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+            place = error.filename or control_of(self.root, job)
+            code = Code.NOLOCALSPACE if full else Code.MKDIR
+            raise PilotError(code, f"{place}: {error.strerror}") from error
+        except Taken as error:
+            raise PilotError(Code.MKDIR, str(error)) from error
+
+    def _take(self, raw: Mapping[str, object], job: Job, settings: Settings, held: HeldJob) -> None:
         self.jobs.taken(raw)
         self.loop.soon(partial(self.admit, held))
         self.poster.keep(held.id, held.journal)

@@ -6,12 +6,14 @@ import os
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
+from threading import Event
 
 from attrs import define, field
 
 from pilot_core.config.layers import Settings
 from pilot_core.config.schema import PayloadOptions
 from pilot_core.control.monitor import Watch
+from pilot_core.control.outbox import give_room_back, set_room_aside
 from pilot_core.control.running import Running
 from pilot_core.errors import Code, PilotError
 from pilot_core.io.cancel import CancelFlag
@@ -20,6 +22,7 @@ from pilot_core.io.inside import Inside
 from pilot_core.io.journal import Journal, JournalError
 from pilot_core.io.logs import job_log
 from pilot_core.io.process import OrphanPolicy, Processes, Starter
+from pilot_core.io.process_keeper import attach
 from pilot_core.model.job import Job
 from pilot_core.redact import Redactor
 
@@ -42,6 +45,8 @@ class HeldJob:
     run: Running | None = None
     watch: Watch | None = None
     to_report: Job | None = None
+    updated: Event | None = None
+    """Set when the update that is under way has ended."""
 
     def close(self) -> None:
         """Let go of the job; its journal is whoever's who writes it."""
@@ -68,6 +73,7 @@ def hold(
         closing.callback(Lock(control / "lock").take().release)
         journal = _begin_journal(control, raw)
         undo.callback(journal.close)
+        _set_room_aside(control)
         closing.enter_context(job_log(control / "pilot.log", job.id, redactor))
         _make(workdir, 0o770, undo)
         processes = _open_processes(starter, job, control, settings.of(PayloadOptions))
@@ -75,14 +81,17 @@ def hold(
     return HeldJob(job.id, workdir, control, settings, journal, processes, closing)
 
 
-def take_over(
-    root: Path, job: Job, control: Path, settings: Settings, redactor: Redactor, processes: Processes | None
-) -> HeldJob:
-    """Hold a job that another pilot left; its directories and journal are there."""
-    closing = ExitStack()
-    closing.callback(Lock(control / "lock").take().release)
-    journal, _ = Journal.reopen(control / JOURNAL)
-    closing.enter_context(job_log(control / "pilot.log", job.id, redactor))
+def take_over(root: Path, job: Job, control: Path, settings: Settings, redactor: Redactor) -> HeldJob:
+    """Hold a job that another pilot left; its directories and journal are there, and its processes may be."""
+    with ExitStack() as undo:
+        closing = ExitStack()
+        undo.callback(closing.close)
+        closing.callback(Lock(control / "lock").take().release)
+        journal, _ = Journal.reopen(control / JOURNAL)
+        undo.callback(journal.close)
+        closing.enter_context(job_log(control / "pilot.log", job.id, redactor))
+        processes = attach(control)
+        undo.pop_all()
     return HeldJob(job.id, root / job.directory, control, settings, journal, processes, closing)
 
 
@@ -91,6 +100,7 @@ def let_go(control: Path) -> None:
     workdir = control.with_name(control.name.removesuffix(CONTROL))
     if workdir.is_dir() and not workdir.is_symlink():
         _remove(workdir)
+    give_room_back(control)
     journal, _ = Journal.reopen(control / JOURNAL)
     journal.seal()
 
@@ -144,6 +154,13 @@ def _begin_journal(control: Path, raw: Mapping[str, object]) -> Journal:
     except OSError as error:
         raise PilotError(Code.NOLOCALSPACE, f"{control / JOURNAL}: {error.strerror}") from error
     return journal
+
+
+def _set_room_aside(control: Path) -> None:
+    try:
+        set_room_aside(control)
+    except OSError as error:
+        raise PilotError(Code.NOLOCALSPACE, f"{control}: no room for the last word: {error.strerror}") from error
 
 
 def _open_processes(starter: Starter, job: Job, control: Path, options: PayloadOptions) -> Processes:

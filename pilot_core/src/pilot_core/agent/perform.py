@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Hashable, Mapping
 from functools import partial
 from pathlib import Path
+from threading import Event
 from typing import Any, TypeVar
 
 from attrs import define, evolve, field
@@ -13,7 +14,7 @@ from attrs import define, evolve, field
 from pilot_core.agent.jobs import HeldJob
 from pilot_core.agent.loop import Loop
 from pilot_core.agent.post import Poster
-from pilot_core.agent.workers import Lane, Workers
+from pilot_core.agent.workers import Lane, Workers, answer
 from pilot_core.clock import Clock
 from pilot_core.config.schema import Budgets, MonitorOptions, PayloadOptions
 from pilot_core.control.job import JobControl
@@ -35,7 +36,6 @@ from pilot_core.model.queue import Queue
 from pilot_core.plugins.hooks import Hooks
 from pilot_core.spec import jobs as job_hooks
 from pilot_core.spec import payload as payload_hooks
-from pilot_core.spec import staging as staging_hooks
 from pilot_core.spec.drivers import Reply
 from pilot_core.spec.work import Task, Work
 
@@ -61,7 +61,7 @@ class Performer:
     payloads: PayloadControl
     monitors: MonitorControl
     take_back: Callable[[HeldJob], None]
-    ask: Callable[[c.Ask], e.Answered]
+    ask: Callable[[c.Ask, CancelFlag], e.Answered]
     check: Callable[[], e.Checked]
     ask_again_s: float
     budgets: Budgets
@@ -76,8 +76,24 @@ class Performer:
         self.workers = Workers(self.loop.soon)
 
     def __call__(self, command: c.Command) -> None:
-        """Perform one command."""
-        PERFORM[type(command)](self, command)
+        """Perform one command; what goes wrong with a job's is that job's alone."""
+        perform = partial(PERFORM[type(command)], self, command)
+        job = getattr(command, "job", None)
+        if job is None:
+            perform()
+        else:
+            ticket = command.ticket if isinstance(command, c.Begin) else None
+            self.alone(job.id if isinstance(job, Job) else job, perform, ticket)
+
+    def alone(self, job: str, do: Callable[[], None], ticket: int | None = None) -> None:
+        """Do something for one job: a defect fails that piece of its work, or else the job, and nothing more."""
+        failed = answer(do)
+        if isinstance(failed, PilotError):
+            log.error("job %s: %s", job, failed)
+            if ticket is None:
+                self.poster.post(e.StopAsked(job=job, error=failed))
+            else:
+                self.poster.post(e.WorkFailed(job=job, ticket=ticket, error=failed))
 
     def within(
         self,
@@ -125,7 +141,10 @@ class Performer:
             budget_s=order.budget_s,
             resumed=order.resumed,
         )
-        self._work(order, partial(self._do, order.work, task))
+        if order.work == CONCLUDE and held.updated is not None:
+            self._work(order, partial(self._conclude_after, held.updated, task))
+        else:
+            self._work(order, partial(self._do, order.work, task))
 
     def _do(self, work: str, task: Task) -> e.Result:
         with bound(job=task.job.id):
@@ -133,21 +152,30 @@ class Performer:
                 self.poster.sync(task.job.id)
             return self.works[work](task)
 
+    def _conclude_after(self, updated: Event, task: Task) -> e.Result:
+        """The final update is written at once and sent last: one under way has half of its time to end before."""
+        with bound(job=task.job.id):
+            self.jobs.write_final(task)
+            if not updated.wait((task.budget_s or self.budgets.report_s) / 2):
+                log.warning("job %s: the final update does not wait any longer for one that hangs", task.job.id)
+        if task.cancel.is_set():
+            raise PilotError(Code.EXCEEDEDMAXWAITTIME, "the final update's time was over before it was sent")
+        return self._do(CONCLUDE, task)
+
     def _work(self, order: c.Begin, work: Callable[[], e.Result]) -> None:
         job, ticket = order.job.id, order.ticket
 
-        def end(answer: e.Result | PilotError) -> None:
-            if isinstance(answer, PilotError):
-                self.poster.post(e.WorkFailed(job=job, ticket=ticket, error=answer))
+        def end(came: e.Result | PilotError) -> None:
+            if isinstance(came, PilotError):
+                self.poster.post(e.WorkFailed(job=job, ticket=ticket, error=came))
             else:
-                self.poster.post(e.WorkDone(job=job, ticket=ticket, result=answer))
+                done = e.WorkDone(job=job, ticket=ticket, result=came)
+                self.alone(job, partial(self.poster.post, done), ticket)
 
         self.workers.begin((job, ticket), f"{order.work}/{job}", work, end)
 
     def _stored(self, job: Job, receipt: Receipt) -> None:
         self.poster.post(e.FileStored(job=job.id, receipt=receipt))
-        if self.hooks.listens(staging_hooks.pilot_file_moved):
-            self.news.put(partial(self.hooks.tell, staging_hooks.pilot_file_moved, job=job, receipt=receipt))
 
     def cancel(self, order: c.Cancel) -> None:
         """Ask a piece of work to end early."""
@@ -175,6 +203,16 @@ class Performer:
             return
         payload, sides = self.payloads.specs(order.job, held.workdir, held.settings)
         held.run.begin(payload, sides)
+
+    def read(self, held: HeldJob) -> None:
+        """Read what the keeper says of a job; from one that talks nonsense nothing more is heard."""
+        assert held.processes is not None
+        events = answer(held.processes.read)
+        if isinstance(events, PilotError):
+            self.poster.post(e.StopAsked(job=held.id, error=events))
+            events = (Gone(),)
+        for event in events:
+            self.alone(held.id, partial(self.hear, held, event))
 
     def hear(self, held: HeldJob, event: ProcessEvent) -> None:
         """Take news of a job's processes."""
@@ -207,7 +245,7 @@ class Performer:
             if not self.workers.busy((held.id, "look")):
                 look = partial(_look, held.watch, held.id)
                 end = partial(self._looked, held.id)
-                self.within(self.budgets.look_s, (held.id, "look"), f"monitors/{held.id}", look, end)
+                self.workers.begin((held.id, "look"), f"monitors/{held.id}", look, end)
 
     def _looked(self, job: str, answer: tuple[Usage, tuple[PilotError, ...]] | PilotError) -> None:
         if isinstance(answer, PilotError):
@@ -234,6 +272,7 @@ class Performer:
         if self.workers.busy((held.id, "report")):
             held.to_report = order.job
             return
+        held.updated = Event()
         send = partial(self._report, order.job, held.workdir)
         end = partial(self._reported, held)
         self.within(self.budgets.report_s, (held.id, "report"), f"report/{held.id}", send, end)
@@ -243,6 +282,9 @@ class Performer:
             return self.jobs.report(job, workdir)
 
     def _reported(self, held: HeldJob, answer: Reply | PilotError) -> None:
+        if held.updated is not None:
+            held.updated.set()
+            held.updated = None
         if isinstance(answer, PilotError):
             log.warning("job %s: an update was not delivered: %s", held.id, answer)
         elif answer.stop is not None:
@@ -286,18 +328,23 @@ class Performer:
     def forget(self, order: c.Forget) -> None:
         """Let go of a job that is over."""
         held = self.held.pop(order.job.id)
-        if held.processes is not None:
-            held.processes.release()
-        self._hear_no_more(held)
-        held.close()
-        self.records.append(held.control / "record.json")
-        self.poster.seal(order.over)
+        try:
+            if held.processes is not None:
+                held.processes.release()
+            self._hear_no_more(held)
+            held.close()
+        finally:
+            self.records.append(held.control / "record.json")
+            self.poster.end(order.over, order.seal)
 
     def do_ask(self, order: c.Ask) -> None:
         """Ask for work, in a worker."""
-        self.within(self.budgets.ask_s, "ask", "ask", partial(self.ask, order), self._answered)
+        given_up = CancelFlag()
+        ask, end = partial(self.ask, order, given_up), partial(self._answered, given_up)
+        self.within(self.budgets.ask_s, "ask", "ask", ask, end)
 
-    def _answered(self, answer: e.Answered | PilotError) -> None:
+    def _answered(self, given_up: CancelFlag, answer: e.Answered | PilotError) -> None:
+        given_up.set()
         if isinstance(answer, PilotError):
             answer = e.Answered(error=answer, again_s=self.ask_again_s)
         self.poster.post(answer)

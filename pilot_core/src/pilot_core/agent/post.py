@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 
 from pilot_core.agent.loop import Call
 from pilot_core.agent.recover import record_of
+from pilot_core.agent.workers import answer
 from pilot_core.clock import Clock
 from pilot_core.io.box import Box
 from pilot_core.io.journal import Journal, JournalWriter
@@ -23,7 +25,7 @@ class Poster:
         self._box = box
         self._clock = clock
         self._journals: dict[str, Journal] = {}
-        self._writer: JournalWriter[e.Event | Call] = JournalWriter(box, self._lost)
+        self._writer: JournalWriter[e.Event | Call] = JournalWriter(box, self._heard_of_loss)
 
     def keep(self, job: str, journal: Journal) -> None:
         """Write this job's events here from now on."""
@@ -42,14 +44,16 @@ class Poster:
         else:
             self._writer.submit(journal, record_of(stamped), stamped, sync=isinstance(stamped, SYNCED))
 
-    def seal(self, over: e.JobOver) -> None:
-        """Post the end of a job when its journal is sealed."""
+    def end(self, over: e.JobOver, seal: bool) -> None:
+        """Post the end of a job when its journal is sealed, or closed for a pilot that goes on with it."""
         journal = self._journals.pop(over.job, None)
         stamped = evolve(over, at=self._clock.now(), mono=self._clock.mono())
         if journal is None:
             self._box.post(stamped)
-        else:
+        elif seal:
             self._writer.seal(journal, {"over": over.job}, stamped)
+        else:
+            self._writer.leave(journal, stamped)
 
     def flush(self, limit_s: float) -> bool:
         """Wait until everything posted before is written; False if that took too long."""
@@ -61,15 +65,18 @@ class Poster:
         if journal is not None and journal.lost is None:
             try:
                 journal.sync()
-            except OSError as error:
-                log.warning("%s could not be synced: %s", journal.path, error.strerror)
+            except (OSError, ValueError) as error:
+                log.warning("%s could not be synced: %s", journal.path, error)
 
     def close(self, limit_s: float) -> bool:
         """Write what waits; whether it was written in time."""
         return self._writer.close(limit_s)
 
+    def _heard_of_loss(self, journal: Journal, error: OSError) -> None:
+        answer(partial(self._lost, journal, error))
+
     def _lost(self, journal: Journal, error: OSError) -> None:
         detail = f"{journal.path}: {error.strerror or error}"
         log.error("journal lost, the job goes on in memory: %s", detail)
-        for job in [job for job, kept in self._journals.items() if kept is journal]:
+        for job in [job for job, kept in self._journals.copy().items() if kept is journal]:
             self.post(e.JournalLost(job=job, detail=detail))

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from attrs import frozen
 
 from pilot_core.agent.jobs import CONTROL, JOURNAL, try_lock
+from pilot_core.agent.workers import answer
 from pilot_core.errors import Code, NoSuchCode, PilotError, code
 from pilot_core.io.files import NotJson, read_json
 from pilot_core.io.journal import JournalError, read_back
@@ -30,6 +32,12 @@ class LeftJob:
     course: Course | None
     """``None`` if its pilot died after the raw message was written, and before the job was taken."""
     raw: Mapping[str, object]
+    problem: PilotError | None = None
+    """Why it cannot be taken up; nothing else is known of it then."""
+
+
+class BadRecord(ValueError):
+    """A record of a journal that this pilot cannot read."""
 
 
 def record_of(event: e.JobEvent) -> dict[str, object]:
@@ -39,8 +47,14 @@ def record_of(event: e.JobEvent) -> dict[str, object]:
 
 def event_of(record: Mapping[str, Any]) -> e.JobEvent:
     """The event that a journal kept."""
-    kind = getattr(e, str(record["event"]))
-    event: e.JobEvent = unpack(kind, {name: value for name, value in record.items() if name != "event"})
+    name = record["event"]
+    kind = getattr(e, str(name), None)
+    if not (isinstance(kind, type) and issubclass(kind, e.JobEvent)):
+        raise BadRecord(f"its journal tells of an event {name!r} that this pilot does not know: use the one it is from")
+    try:
+        event: e.JobEvent = unpack(kind, {name: value for name, value in record.items() if name != "event"})
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise BadRecord(f"its journal tells of an event {name} in no form that this pilot reads: {error}") from error
     return event
 
 
@@ -60,17 +74,22 @@ def left_jobs(root: Path) -> Iterator[LeftJob]:
     """The jobs below a work directory that have not ended and that nobody holds."""
     for control in sorted(root.glob(f"PanDA_Pilot-*{CONTROL}")):
         if (control / JOURNAL).is_file() and try_lock(control):
-            left = _left_job(control)
-            if left is not None:
+            left = answer(partial(_left_job, control))
+            if isinstance(left, PilotError):
+                yield LeftJob(control, None, {}, problem=left)
+            elif left is not None:
                 yield left
 
 
 def _left_job(control: Path) -> LeftJob | None:
     try:
-        story = read_back(control / JOURNAL)
-    except (OSError, JournalError) as error:
-        log.error("%s cannot be recovered: %s", control, error)
-        return None
+        return _read(control)
+    except (OSError, JournalError, BadRecord, machine.InvalidTransition) as error:
+        raise PilotError(Code.INTERNALPILOTPROBLEM, str(error)) from error
+
+
+def _read(control: Path) -> LeftJob | None:
+    story = read_back(control / JOURNAL)
     if story.sealed:
         return None
     if story.damage_b:

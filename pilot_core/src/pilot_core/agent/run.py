@@ -16,17 +16,19 @@ from typing import TYPE_CHECKING
 from attrs import define, frozen
 
 from pilot_core.agent import control as orders
+from pilot_core.agent.drive import drive
+from pilot_core.agent.inherit import Inheritance, inherit
 from pilot_core.agent.intake import Intake
-from pilot_core.agent.jobs import HeldJob, take_over
+from pilot_core.agent.jobs import HeldJob
 from pilot_core.agent.loop import Call, Loop
 from pilot_core.agent.perform import Performer
 from pilot_core.agent.post import Poster
-from pilot_core.agent.recover import RECORD, how_it_died, left_jobs
+from pilot_core.agent.recover import RECORD, how_it_died
 from pilot_core.agent.setup import Setup, make, make_all
 from pilot_core.agent.shipping import Shipping
 from pilot_core.agent.signals import DUMP_STACKS, HALTS, as_event
 from pilot_core.agent.status import status_of
-from pilot_core.agent.workers import Lane
+from pilot_core.agent.workers import Lane, answer
 from pilot_core.clock import Clock, SystemClock
 from pilot_core.config.schema import Budgets, LogOptions, PilotOptions, ReportOptions
 from pilot_core.control.archive import Archive
@@ -40,7 +42,7 @@ from pilot_core.errors import Code, PilotError
 from pilot_core.io.box import Box
 from pilot_core.io.files import Lock, write_atomic
 from pilot_core.io.process import Starter
-from pilot_core.io.process_keeper import KeeperStarter, attach
+from pilot_core.io.process_keeper import KeeperStarter
 from pilot_core.machine import commands as c
 from pilot_core.machine import events as e
 from pilot_core.machine.agent import Agent, step
@@ -69,6 +71,8 @@ class Ending:
     failed: int = 0
     left: tuple[str, ...] = ()
     records: tuple[Path, ...] = ()
+    remain: tuple[Path, ...] = ()
+    """Control directories of left jobs that could not be taken up."""
 
     @property
     def exit_code(self) -> int:
@@ -100,7 +104,7 @@ def run(
         pilot = Assembly(setup, root, starter, redactor, clock or SystemClock(), recover, environ or os.environ)
         workflow: Workflow = make(setup, "workflow")
         pilot.put_together(workflow, leaving)
-        setup.hooks.guarded(setup.workflow.plugin, "drive", workflow.drive, pilot.run)
+        drive(lambda run: setup.hooks.guarded(setup.workflow.plugin, "drive", workflow.drive, run), pilot.run)
         return pilot.ending()
 
 
@@ -128,8 +132,9 @@ class Assembly:
 
     def put_together(self, workflow: Workflow, leaving: ExitStack) -> None:
         """Make all parts; what is opened is closed through ``leaving``, in reverse order."""
-        self.left = list(left_jobs(self.root))
         self.died = how_it_died(self.root)
+        self.left: Inheritance = inherit(self.root, self.setup.settings_of, self.redactor)
+        leaving.callback(self.left.close)
         self.box: Box[e.Event | Call] = Box()
         leaving.callback(self.box.close)
         self.resource: Resource = make(self.setup, "resource")
@@ -155,7 +160,7 @@ class Assembly:
             black_hole_s=options.black_hole_s,
         )
         pilot = Pilot(slot=self.slot, limits=limits, mode=Mode.DRAINING if self.recover else Mode.CHECKING)
-        return resume_with(pilot, [left.course for left in self.left if left.course is not None])
+        return resume_with(pilot, [course for course, _ in self.left.going_on])
 
     def _performer(self, workflow: Workflow) -> Performer:
         setup, hooks = self.setup, self.setup.hooks
@@ -177,7 +182,9 @@ class Assembly:
             works=_works(jobs, data, payloads, Archive(hooks, self.redactor), workflow),
             jobs=jobs,
             payloads=payloads,
-            monitors=MonitorControl(setup.monitors.usable, hooks, setup.queue, self.clock),
+            monitors=MonitorControl(
+                setup.monitors.usable, hooks, setup.queue, self.clock, setup.settings.of(Budgets).look_s
+            ),
             take_back=self._take_back,
             ask=self.intake.ask,
             check=self._check,
@@ -211,7 +218,7 @@ class Assembly:
         self.loop.after("orders", 5.0, partial(self._look_for_orders, door))
 
     def _be_watched(self, keeper: KeeperStarter, leaving: ExitStack) -> None:
-        stacks = leaving.enter_context((self.own / "stacks.txt").open("w"))
+        stacks = leaving.enter_context((self.own / "stacks.txt").open("a"))
         faulthandler.register(DUMP_STACKS, file=stacks, all_threads=True, chain=False)
         leaving.callback(faulthandler.unregister, DUMP_STACKS)
         (self.root / RECORD).unlink(missing_ok=True)
@@ -253,13 +260,10 @@ class Assembly:
 
     def run(self) -> None:
         """The standard loop, from the first event to the last."""
-        for left in self.left:
-            if left.course is None:
-                self.intake.refuse_left(left, self.died)
-            else:
-                self._resume(left.control, left.course.job)
+        for course, held in self.left.going_on:
+            self._resume(course.job, held)
         self.performer.within(self.performer.budgets.past_s, "past", "past jobs", self._settle_past, self._settled)
-        if not (self.recover or self._has_outbox):
+        if not (self.recover or self._past_comes_first):
             self.performer(c.Check())
         self._end_in_time()
         self.loop.run(self.performer)
@@ -267,7 +271,11 @@ class Assembly:
             log.error("left behind: %s", thread)
 
     def _settle_past(self) -> tuple[Delivery, ...]:
-        """Send what waits of jobs that are over, and forget those that were over long ago."""
+        """Give back what never began, send what waits of jobs that are over, forget those that were over long ago."""
+        for left in self.left.unbegun:
+            refused = answer(partial(self.intake.refuse_left, left, self.died))
+            if isinstance(refused, PilotError):
+                self.left.leave(left.control, refused)
         communicator, owner = self.jobs.communicator, self.setup.communicator
 
         def send(letter: Letter) -> Reply:
@@ -279,28 +287,29 @@ class Assembly:
         forget_past(self.root, self.options.keep_control_days, self.clock.now())
         return tuple(delivered)
 
-    def _settled(self, answer: tuple[Delivery, ...] | PilotError) -> None:
-        if isinstance(answer, PilotError):
-            log.warning("what waits of past jobs was not settled: %s", answer)
+    def _settled(self, settled: tuple[Delivery, ...] | PilotError) -> None:
+        if isinstance(settled, PilotError):
+            log.warning("what waits of past jobs was not settled: %s", settled)
         else:
-            for each in (delivery for delivery in answer if delivery.error is None):
+            for each in (delivery for delivery in settled if delivery.error is None):
                 log.warning("job %s: its last report, which waited in %s, is delivered", each.job, each.path)
         if self.recover:
             self.poster.post(e.DrainAsked(why="only what was left is done"))
-        elif self._has_outbox:
+        elif self._past_comes_first:
             self.performer(c.Check())
 
     @property
-    def _has_outbox(self) -> bool:
-        """Whether letters of past jobs may wait: they are sent before work is asked for."""
-        return self.setup.settings.of(ReportOptions).outbox is not None
+    def _past_comes_first(self) -> bool:
+        """Whether something of past jobs is to be settled before this pilot asks for work, or it may end too soon."""
+        return bool(self.left.unbegun) or self.setup.settings.of(ReportOptions).outbox is not None
 
     def _left_behind(self) -> tuple[str, ...]:
-        return (*self.performer.workers.left_behind(), *self.setup.hooks.left_behind())
+        performer = self.performer
+        hung = (*self.setup.hooks.left_behind(), *performer.monitors.left_behind())
+        return (*performer.workers.left_behind(), *hung)
 
-    def _resume(self, control: Path, job: Job) -> None:
+    def _resume(self, job: Job, held: HeldJob) -> None:
         log.warning("job %s was left in phase %s: %s", job.id, job.phase, self.died)
-        held = take_over(self.root, job, control, self.setup.settings_of(job), self.redactor, attach(control))
         self._admit(held)
         self.poster.post(e.Resumed(job=job.id, error=self.died))
 
@@ -312,9 +321,7 @@ class Assembly:
             self.box.lend(held.processes, partial(self._hear, held))
 
     def _hear(self, held: HeldJob) -> tuple[()]:
-        assert held.processes is not None
-        for event in held.processes.read():
-            self.performer.hear(held, event)
+        self.performer.read(held)
         return ()
 
     def _take_back(self, held: HeldJob) -> None:
@@ -331,8 +338,9 @@ class Assembly:
 
     def _end_in_time(self) -> None:
         """Stop early enough that all of a stop fits into what is left of the slot's life."""
-        lasts = [self.options.lifetime_s, self.setup.queue.wall_limit_s, self.resource.time_left_s()]
-        left_s = min(limit for limit in lasts if limit)
+        lasts = [limit for limit in (self.options.lifetime_s, self.setup.queue.wall_limit_s) if limit]
+        slot_s = self.resource.time_left_s()
+        left_s = min(lasts if slot_s is None else [*lasts, max(slot_s, 0.0)])
         stop_s = min(self.options.stop_s, left_s / 2)
         error = PilotError(Code.REACHEDMAXTIME, f"the pilot's {left_s:g} s are over")
         halt = e.HaltAsked(error=error, hurry_s=stop_s)
@@ -355,6 +363,7 @@ class Assembly:
             failed=pilot.failed,
             left=self._left_behind(),
             records=tuple(self.performer.records),
+            remain=tuple(self.left.remain),
         )
         told = {
             "finished": ending.finished,
@@ -363,7 +372,10 @@ class Assembly:
             "left": ending.left,
         }
         why = ending.error.to_wire() if ending.error else None
-        write_atomic(self.own / "record.json", json.dumps({**told, "error": why, "at": self.clock.now()}))
+        try:
+            write_atomic(self.own / "record.json", json.dumps({**told, "error": why, "at": self.clock.now()}))
+        except OSError as error:
+            log.error("the pilot's own record could not be written: %s", error)
         return ending
 
 

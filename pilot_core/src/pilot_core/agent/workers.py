@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sys
 import threading
 import traceback
 from collections.abc import Callable, Hashable
@@ -13,6 +12,7 @@ from typing import TypeVar
 from pilot_core.control.blame import by_plugin
 from pilot_core.errors import Code, PilotError
 from pilot_core.plugins.guard import PluginFailed
+from pilot_core.plugins.patience import where
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -73,6 +73,8 @@ class Workers:
         def come_home(answered: T | PilotError) -> None:
             hand.does = ""
             self._idle.append(hand)
+            if hand in self._left:
+                self._left.remove(hand)
             if self._busy.get(key) is hand:
                 del self._busy[key]
                 end(answered)
@@ -109,16 +111,7 @@ class Workers:
 
     def left_behind(self) -> tuple[str, ...]:
         """Work that outlived its budget and still goes on, and where it stands."""
-        self._left = [hand for hand in self._left if hand.does]
         return tuple(f"{hand.does} in {where(hand.thread)}" for hand in self._left)
-
-
-def where(thread: threading.Thread) -> str:
-    """The innermost place in which a thread stands."""
-    frame = sys._current_frames().get(thread.ident or 0)
-    if frame is None:
-        return "nowhere: it has ended"
-    return f"{frame.f_code.co_filename.rpartition('/')[2]}:{frame.f_lineno} {frame.f_code.co_name}"
 
 
 class Lane:

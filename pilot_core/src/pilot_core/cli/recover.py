@@ -53,9 +53,12 @@ def _announce(left: list[dict[str, object]], workdir: Path) -> None:
 
 def _tell(ending: Ending, as_json: bool) -> int:
     from pilot_core.cli.outcome import read_records, story
+    from pilot_core.cli.start import LOG
 
     records = read_records(ending.records)
     if records or as_json:
         answer(as_json, [*records.values()], "\n".join(story(record, path) for path, record in records.items()))
+    for control in ending.remain:
+        print(f"pilot: a job remains in {control}; {LOG} says why and what to do", file=sys.stderr)
     reported = len(records) == len(ending.records) and all(record["delivered"] for record in records.values())
-    return 0 if reported else ending.exit_code or 1
+    return 0 if reported and not ending.remain else ending.exit_code or 1

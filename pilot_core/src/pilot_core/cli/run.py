@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -65,9 +66,19 @@ def _sources(arguments: Namespace) -> Sources:
         flags = {"pilot.communicator": "jobfile", "jobfile.path": str(arguments.job.absolute()), **one}
     elif arguments.filebox:
         flags = {"pilot.communicator": "filebox", "filebox.path": str(arguments.filebox.absolute())}
+    _refuse_contradiction("--job" if arguments.job else "--filebox", flags, sources.assignments)
     if arguments.debug:
         flags["log.level"] = "debug"
     return evolve(sources, flags={**sources.flags, **flags})
+
+
+def _refuse_contradiction(option: str, flags: Mapping[str, str], assignments: Iterable[str]) -> None:
+    """``--job`` and ``--filebox`` say who brings the jobs; then nothing else may."""
+    for written in assignments:
+        path, _, value = written.partition("=")
+        meant = flags.get(path.strip())
+        if path.strip() == "pilot.communicator" and meant not in (None, value.strip()):
+            raise Usage(f"{option} takes the communicator {meant!r}, --set {written} another: give one of them", "run")
 
 
 def _read_job(setup: Setup) -> None:
@@ -96,7 +107,8 @@ def _after_job(ending: Ending, arguments: Namespace) -> int:
 def _after_all(ending: Ending, root: Path, as_json: bool) -> int:
     from pilot_core.cli.outcome import read_record
 
-    told = {**read_record(root / OWN / "record.json"), "records": [str(path) for path in ending.records]}
+    own = root / OWN / "record.json"
+    told = {**(read_record(own) if own.exists() else {}), "records": [str(path) for path in ending.records]}
     why = f"; the pilot ended because of {ending.error}" if ending.error else ""
     answer(as_json, told, f"{ending.finished} finished, {ending.failed} failed{why}")
     return ending.exit_code

@@ -37,7 +37,8 @@ def left_in(root: Path) -> list[dict[str, object]]:
     for left in left_jobs(root):
         job = left.course.job if left.course else None
         named = left.control.name.removeprefix("PanDA_Pilot-").removesuffix(".control")
-        rows.append({"id": job.id if job else named, "phase": str(job.phase) if job else "not taken yet"})
+        state = f"cannot be taken up: {left.problem}" if left.problem else "not taken yet"
+        rows.append({"id": job.id if job else named, "phase": str(job.phase) if job else state})
     return rows
 
 

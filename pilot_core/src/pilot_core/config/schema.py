@@ -82,7 +82,7 @@ class Budgets:
     check_s: float = option(300.0, help="For the checks of the node before the first job.", unit="s")
     ask_s: float = option(600.0, help="For an answer to a request for work.", unit="s")
     report_s: float = option(300.0, help="For an update that is not the last.", unit="s")
-    look_s: float = option(120.0, help="For one look of all monitors.", unit="s")
+    look_s: float = option(120.0, help="For one look of a monitor.", unit="s")
     past_s: float = option(600.0, help="For what waits of past jobs.", unit="s")
 
 

@@ -13,7 +13,7 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from pilot_core.control.packing import LEFT_OUT, Packing, check_tar, new_tar
-from pilot_core.control.transfer import Limit, part_name
+from pilot_core.control.transfer import ARCHIVE, Limit, part_name
 from pilot_core.errors import Code, PilotError
 from pilot_core.io.cancel import Cancelled
 from pilot_core.io.files import UnsafeName, safe_name
@@ -42,8 +42,9 @@ log = logging.getLogger(__name__)
 
 
 class Archive:
-    """The work that makes a job's log archive, in the job's control directory under the log's name.
+    """The work that makes a job's log archive, under the log's name in a folder of its own in the control directory.
 
+    There it is in the way of nothing of the pilot's, whatever its name is.
     The files in it have ``largest_b`` together at most, before compression.
     """
 
@@ -56,11 +57,12 @@ class Archive:
         """Pack the job's directory. A job without a log gets no archive, and one that was finished stays."""
         if task.job.log is None:
             return Result()
-        target = task.control / _checked(task.job.log.lfn)
+        target = task.control / ARCHIVE / _checked(task.job.log.lfn)
         compression = _compression(target.name)
         if task.resumed and target.exists():
             return Result()
         try:
+            target.parent.mkdir(mode=0o700, exist_ok=True)
             self._make(task, target, compression)
         except OSError as error:
             told = f"{target.name}: {error.strerror or error}"

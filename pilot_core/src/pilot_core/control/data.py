@@ -19,7 +19,7 @@ from attrs import evolve, frozen
 
 from pilot_core.config.schema import DataOptions
 from pilot_core.control.lanes import in_lanes
-from pilot_core.control.transfer import IN, OUT, Mover, Side, as_error, part_name
+from pilot_core.control.transfer import ARCHIVE, IN, OUT, Mover, Side, as_error, part_name
 from pilot_core.errors import Code, PilotError
 from pilot_core.io.cancel import Cancelled
 from pilot_core.io.checksum import sum_file
@@ -162,10 +162,11 @@ class DataControl:
         return evolve(_result(stored.answers), outputs=selected, notes=notes)
 
     def store_log(self, task: Task) -> Result:
-        """Store the log archive, if one was made; without a place to go it stays in the control directory."""
-        if task.job.log is None:
+        """Store the log archive, if one was made; without a place to go it stays where it is."""
+        folder = task.control / ARCHIVE
+        if task.job.log is None or not folder.is_dir():
             return Result()
-        stored = self._store_all(task, task.control, (task.job.log,), forgiving=True)
+        stored = self._store_all(task, folder, (task.job.log,), forgiving=True)
         notes = {"left_in_control": list(stored.left)} if stored.left else {}
         return evolve(_result(stored.answers), notes=notes)
 

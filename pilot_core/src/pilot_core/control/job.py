@@ -16,12 +16,13 @@ from pilot_core.config.layers import Settings
 from pilot_core.config.schema import PayloadOptions, PilotOptions, ReportOptions
 from pilot_core.control.blame import by_plugin
 from pilot_core.control.checks import check_id, own_checks
-from pilot_core.control.outbox import keep_letter, put_letter, read_letter, write_letter
+from pilot_core.control.outbox import give_room_back, keep_letter, put_letter, read_letter, write_letter
 from pilot_core.control.record import Surroundings, record_of, scrub_all
 from pilot_core.errors import Code, PilotError
 from pilot_core.io.files import NotJson, write_atomic
 from pilot_core.io.inside import Inside
 from pilot_core.machine.events import Result
+from pilot_core.machine.final import WAITS_IN, is_told
 from pilot_core.model.job import Job, JobExtras
 from pilot_core.model.queue import Queue, Resources
 from pilot_core.model.records import pack
@@ -110,7 +111,7 @@ class JobControl:
         try:
             self._call("send", self.communicator.send, letter)
         except (PluginFailed, PilotError) as failed:
-            kept = outbox is not None and self._kept(lambda: put_letter(letter, outbox))
+            kept = outbox is not None and self._kept(lambda: put_letter(letter, outbox)) is not None
             log.error("the report of refused job %s was not delivered%s: %s", letter.job, " yet" * kept, failed)
             return False
         return True
@@ -153,6 +154,10 @@ class JobControl:
         reply = self._call("send", self.communicator.send, self._final(task))
         return Result(notes={"reply": dict(reply.notes)} if reply.notes else {})
 
+    def write_final(self, task: Task) -> None:
+        """Have the final update on the disk before it is sent."""
+        self._final(task)
+
     def _final(self, task: Task) -> Letter:
         path = task.control / FINAL
         try:
@@ -162,6 +167,7 @@ class JobControl:
         except NotJson as damaged:
             log.error("the final update is composed again: %s", damaged)
         letter = self._letter(task.job, task.workdir, final=True)
+        give_room_back(task.control)
         try:
             write_letter(path, letter)
         except OSError as error:
@@ -190,24 +196,35 @@ class JobControl:
     def clean_up(self, task: Task) -> Result:
         """Remove what is safe to remove, put an undelivered letter where it waits, write the record.
 
-        The directory goes first: on a full disk, that makes the room for the record.
+        The directory goes first: on a full disk, that makes the room for the record. ``notes["waits_in"]`` says where
+        an undelivered letter is; without it, the letter is nowhere.
         """
         kept = why_kept(task.job, task.settings.of(PilotOptions).cleanup) or "; ".join(_remove(task.workdir))
-        if not task.job.notes.get("delivered"):
-            self._kept(lambda: keep_letter(task.control / FINAL, self.settings.of(ReportOptions).outbox))
+        give_room_back(task.control)
+        notes = {} if is_told(task.job) else self._put_aside(task)
+        job = evolve(task.job, notes={**task.job.notes, **notes})
         around = Surroundings(at=self.clock.now(), node=self.node, facts=self.facts, plugins=self.plugins, kept=kept)
-        record = record_of(task.job, around, self.redactor)
-        write_atomic(task.control / RECORD, json.dumps(record, default=str))
-        self.hooks.tell(job_hooks.pilot_job_recorded, job=task.job, record=record)
-        return Result()
-
-    def _kept(self, keep: Callable[[], Path]) -> bool:
+        record = record_of(job, around, self.redactor)
         try:
-            log.warning("an undelivered letter waits in %s", keep())
-        except (OSError, NotJson, PilotError) as error:
+            write_atomic(task.control / RECORD, json.dumps(record, default=str))
+        except OSError as error:
+            log.error("job %s: its record could not be written: %s: %s", job.id, task.control / RECORD, error.strerror)
+        self.hooks.tell(job_hooks.pilot_job_recorded, job=job, record=record)
+        return Result(notes=notes)
+
+    def _put_aside(self, task: Task) -> dict[str, object]:
+        outbox = self.settings.of(ReportOptions).outbox
+        place = self._kept(lambda: keep_letter(self._final(task), task.control / FINAL, outbox))
+        return {} if place is None else {WAITS_IN: str(place)}
+
+    def _kept(self, keep: Callable[[], Path]) -> Path | None:
+        try:
+            place = keep()
+        except (OSError, NotJson, PluginFailed, PilotError) as error:
             log.error("an undelivered letter could not be put aside: %s", error)
-            return False
-        return True
+            return None
+        log.warning("an undelivered letter waits in %s", place)
+        return place
 
     @cached_property
     def facts(self) -> dict[str, object]:

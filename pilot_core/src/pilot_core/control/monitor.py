@@ -7,6 +7,7 @@ import math
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from threading import Lock
 
@@ -22,8 +23,9 @@ from pilot_core.model.job import RUNNING, Job
 from pilot_core.model.payload import Usage
 from pilot_core.model.queue import Queue
 from pilot_core.plugins.drivers import Usable
-from pilot_core.plugins.guard import PluginFailed, PluginRef
+from pilot_core.plugins.guard import PluginFailed
 from pilot_core.plugins.hooks import Hooks
+from pilot_core.plugins.patience import Patience
 from pilot_core.spec import payload as hooks_of
 from pilot_core.spec.drivers import Monitor, Reading, View
 
@@ -43,23 +45,24 @@ class MonitorControl:
     hooks: Hooks
     queue: Queue
     clock: Clock
+    budget_s: float
+    """How long the look of a monitor is awaited before it is left behind."""
+    hung: list[Patience] = field(factory=list)
 
     def begin(self, job: Job, workdir: Path, pid: int, settings: Settings) -> Watch:
-        """Watch the processes of a job, whose payload has this number, with monitors of its own."""
-        made = (self._made(usable, job, settings) for usable in self.monitors)
+        """Watch the processes of a job, whose payload has this number, with monitors of its own, not yet made."""
+        watched = [Watched(usable, settings) for usable in self.monitors]
         began = self.clock.mono() - max(self.clock.now() - job.times.get(RUNNING, self.clock.now()), 0.0)
-        return Watch(self, job, workdir, tree_of(pid), [each for each in made if each], began)
+        return Watch(self, job, workdir, tree_of(pid), watched, began)
 
-    def _made(self, usable: Usable, job: Job, settings: Settings) -> Watched | None:
-        try:
-            monitor = self.hooks.guarded(usable.plugin, "making", usable.driver, settings)
-        except (PluginFailed, PilotError) as failed:
-            log.warning("job %s goes without a monitor: %s", job.id, failed)
-            return None
-        if isinstance(monitor, Monitor):
-            return Watched(monitor, usable.plugin)
-        log.warning("job %s goes without a monitor: %s is none", job.id, usable.plugin)
-        return None
+    def leave(self, call: Patience) -> str:
+        """Leave a look behind; what is to be said of it."""
+        self.hung[:] = [*(other for other in self.hung if other.hangs), call]
+        return f"{call.name} was left behind in {call.stands}: it had {self.budget_s:g} s"
+
+    def left_behind(self) -> tuple[str, ...]:
+        """Looks that were awaited in vain and have not ended yet."""
+        return tuple(f"{call.name} in {call.stands}" for call in self.hung if call.hangs)
 
 
 def tree_of(pid: int) -> Tree:
@@ -73,12 +76,26 @@ def tree_of(pid: int) -> Tree:
 
 @define(eq=False)
 class Watched:
-    """One monitor and when it may look again."""
+    """One monitor, made when it first looks, and when it may look again."""
 
-    monitor: Monitor
-    plugin: PluginRef
+    usable: Usable
+    settings: Settings
+    monitor: Monitor | None = None
     due: float = -math.inf
     strikes: int = 0
+    call: Patience | None = None
+
+    def is_due(self, now: float) -> bool:
+        """Whether it may look; one whose last look has not come back is left alone."""
+        return now >= self.due and not (self.call and self.call.hangs)
+
+    def look(self, control: MonitorControl, view: View) -> tuple[Reading, float]:
+        """What it read, and how long that took."""
+        began = control.clock.mono()
+        if self.monitor is None:
+            self.monitor = control.hooks.guarded(self.usable.plugin, "making", _made, self.usable, self.settings)
+        reading = control.hooks.guarded(self.usable.plugin, "look", _reading, self.monitor, view)
+        return reading, control.clock.mono() - began
 
 
 @define(eq=False)
@@ -95,6 +112,7 @@ class Watch:
     over: bool = False
     measured: dict[str, float] = field(factory=dict)
     strikes: Counter[str] = field(factory=Counter)
+    sampling: Patience | None = None
     looking: Lock = field(factory=Lock)
 
     def look(self) -> tuple[Usage, list[PilotError]]:
@@ -123,8 +141,7 @@ class Watch:
             running_s=now - self.began,
             mono=now,
         )
-        due = [each for each in self.watched if now >= each.due]
-        breaches = [breach for each in due if (breach := self._let_look(each, view))]
+        breaches = self._let_all_look([each for each in self.watched if each.is_due(now)], view)
         usage = evolve(usage, more={**self.measured, **sampled}, disk_b=int(self.measured.get("disk_b", 0)))
         self.control.hooks.tell(hooks_of.pilot_payload_sampled, job=self.job, usage=usage)
         return usage, breaches
@@ -144,8 +161,15 @@ class Watch:
 
     def _plugins_samples(self) -> dict[str, float]:
         hook = hooks_of.pilot_payload_sample
+        if self.sampling and self.sampling.hangs:
+            return {}
+        ask = partial(self.control.hooks.gather, hook, job=self.job, workdir=self.workdir)
+        self.sampling = Patience(ask, f"{hook.__name__}/{self.job.id}")
         try:
-            answers = self.control.hooks.gather(hook, job=self.job, workdir=self.workdir)
+            answers = self.sampling.wait(self.control.budget_s)
+        except TimeoutError:
+            log.warning("job %s: %s", self.job.id, self.control.leave(self.sampling))
+            return {}
         except PluginFailed as failed:
             self._strike(failed.plugin, hook.__name__, failed)
             return {}
@@ -162,24 +186,47 @@ class Watch:
             self.control.hooks.bench(plugin, hook)
             log.warning("plugin %s is benched for %s until the next job", plugin, hook)
 
-    def _let_look(self, each: Watched, view: View) -> PilotError | None:
-        began = self.control.clock.mono()
-        try:
-            reading = self.control.hooks.guarded(each.plugin, "look", _reading, each.monitor, view)
-        except (PluginFailed, PilotError) as failed:
-            reading = self._failed(each, failed)
-        else:
-            each.strikes = 0
-        took_s = self.control.clock.mono() - began
-        each.due = math.inf if each.strikes >= STRIKES else view.mono + _rest_s(each.monitor, took_s)
-        self.measured.update(numbers(each.plugin.name, reading.measures))
-        return reading.breach
+    def _let_all_look(self, due: list[Watched], view: View) -> list[PilotError]:
+        """Let them look, all at once, so that those who hang cost the others one budget together."""
+        calls = [(each, self._begin_look(each, view)) for each in due]
+        until = self.control.clock.mono() + self.control.budget_s
+        readings = [self._await(each, call, until, view.mono) for each, call in calls]
+        for each, reading in zip(due, readings, strict=True):
+            self.measured.update(numbers(each.usable.plugin.name, reading.measures))
+        return [reading.breach for reading in readings if reading.breach]
 
-    def _failed(self, each: Watched, failed: Exception) -> Reading:
+    def _begin_look(self, each: Watched, view: View) -> Patience:
+        name = f"monitor {each.usable.name}/{self.job.id}"
+        each.call = Patience(partial(each.look, self.control, view), name)
+        return each.call
+
+    def _await(self, each: Watched, call: Patience, until: float, now: float) -> Reading:
+        reading: Reading
+        try:
+            reading, took_s = call.wait(max(until - self.control.clock.mono(), 0.0))
+        except TimeoutError:
+            return self._failed(each, self.control.leave(call), now)
+        except (PluginFailed, PilotError) as failed:
+            return self._failed(each, failed, now)
+        assert each.monitor is not None
+        each.strikes, each.due = 0, now + _rest_s(each.monitor, took_s)
+        return reading
+
+    def _failed(self, each: Watched, why: object, now: float) -> Reading:
+        """Note a failure; who cannot be made, or fails again and again, rests until the next job."""
         each.strikes += 1
-        rests = " and rests until the next job" if each.strikes == STRIKES else ""
-        log.warning("job %s: monitor %s failed%s: %s", self.job.id, each.monitor.name, rests, failed)
+        rests = each.strikes >= STRIKES or (each.monitor is None and not (each.call and each.call.hangs))
+        each.due = math.inf if rests else now + (_rest_s(each.monitor, 0.0) if each.monitor else 0.0)
+        told = " and rests until the next job" if rests else ""
+        log.warning("job %s: monitor %s failed%s: %s", self.job.id, each.usable.name, told, why)
         return Reading()
+
+
+def _made(usable: Usable, settings: Settings) -> Monitor:
+    monitor = usable.driver(settings)
+    if not isinstance(monitor, Monitor):
+        raise TypeError(f"{usable.name} is no monitor")
+    return monitor
 
 
 def _rest_s(monitor: Monitor, took_s: float) -> float:

@@ -14,11 +14,13 @@ from attrs import frozen
 
 from pilot_core.errors import Code, PilotError
 from pilot_core.io.files import Lock, NotJson, Taken, read_json, write_atomic
+from pilot_core.io.journal import allocate
 from pilot_core.model.records import pack, unpack
 from pilot_core.plugins.guard import PluginFailed
 from pilot_core.spec.drivers import Letter
 
 FORMAT = 1
+RESERVE, RESERVE_B = "final.reserve", 1 << 16
 WAITING = "waiting.json"
 """The name of a letter that waits in a job's own control directory, for want of an outbox."""
 log = logging.getLogger(__name__)
@@ -33,6 +35,21 @@ class Delivery:
     path: Path
     job: str = ""
     error: PilotError | None = None
+
+
+def set_room_aside(control: Path) -> None:
+    """Keep room on the disk for a job's last word, whatever its payload fills."""
+    fd = os.open(control / RESERVE, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        allocate(fd, 0, RESERVE_B)
+    finally:
+        os.close(fd)
+
+
+def give_room_back(control: Path) -> None:
+    """Let the last word have the room that was kept for it."""
+    with suppress(OSError):
+        (control / RESERVE).unlink()
 
 
 def write_letter(path: Path, letter: Letter) -> None:
@@ -66,11 +83,17 @@ def put_letter(letter: Letter, outbox: Path) -> Path:
     return place
 
 
-def keep_letter(path: Path, outbox: Path | None) -> Path:
-    """Let an undelivered letter wait in the outbox or, if there is none, beside where it lies."""
-    if outbox is not None:
-        return put_letter(read_letter(path), outbox)
+def keep_letter(letter: Letter, path: Path, outbox: Path | None) -> Path:
+    """Let an undelivered letter wait in the outbox or, if there is none or it takes nothing, beside where it lies."""
     place = path.with_name(WAITING)
+    if outbox is not None:
+        try:
+            kept = put_letter(letter, outbox)
+        except OSError as error:
+            log.error("%s takes no letter: %s", outbox, error.strerror)
+        else:
+            place.unlink(missing_ok=True)
+            return kept
     with suppress(FileExistsError):
         place.hardlink_to(path)
     return place

@@ -31,6 +31,8 @@ from pilot_core.redact import Redactor
 from pilot_core.spec.drivers import CopyTool, Fetches, Moved, Moving, Stores
 from pilot_core.spec.work import Cancel, Task
 
+ARCHIVE = "archive"
+"""The folder in a job's control directory where its log archive is made, and stored from."""
 LONGEST_PAUSE_S = 30.0
 FULL = (errno.ENOSPC, errno.EDQUOT)
 _USELESS = frozenset({Code.MISSINGINPUTFILE, Code.REPLICANOTFOUND, Code.NOSUCHFILE})

@@ -12,7 +12,7 @@ import json
 import os
 import threading
 from binascii import crc32
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -22,7 +22,6 @@ from attrs import field, frozen
 from pilot_core.io.files import sync_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from pilot_core.io.box import Box
@@ -103,7 +102,7 @@ class Journal:
 
     @classmethod
     def _begin(cls, path: Path, fd: int, reserve_b: int) -> Journal:
-        _allocate(fd, 0, reserve_b)
+        allocate(fd, 0, reserve_b)
         journal = cls(path, fd, 0, reserve_b)
         journal.append({"format": FORMAT})
         return journal
@@ -135,6 +134,16 @@ class Journal:
         self.sealed = True
         self.close()
 
+    def leave(self) -> None:
+        """Sync and close, unsealed: somebody else will go on with it."""
+        self.sync()
+        self.close()
+
+    @property
+    def closed(self) -> bool:
+        """Whether nothing more can be written here."""
+        return self._fd < 0
+
     def close(self) -> None:
         """Close the file as it stands; later appends fail with ``EBADF``."""
         fd, self._fd = self._fd, -1
@@ -143,7 +152,7 @@ class Journal:
 
     def _reserve(self) -> None:
         with suppress(OSError):  # what is left of the reserve serves until the disk has room again
-            _allocate(self._fd, self._end_b, self._reserve_b)
+            allocate(self._fd, self._end_b, self._reserve_b)
             self._room_b = self._end_b + self._reserve_b
 
 
@@ -165,7 +174,8 @@ class JournalWriter(Generic[E]):
     """The thread before the loop: events reach the box when their records are written.
 
     Records that wait are written together. A journal that cannot be written is told to ``on_lost``
-    once, in the writer's thread, before the event concerned is posted; its job goes on in memory.
+    once, in the writer's thread, before the event concerned is posted; its job goes on in memory. ``on_lost`` must not
+    raise: that would end the thread.
     """
 
     def __init__(self, box: Box[E], on_lost: Callable[[Journal, OSError], None]) -> None:
@@ -182,11 +192,15 @@ class JournalWriter(Generic[E]):
 
         Events are posted in the order submitted, whatever journal they belong to.
         """
-        self._submit(_Entry(journal, line_of(record), event, sync, seal=False))
+        self._submit(_Entry(journal, line_of(record), event, sync))
 
     def seal(self, journal: Journal, record: Record, event: E) -> None:
         """The same for a journal's last record. Later events of this journal are posted unwritten."""
-        self._submit(_Entry(journal, line_of(record), event, sync=False, seal=True))
+        self._submit(_Entry(journal, line_of(record), event, last=Journal.seal))
+
+    def leave(self, journal: Journal, event: E) -> None:
+        """Post an event when everything before it is on disk, and the journal is closed as it stands, unsealed."""
+        self._submit(_Entry(journal, b"", event, last=Journal.leave))
 
     def flush(self, timeout_s: float | None = None) -> bool:
         """Wait until everything submitted before is written and posted; False if time ran out first."""
@@ -250,13 +264,13 @@ class JournalWriter(Generic[E]):
         for entry in batch:
             of.setdefault(entry.journal, []).append(entry)
         for journal, entries in of.items():
-            if journal.sealed or journal.lost:
+            if journal.closed or journal.lost:
                 continue
             try:
                 _write_entries(journal, entries)
-            except OSError as error:
-                journal.lost = error
-                self._on_lost(journal, error)
+            except (OSError, ValueError) as error:  # an fd of -1 is a ValueError to fdatasync
+                journal.lost = error if isinstance(error, OSError) else OSError(errno.EBADF, str(error))
+                self._on_lost(journal, journal.lost)
 
 
 @frozen(eq=False)
@@ -264,14 +278,17 @@ class _Entry(Generic[E]):
     journal: Journal
     line: bytes
     event: E
-    sync: bool
-    seal: bool
+    sync: bool = False
+    last: Callable[[Journal], None] | None = None
+    """What is done with the journal when nothing follows in it."""
 
 
 def _write_entries(journal: Journal, entries: list[_Entry[Any]]) -> None:
-    journal.write(b"".join(entry.line for entry in entries))
-    if any(entry.seal for entry in entries):
-        journal.seal()
+    ends = next((number for number, entry in enumerate(entries, 1) if entry.last), len(entries))
+    journal.write(b"".join(entry.line for entry in entries[:ends]))
+    last = entries[ends - 1].last
+    if last is not None:
+        last(journal)
     elif any(entry.sync for entry in entries):
         journal.sync()
 
@@ -337,7 +354,8 @@ def _write_at(fd: int, data: bytes, offset_b: int) -> None:
         view, offset_b = view[written:], offset_b + written
 
 
-def _allocate(fd: int, offset_b: int, size_b: int) -> None:
+def allocate(fd: int, offset_b: int, size_b: int) -> None:
+    """Have the disk set room aside for a file."""
     if size_b and hasattr(os, "posix_fallocate"):
         try:
             os.posix_fallocate(fd, offset_b, size_b)

@@ -99,10 +99,12 @@ class Tell(Command):
 
 @frozen(kw_only=True)
 class Forget(Command):
-    """The job is over: let go of its lock and keeper, seal its journal, and post ``over`` when that is done."""
+    """The job is over: let go of its lock and keeper, close its journal, and post ``over`` when that is done."""
 
     job: Job
     over: JobOver
+    seal: bool
+    """Whether the journal is sealed first: nobody will take the job up again."""
 
 
 @frozen(kw_only=True)

@@ -6,19 +6,22 @@ from pilot_core.machine import commands as c
 from pilot_core.machine import events as e
 from pilot_core.machine.course import Course, Move, Stand, begin_work, enter_phase, left, prefixed, with_result
 from pilot_core.model.change import evolve
-from pilot_core.model.job import FAILED, FINISHED
+from pilot_core.model.job import FAILED, FINISHED, Job
 from pilot_core.model.payload import Verdict
 
 CONCLUDE, CLEAN_UP = "conclude", "clean_up"
 CONCLUDE_BUDGET_S, CLEAN_UP_BUDGET_S, LEAST_S = 120.0, 600.0, 1.0
+WAITS_IN = "waits_in"
+"""The note that says where an undelivered final update waits for whoever delivers it."""
 RETRY_FIRST_S, RETRY_LONGEST_S = 2.0, 300.0
 
 
 def conclude(course: Course, event: e.JobEvent) -> Move:
     """Try to deliver the final update, for the first time or again."""
     told, job = enter_phase(course.job, FINISHED if course.job.verdict is Verdict.FINISHED else FAILED, event.at)
-    until = course.final_until if course.tries else event.mono + course.final_budget_s
-    begun = evolve(course, job=job, final_until=until)
+    begun = evolve(course, job=job)
+    if not course.tries:
+        begun = evolve(begun, final_until=event.mono + course.final_budget_s, final_ticket=course.ticket + 1)
     budget_s = max(min(CONCLUDE_BUDGET_S, _deadline(begun) - event.mono), LEAST_S)
     move = begin_work(begun, Stand.REPORT, CONCLUDE, budget_s, event.mono)
     return prefixed((c.DropTimer(key=course.heart), *told), move)
@@ -31,6 +34,19 @@ def _deadline(course: Course) -> float:
 def delivered(course: Course, event: e.WorkDone) -> Move:
     """The server has it."""
     return clean(evolve(course, job=with_result(course.job, event.result)), event, delivered=True)
+
+
+def delivered_late(course: Course, event: e.WorkDone) -> Move:
+    """The server has had it since an earlier try, which was left behind; so is the try under way."""
+    if course.stand is Stand.CLEAN:
+        return evolve(course, job=evolve(course.job, notes={**course.job.notes, "delivered": True})), ()
+    left_behind = c.Abandon(job=course.job.id, ticket=course.ticket, work=CONCLUDE)
+    return prefixed((left_behind,), delivered(course, event))
+
+
+def is_final(course: Course, ticket: int) -> bool:
+    """Whether a spent ticket was that of a try to deliver the final update."""
+    return course.stand in {Stand.REPORT, Stand.RETRY, Stand.CLEAN} and course.final_ticket <= ticket < course.ticket
 
 
 def not_delivered(course: Course, event: e.WorkFailed | e.WorkExpired) -> Move:
@@ -58,10 +74,19 @@ def not_cleaned(course: Course, event: e.WorkFailed | e.WorkExpired) -> Move:
 
 
 def cleaned(course: Course, event: e.JobEvent) -> Move:
-    """The job is over."""
-    lasted_s = max(event.mono - course.began, 0.0)
-    over = e.JobOver(job=course.job.id, error=course.job.error, lasted_s=lasted_s)
-    return evolve(course, stand=Stand.OVER), (c.DropTimer(key=course.key), c.Forget(job=course.job, over=over))
+    """The job is over. One whose last word is nowhere is let go unsealed, for a pilot that comes later."""
+    notes = event.result.notes if isinstance(event, e.WorkDone) else {}
+    job = evolve(course.job, notes={**course.job.notes, **notes})
+    over = e.JobOver(job=job.id, error=job.error, lasted_s=max(event.mono - course.began, 0.0))
+    forget = c.Forget(job=job, over=over, seal=is_told(job))
+    said = f"job {job.id}: its final update is neither delivered nor kept: `pilot recover` will try again"
+    told = () if forget.seal else (c.Say(text=said),)
+    return evolve(course, job=job, stand=Stand.OVER), (*told, c.DropTimer(key=course.key), forget)
+
+
+def is_told(job: Job) -> bool:
+    """Whether the server has the last word on a job, or it waits where it will be found."""
+    return bool(job.notes.get("delivered") or job.notes.get(WAITS_IN))
 
 
 def _abandoned(course: Course, event: e.WorkFailed | e.WorkExpired, work: str) -> tuple[c.Command, ...]:

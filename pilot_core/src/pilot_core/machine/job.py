@@ -14,14 +14,16 @@ A course is in one of seven stands:
 * ``over``: nothing more will happen.
 
 Every work has a ticket, and so has every wait for the slot; tickets only grow. An answer whose ticket is spent is
-dropped, but for the receipts it brings: what is stored is stored. Failures are collected; after the first one only
-steps marked ``always`` are taken, and which of several errors is reported is decided by ``errors.merge`` alone. A stop
-collects its reason as an error, cancels the work under way and leaves the rest of the table to the same rule; if it is
-in a hurry, each remaining step gets what is left of the time less the reserve for the final update, nothing is begun
-after that, and nothing waits for the slot. The limit of a work comes nearer with every word, and never goes further.
+dropped, but what is stored is stored, and what is delivered is delivered. Failures are collected; after the first one
+only steps marked ``always`` are taken, and which of several errors is reported is decided by ``errors.merge`` alone. A
+stop collects its reason as an error, cancels the work under way and leaves the rest of the table to the same rule; if
+it is in a hurry, each remaining step gets what is left of the time less the reserve for the final update, nothing is
+begun after that, and nothing waits for the slot. The limit of a work comes nearer with every word, and never goes
+further.
 
 A final update is tried until it is delivered or its time is spent; then it rests in the outbox, and the job directory
-is kept. After a crash the journal is replayed through this same function, and ``Resumed`` begins the stand anew.
+is kept. If no place takes it, the job is let go without its seal, and another pilot tries again. After a crash the
+journal is replayed through this same function, and ``Resumed`` begins the stand anew.
 """
 
 from __future__ import annotations
@@ -47,7 +49,17 @@ from pilot_core.machine.course import (
     with_receipts,
     with_result,
 )
-from pilot_core.machine.final import clean, cleaned, conclude, delivered, not_cleaned, not_delivered
+from pilot_core.machine.final import (
+    clean,
+    cleaned,
+    conclude,
+    delivered,
+    delivered_late,
+    is_final,
+    is_told,
+    not_cleaned,
+    not_delivered,
+)
 from pilot_core.machine.phases import Step
 from pilot_core.model.change import evolve
 
@@ -79,8 +91,10 @@ def _spent(course: Course, event: Ticketed) -> bool:
 
 
 def _late(course: Course, event: Ticketed) -> Move:
-    receipts = event.result.receipts if isinstance(event, e.WorkDone) else ()
-    return evolve(course, job=with_receipts(course.job, receipts)), ()
+    if not isinstance(event, e.WorkDone):
+        return course, ()
+    known = evolve(course, job=with_receipts(course.job, event.result.receipts))
+    return delivered_late(known, event) if is_final(course, event.ticket) else (known, ())
 
 
 # --- taking a job ---------------------------------------------------------------------------------------------------
@@ -285,7 +299,8 @@ def _hurried(course: Course, event: e.JobEvent) -> Move:
 
 def _resume(course: Course, event: e.Resumed) -> Move:
     """Begin the stand anew: clocks of another process mean nothing, so every limit starts over."""
-    fresh = evolve(course, hurry_until=None, holds_slot=False, began=event.mono, tries=0, payload_started=False)
+    anew = evolve(course, tries=0, began=event.mono, final_ticket=course.ticket + 1)
+    fresh = evolve(anew, hurry_until=None, holds_slot=False, payload_started=False)
     taken: tuple[c.Command, ...] = (
         c.Post(event=e.JobTaken(job=course.job.id, needs=course.job.needs)),
         c.SetTimer(key=course.heart, after_s=course.heartbeat_s, event=e.HeartbeatDue(job=course.job.id)),
@@ -311,6 +326,11 @@ def _resume_cleaning(course: Course, event: e.Resumed) -> Move:
     return clean(course, event, delivered=bool(course.job.notes.get("delivered")))
 
 
+def _resume_over(course: Course, event: e.Resumed) -> Move:
+    """Over, and not sealed: perhaps since its last word had found no place."""
+    return _resume_cleaning(course, event) if is_told(course.job) else conclude(course, event)
+
+
 _RESUMED: dict[Stand, Callable[[Course, e.Resumed], Move]] = {
     Stand.SLOT: _resume_waiting,
     Stand.WORK: _resume_step,
@@ -318,7 +338,7 @@ _RESUMED: dict[Stand, Callable[[Course, e.Resumed], Move]] = {
     Stand.REPORT: conclude,
     Stand.RETRY: conclude,
     Stand.CLEAN: _resume_cleaning,
-    Stand.OVER: _resume_cleaning,
+    Stand.OVER: _resume_over,
 }
 
 

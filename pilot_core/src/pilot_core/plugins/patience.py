@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from contextvars import copy_context
 from threading import Thread
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ class Patience:
     """One guarded call that may hang."""
 
     def __init__(self, call: Callable[[], Any], name: str) -> None:
+        self.name = name
         self._call = call
         self._answer: Any = None
         self._failed: PluginFailed | PilotError | None = None
@@ -27,6 +29,11 @@ class Patience:
     def hangs(self) -> bool:
         """Whether it has not come back."""
         return self._thread.is_alive()
+
+    @property
+    def stands(self) -> str:
+        """The place where it hangs."""
+        return where(self._thread)
 
     def wait(self, limit_s: float) -> Any:
         """Its answer, or what it failed with; ``TimeoutError`` if neither came in time."""
@@ -42,3 +49,11 @@ class Patience:
             self._answer = self._call()
         except (PluginFailed, PilotError) as failed:
             self._failed = failed
+
+
+def where(thread: Thread) -> str:
+    """The innermost place in which a thread stands."""
+    frame = sys._current_frames().get(thread.ident or 0)
+    if frame is None:
+        return "nowhere: it has ended"
+    return f"{frame.f_code.co_filename.rpartition('/')[2]}:{frame.f_lineno} {frame.f_code.co_name}"

@@ -18,7 +18,7 @@ from pilot_core.machine import commands as c
 from pilot_core.machine import events as e
 from pilot_core.machine.agent import Agent, step, take_over
 from pilot_core.machine.course import Course, Stand
-from pilot_core.machine.final import CLEAN_UP, CONCLUDE
+from pilot_core.machine.final import CLEAN_UP, CONCLUDE, WAITS_IN
 from pilot_core.machine.job import FINAL_RESERVE_S
 from pilot_core.machine.phases import Step
 from pilot_core.machine.pilot import Mode, Pilot
@@ -52,6 +52,8 @@ class World:
     """Each job's phases."""
     over: dict[str, Job] = field(factory=dict)
     """Jobs that the machine let go."""
+    unsealed: set[str] = field(factory=set)
+    """Those of them whose last word is nowhere, so that another pilot takes them up."""
     exits: list[PilotError | None] = field(factory=list)
     said: list[str] = field(factory=list)
     story: list[object] = field(factory=list)
@@ -61,6 +63,7 @@ class World:
     concludes: set[Key] = field(factory=set)
     """Works that were final updates."""
     _delivered: set[str] = field(factory=set)
+    _kept: set[str] = field(factory=set)
     _receipts: dict[str, set[str]] = field(factory=dict)
 
     def __attrs_post_init__(self) -> None:
@@ -72,6 +75,7 @@ class World:
         """Let something happen: it is stamped, and written first if it is a job's."""
         stamped = evolve(event, at=self.at, mono=self.mono)
         journaled = isinstance(stamped, e.JobEvent) and stamped.journaled and stamped.job in self.journals
+        journaled = journaled and getattr(stamped, "job", None) not in self.over
         (self.writing if journaled else self.box).append(stamped)
 
     def answer(self, *jobs: tuple[Job, tuple[Step, ...]], over: bool = False, again_s: float | None = None) -> None:
@@ -104,7 +108,8 @@ class World:
         """Let the writer get one further."""
         event = self.writing.popleft()
         if isinstance(event, e.JobOver):
-            del self.journals[event.job]
+            if event.job not in self.unsealed:
+                del self.journals[event.job]
         elif isinstance(event, e.JobEvent):
             self.journals[event.job].append(json.dumps(record_of(event)))
         self.box.append(event)
@@ -141,6 +146,8 @@ class World:
         self.concludes = {key for key in self.concludes if key[1] <= self._tickets.get(key[0], 0)}
         self._receipts.clear()
         self._delivered.clear()
+        self._kept.clear()
+        self.unsealed.clear()
         for course in courses:
             self.over.pop(course.job.id, None)
             for line in self.journals[course.job.id]:
@@ -178,6 +185,8 @@ class World:
             stored = event.result.receipts
             if (event.job, event.ticket) in self.concludes:
                 self._delivered.add(event.job)
+            if WAITS_IN in event.result.notes:
+                self._kept.add(event.job)
         else:
             stored = (event.receipt,) if isinstance(event, e.FileStored) else ()
         if isinstance(event, e.JobEvent):
@@ -245,6 +254,10 @@ class World:
         assert job not in self.over, self.tell("over twice")
         assert not [key for key in self.under_way if key[0] == job], self.tell("over, and at work")
         assert job not in self.watched, self.tell("over, and watched")
+        told = job in self._delivered or job in self._kept
+        assert told or not order.seal, self.tell("sealed, though its last word is nowhere")
+        if not order.seal:
+            self.unsealed.add(job)
         self.over[job] = order.job
         self.writing.append(evolve(order.over, at=self.at, mono=self.mono))
 

@@ -1,0 +1,69 @@
+"""What a dead pilot left, taken up job by job: one that cannot be taken up stays as it is, and holds up no other."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from attrs import field, frozen
+
+from pilot_core.agent.jobs import HeldJob, take_over
+from pilot_core.agent.recover import LeftJob, left_jobs
+from pilot_core.agent.workers import answer
+from pilot_core.config.layers import ConfigError, Settings
+from pilot_core.errors import Code, PilotError
+from pilot_core.io.files import Taken
+from pilot_core.io.journal import JournalError
+from pilot_core.machine.course import Course
+from pilot_core.model.job import Job
+from pilot_core.redact import Redactor
+
+log = logging.getLogger(__name__)
+
+
+@frozen(eq=False)
+class Inheritance:
+    """Jobs to go on with, jobs that never began, and the control directories of those that remain."""
+
+    going_on: list[tuple[Course, HeldJob]] = field(factory=list)
+    unbegun: list[LeftJob] = field(factory=list)
+    remain: list[Path] = field(factory=list)
+
+    def leave(self, control: Path, why: PilotError) -> None:
+        """Say that this job waits for somebody who mends what is wrong with it."""
+        self.remain.append(control)
+        again = f"mend that and run `pilot recover {control.parent}`, or remove {control} to give the job up"
+        log.error("%s is left as it is: %s; %s", control, why, again)
+
+    def close(self) -> None:
+        """Let go of all that was taken up."""
+        for _, held in self.going_on:
+            held.close()
+
+
+def inherit(root: Path, settings_of: Callable[[Job], Settings], redactor: Redactor) -> Inheritance:
+    """Take up what lies below a work directory."""
+    inheritance = Inheritance()
+    for left in left_jobs(root):
+        if left.problem is not None:
+            inheritance.leave(left.control, left.problem)
+        elif left.course is None:
+            inheritance.unbegun.append(left)
+        else:
+            held = answer(partial(_take_up, root, left.control, left.course.job, settings_of, redactor))
+            if isinstance(held, PilotError):
+                inheritance.leave(left.control, held)
+            else:
+                inheritance.going_on.append((left.course, held))
+    return inheritance
+
+
+def _take_up(
+    root: Path, control: Path, job: Job, settings_of: Callable[[Job], Settings], redactor: Redactor
+) -> HeldJob:
+    try:
+        return take_over(root, job, control, settings_of(job), redactor)
+    except (OSError, JournalError, Taken, ConfigError) as error:
+        raise PilotError(Code.INTERNALPILOTPROBLEM, str(error)) from error

@@ -1,0 +1,131 @@
+"""What becomes of each job that is offered: taken, refused or given back, whatever happens to the others."""
+
+from __future__ import annotations
+
+import os
+from types import SimpleNamespace
+
+import pytest
+
+import pilot_core.agent.intake as intake_module
+from pilot_core.agent.intake import Intake
+from pilot_core.agent.jobs import HeldJob
+from pilot_core.errors import Code, PilotError
+from pilot_core.io.cancel import CancelFlag
+from pilot_core.io.files import Taken
+from pilot_core.machine import commands as c
+from pilot_core.machine import events as e
+from pilot_core.model.job import Job
+from pilot_core.model.queue import Resources
+from pilot_core.spec.drivers import Offer
+
+
+class Jobs:
+    """A job control that offers three jobs and notes what becomes of each."""
+
+    def __init__(self, takes_back=True):
+        self.told, self.takes_back = [], takes_back
+
+    def ask(self, free):
+        return Offer(jobs=tuple({"id": name} for name in "abc"))
+
+    def read(self, raw):
+        return Job(id=raw["id"])
+
+    def taken(self, raw):
+        self.told.append(("taken", raw["id"]))
+
+    def refuse(self, raw, error):
+        self.told.append(("refused", raw["id"], error))
+
+    def give_back(self, raw):
+        if self.takes_back:
+            self.told.append(("back", raw["id"]))
+        return self.takes_back
+
+
+class Desk:
+    """An intake, and what it does to the world."""
+
+    def __init__(self, root, jobs, flushes=(True,)):
+        self.flushes, self.flushed, self.loop = list(flushes), 0, SimpleNamespace(ended=False, soon=lambda call: call())
+        self.held, self.posted = [], []
+        poster = SimpleNamespace(keep=lambda *_: None, post=self.posted.append, flush=self.flush)
+        setup = SimpleNamespace(settings_of=lambda job: None)
+        self.intake = Intake(setup, root, None, None, poster, self.loop, jobs, None, self.held.append)
+
+    def flush(self, limit_s):
+        self.flushed += 1
+        return self.flushes.pop(0)
+
+    def ask(self, given_up=None):
+        return self.intake.ask(c.Ask(free=Resources(cores=1)), given_up or CancelFlag())
+
+
+@pytest.fixture
+def holding(monkeypatch):
+    """Lets a test say which jobs cannot be held, and why."""
+    faults = {}
+
+    def hold(root, job, *_):
+        if job.id in faults:
+            raise faults[job.id]
+        return HeldJob(job.id, root, root, None, None, None, None)
+
+    monkeypatch.setattr(intake_module, "hold", hold)
+    monkeypatch.setattr(Intake, "_accepted", lambda self, job, settings: e.Accepted(job=job.id, value=job, steps=()))
+    return faults
+
+
+FAULTS = [
+    OSError(28, os.strerror(28), "/w/pilot.log"),
+    OSError(13, os.strerror(13), "/w/x.control"),
+    PilotError(Code.NOLOCALSPACE, "/w/x"),
+    Taken("/w/lock", 7),
+    ValueError("a defect"),
+]
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: f"{type(fault).__name__}")
+def test_a_job_that_cannot_be_held_goes_back_and_the_others_are_taken(tmp_path, holding, fault):
+    """Found: it was lost, and so were all that came after it."""
+    holding["a"], jobs = fault, Jobs()
+    assert Desk(tmp_path, jobs).ask().jobs == 2
+    assert jobs.told == [("back", "a"), ("taken", "b"), ("taken", "c")]
+
+
+def test_a_job_whose_directory_is_somebody_elses_is_refused(tmp_path, holding):
+    """pilot:C01"""
+    holding["a"], jobs = PilotError(Code.MKDIR, "/w/PanDA_Pilot-a is there already"), Jobs()
+    assert Desk(tmp_path, jobs).ask().jobs == 3
+    assert [told[:2] for told in jobs.told] == [("refused", "a"), ("taken", "b"), ("taken", "c")]
+
+
+def test_one_that_cannot_go_back_is_refused_with_the_place(tmp_path, holding):
+    holding["b"], jobs = FAULTS[0], Jobs(takes_back=False)
+    desk = Desk(tmp_path, jobs)
+    assert desk.ask().jobs == 3
+    ((_, name, error),) = [told for told in jobs.told if told[0] == "refused"]
+    assert (name, error.code) == ("b", Code.NOLOCALSPACE)
+    assert "/w/pilot.log" in str(error)
+    assert e.JobRefused(error=error) in desk.posted
+
+
+def test_the_answer_waits_until_the_jobs_are_written(tmp_path, holding):
+    desk = Desk(tmp_path, Jobs(), flushes=[False, False, True])
+    desk.ask()
+    assert desk.flushed == 3
+
+
+@pytest.mark.parametrize("how", ["given up", "ended"])
+def test_an_answer_that_nobody_waits_for_brings_no_job(tmp_path, holding, how):
+    """Found: a slow server's jobs were taken when the pilot had ended."""
+    jobs = Jobs()
+    desk, given_up = Desk(tmp_path, jobs, flushes=[False]), CancelFlag()
+    if how == "ended":
+        desk.loop.ended = True
+    else:
+        given_up.set()
+    assert desk.ask(given_up).jobs == 0
+    assert jobs.told == [("back", name) for name in "abc"]
+    assert not desk.held
