@@ -75,8 +75,8 @@ def not_cleaned(course: Course, event: e.WorkFailed | e.WorkExpired) -> Move:
 
 def cleaned(course: Course, event: e.JobEvent) -> Move:
     """The job is over. One whose last word is nowhere is let go unsealed, for a pilot that comes later."""
-    notes = event.result.notes if isinstance(event, e.WorkDone) else {}
-    job = evolve(course.job, notes={**course.job.notes, **notes})
+    brought = event.result if isinstance(event, e.WorkDone) else e.Result()
+    job = with_result(course.job, evolve(brought, errors=()))
     over = e.JobOver(job=job.id, error=job.error, lasted_s=max(event.mono - course.began, 0.0))
     forget = c.Forget(job=job, over=over, seal=is_told(job))
     said = f"job {job.id}: its final update is neither delivered nor kept: `pilot recover` will try again"
