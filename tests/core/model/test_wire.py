@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pilot_core.model.wire import BadMessage, Fields, oddity, shown
@@ -166,6 +166,7 @@ json_like = st.recursive(
 
 @settings(max_examples=200)
 @given(json_like)
+@example({"0[\x1e": False})
 def test_nothing_but_bad_messages_comes_out(raw):
     fields = Fields(raw)
     for name in fields.names():

@@ -28,7 +28,7 @@ _SIZES: Final = {"b": 1} | {
 }
 _TIMES: Final = {"s": 1, "min": 60, "h": 3600, "d": 86400}
 _MEASURE: Final = re.compile(r"\s*([0-9]{1,15}(?:\.[0-9]{1,9})?)\s*([a-z]{1,3})\s*", re.ASCII | re.IGNORECASE)
-_PLAIN_KEY: Final = re.compile(r"[\w.-]{1,64}", re.ASCII)
+_PLAIN_PLACE: Final = re.compile(r"[\w.-]{1,64}(?:\[\d{1,9}\])*", re.ASCII)
 
 
 @frozen
@@ -206,8 +206,7 @@ class Fields:
 
 def joined(path: str, place: str) -> str:
     """The path of what stands at ``place`` below ``path``."""
-    head = place.partition("[")[0]
-    written = place if _PLAIN_KEY.fullmatch(head) else shown(place)
+    written = place if _PLAIN_PLACE.fullmatch(place) else shown(place)
     return f"{path}.{written}" if path else written
 
 
