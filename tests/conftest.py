@@ -12,6 +12,7 @@ import pilot_core
 #: Every reason for which a test of ours may be skipped, and what would bring it back. CI prints what was.
 SKIPS = {
     r"does not promise": "a driver declares what it can't do; its contract test is not for it",
+    r"needs a browser": "no Chromium on PATH or in $CHROMIUM: the page is then tested by its structure only",
     r"needs root|needs a cgroup|needs Linux": "the machine lacks what the test is about",
 }
 

@@ -73,11 +73,19 @@ class Site:
 
     def await_file(self, path: Path, limit_s: float = 20.0) -> str:
         """The text of a file that a payload writes, as soon as it is there."""
+        self.await_there(path, limit_s)
         until = time.monotonic() + limit_s
-        while not (path.exists() and path.read_text()):
+        while not (text := path.read_text()):
+            assert time.monotonic() < until, f"{path} stays empty"
+            time.sleep(0.02)
+        return text
+
+    def await_there(self, path: Path, limit_s: float = 20.0) -> None:
+        """Wait until there is something by this name."""
+        until = time.monotonic() + limit_s
+        while not path.exists():
             assert time.monotonic() < until, f"{path} did not come"
             time.sleep(0.02)
-        return path.read_text()
 
     def close(self) -> None:
         """End whatever a test left running."""

@@ -1,99 +1,121 @@
-"""The demo: a file box with three described jobs, one real pilot, and what came of it.
+"""The demo: a dispatcher, four jobs, one real pilot, and what came of it.
 
-``python3 noxfile.py demo`` runs it; ``-- --keep`` leaves the folder to look at.
+``python3 noxfile.py demo`` runs it, in ``.nox/demo``; at a terminal the dispatcher stays until Enter is pressed.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
+import os
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 JOBS = {
     "count-words": """
 script: |
   wc -w < poem.txt > words.txt
-inputs: [{name: poem.txt, source: ../poem.txt}]
-outputs: [{name: words.txt, destination: ../stored/words.txt}]
-log: {name: count-words.log.tar.gz, destination: ../stored/count-words.log.tar.gz}
+inputs: [poem.txt]
+outputs: [words.txt]
+log: count-words.log.tar.gz
 """,
     "say-hello": """
 script: |
   echo "hello from $(hostname)" | tee hello.txt
-outputs: [{name: hello.txt, destination: ../stored/hello.txt}]
+outputs: [hello.txt]
+""",
+    "work-a-while": """
+script: |
+  i=0; until=$(($(date +%s) + 3))
+  while [ "$(date +%s)" -lt $until ]; do i=$((i + 1)); done
+  echo "counted to $i" > count.txt
+outputs: [count.txt]
+log: work.log.tar.gz
 """,
     "fail-on-purpose": """
 script: |
   echo "ERROR: the detector's geometry is older than the data" >&2
   exit 3
-log: {name: fail.log.tar.gz, destination: ../stored/fail.log.tar.gz}
+log: fail.log.tar.gz
 """,
 }
 POEM = "So much depends upon\na red wheel barrow\nglazed with rain water\nbeside the white chickens\n"
-EXPECTED = {"count-words": "finished", "say-hello": "finished", "fail-on-purpose": "failed"}
+EXPECTED = {"count-words": "finished", "say-hello": "finished", "work-a-while": "finished", "fail-on-purpose": "failed"}
+PILOT = Path(sys.executable).with_name("pilot")
 
 
-def lay_out(top: Path) -> Path:
-    """A file box with the jobs in it, beside their input."""
-    box = top / "box"
-    box.mkdir()
-    (top / "poem.txt").write_text(POEM)
+def pilot(*words: str, check: bool = True) -> None:
+    """Run the command as a person would, and show that."""
+    print(f"\n$ pilot {' '.join(words)}", flush=True)
+    done = subprocess.run([PILOT, *words], check=False)
+    if check and done.returncode:
+        sys.exit(f"pilot {words[0]} ended with exit code {done.returncode}")
+
+
+def answer(*words: str) -> object:
+    """What the command answers in JSON."""
+    return json.loads(subprocess.run([PILOT, *words, "--json"], check=True, capture_output=True).stdout)
+
+
+def lay_out(top: Path) -> list[str]:
+    """The descriptions, beside their input."""
+    shutil.rmtree(top, ignore_errors=True)
+    top.mkdir(parents=True)
+    os.chdir(top)
+    Path("poem.txt").write_text(POEM)
     for name, description in JOBS.items():
-        (box / f"{name}.yaml").write_text(f"id: {name}\n{description.lstrip()}")
-    return box
+        Path(f"{name}.yaml").write_text(f"id: {name}\n{description.lstrip()}")
+    return [f"{name}.yaml" for name in JOBS]
 
 
-def run_pilot(box: Path, workdir: Path) -> int:
-    command = ["pilot", "run", "--filebox", str(box), "--workdir", str(workdir)]
-    print(f"$ {' '.join(command)}", flush=True)
-    return subprocess.run([Path(sys.executable).with_name(command[0]), *command[1:]], check=False).returncode
+@contextmanager
+def dispatcher() -> Iterator[dict[str, str]]:
+    """``pilot serve`` with a home of its own, which all that follows finds; what it says of itself."""
+    os.environ["PILOT_SERVER_HOME"] = str(Path("server").absolute())
+    print("$ pilot serve &", flush=True)
+    process = subprocess.Popen([PILOT, "serve", "--json"], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    try:
+        yield json.loads("".join(iter(process.stdout.readline, "}\n")) + "}")
+    finally:
+        process.terminate()
+        process.wait(20)
+        process.stdout.close()
 
 
-def explain(report: dict) -> Iterable[str]:
-    """What a person wants to know of one job."""
-    yield f"{report['id']:<18}{report['state']}"
-    if error := report.get("error"):
-        yield f"    {error['number']} {error['acronym']}: {error['sentence']}"
-        yield f"    {error['detail']}"
-        yield f"    whose fault: {error['party']}; {error['advice']}"
-
-
-def show(top: Path, box: Path, wall_s: float) -> dict[str, str]:
-    """Print the reports; return the state each job ended in."""
-    reports = [json.loads(path.read_text()) for path in sorted((box / "reports").glob("*.json"))]
-    print(f"\n{len(reports)} jobs in {wall_s:.1f} s\n")
-    for report in reports:
-        print("\n".join(explain(report)))
-    print("\nstored:")
-    for path in sorted((top / "stored").iterdir()):
-        text = path.read_text().strip() if path.suffix == ".txt" else ""
-        print(f"    {path.name:<28}{path.stat().st_size:>6} bytes  {text}")
-    return {report["id"]: report["state"] for report in reports}
+def judge() -> bool:
+    """Whether all ended as they should; one line for each that did not."""
+    jobs = answer("jobs")
+    assert isinstance(jobs, dict)
+    states = {job["name"]: job["state"] for job in jobs["jobs"]}
+    for name, state in EXPECTED.items():
+        if states.get(name) != state:
+            print(f"{name} is {states.get(name)}, and should be {state}")
+    return states == EXPECTED
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="run three described jobs, one of which fails on purpose")
-    parser.add_argument("--keep", action="store_true", help="leave the folder and say where it is")
-    keep = parser.parse_args().keep
-    top = Path(tempfile.mkdtemp(prefix="pilot-demo-"))
-    try:
-        box, began = lay_out(top), time.monotonic()
-        exit_code = run_pilot(box, top / "work")
-        states = show(top, box, time.monotonic() - began)
-    finally:
-        print(f"\nleft in {top}" if keep else "", end="\n" if keep else "")
-        if not keep:
-            shutil.rmtree(top)
-    if exit_code or states != EXPECTED:
-        print(f"\nthe demo went wrong: exit code {exit_code}, {states} instead of {EXPECTED}")
-        return 1
-    return 0
+    began = time.monotonic()
+    files = lay_out(Path(__file__).parents[2] / ".nox" / "demo")
+    with dispatcher() as served:
+        pilot("submit", *files)
+        whom = ("--url", served["url"], "--token-file", "server/tokens/run")
+        pilot("run", *whom, "--workdir", "work", "--set", "monitor.sample_s=0.3")
+        pilot("jobs")
+        pilot("jobs", "4")
+        pilot("fetch", "1", "--to", "fetched")
+        pilot("report", "work", "--to", "report.html")
+        well = judge()
+        print(f"\nall of it took {time.monotonic() - began:.1f} s")
+        print(f"the report:  {Path('report.html').absolute()}")
+        print(f"the page:    {served['url']}/   (its token: {Path('server/tokens/admin').absolute()})", flush=True)
+        if sys.stdin.isatty():
+            input("the dispatcher stays until you press Enter ")
+    return 0 if well else 1
 
 
 if __name__ == "__main__":

@@ -95,8 +95,7 @@ def test_a_second_signal_only_shortens(site):
 def test_an_idle_pilot_ends_at_once(site):
     """pilot:F09"""
     pilot = site.start(*site.arguments("filebox.watch=true"))
-    site.await_file(site.work / "pilot.control" / "lock")
-    time.sleep(0.5)
+    site.await_there(site.work / "pilot.control" / "pilot.sock")
     began = time.monotonic()
     pilot.send_signal(signal.SIGTERM)
     said, _ = pilot.communicate(timeout=10)
@@ -166,3 +165,47 @@ def test_a_session_leader_runs_jobs_as_well(site):
     )
     assert started.returncode == 0, started.stderr
     assert site.report("one")["state"] == "finished"
+
+
+SLOW_STORE = """
+import pathlib, time
+from pilot_core.sdk import hookimpl
+
+
+@hookimpl
+def pilot_outputs_replicas(job, files, queue):
+    if any(file.lfn == "out" for file in files):
+        pathlib.Path({begun!r}).write_text("now")
+        time.sleep(1.5)
+"""
+
+
+def test_a_stop_leaves_outputs_on_their_way_the_rest_of_its_time(site):
+    """Found: whoever was told to stop just then cut the copy off and removed the only other one."""
+    begun, pilotfile = site.root / "begun", site.root / "pilotfile.py"
+    pilotfile.write_text(SLOW_STORE.format(begun=str(begun)))
+    site.job("one", "echo fruit > out", outputs=[site.output("out")])
+    pilot = site.start(*site.arguments(f"bootstrap.pilotfile={pilotfile}"))
+    site.await_file(begun)
+    pilot.send_signal(signal.SIGTERM)
+    said, _ = pilot.communicate(timeout=30)
+    assert site.report("one")["state"] == "finished", said
+    assert (site.store / "out").read_text() == "fruit\n"
+    assert pilot.returncode == 143
+
+
+def test_outputs_that_found_no_place_stay_where_they_are(site):
+    site.job("one", "echo fruit > out", outputs=[{"name": "out", "destination": "/proc/none/out"}])
+    _, said = site.run("data.attempts=1")
+    report = site.report("one")
+    assert report["state"] == "failed", said
+    assert (site.work / "PanDA_Pilot-one" / "out").read_text() == "fruit\n"
+    record = json.loads((site.work / "PanDA_Pilot-one.control" / "record.json").read_text())
+    assert record["kept"] == "outputs are not stored: out"
+
+
+def test_a_payload_is_stopped_when_its_time_is_over_and_not_at_the_next_sample(site):
+    """Found: a limit of 1 s ended a payload after 30 s, or not at all."""
+    site.job("one", "sleep 8", limits={"wall": "1 s"})
+    _, said = site.run()
+    assert site.report("one")["error"]["acronym"] == "REACHEDMAXTIME", said

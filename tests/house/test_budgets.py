@@ -8,11 +8,12 @@ import statistics
 import tokenize
 from collections import defaultdict
 
-#: Where ``except Exception`` may stand, once each: a plugin call, a worker's end, two programs' entries.
+#: Where ``except Exception`` may stand, once each: a plugin call, a worker's end, a request, two programs' entries.
 BOUNDARIES = {
     "pilot_core/plugins/guard.py",
     "pilot_core/agent/workers.py",
     "pilot_core/cli/main.py",
+    "pilot_core/dispatcher/messages.py",
     "pilot_core/keeper/watch.py",
 }
 #: Where nothing announces what is waited for: a hanging process's stacks, an answer left as a file.

@@ -75,7 +75,7 @@ class Local(Fetches, Stores):
         """Copy a file beside its place, have the disk keep it, and rename it into place."""
         place = path_of(replica)
         with _told(Code.NOSUCHFILE, Code.STAGEOUTFAILED, Code.NOREMOTESPACE):
-            if os.path.lexists(place):
+            if os.path.lexists(place) and not file.replace:
                 return _same(place, file, moving)
             place.parent.mkdir(parents=True, exist_ok=True)
             return _put(source, place, file, moving)
@@ -188,7 +188,7 @@ def _put(source: Path, place: Path, file: FileSpec, moving: Moving) -> Moved:
             code = Code.PUTMD5MISMATCH if _kind(file) == "md5" else Code.PUTADMISMATCH
             told = f"{moved.size_b} B and {moved.checksum} stored, {file.size_b} B and {file.checksum} expected"
             raise PilotError(code, told)
-        _appear(part, place)
+        _appear(part, place, file.replace)
     except FileExistsError:
         return _same(place, file, moving)
     finally:
@@ -197,8 +197,11 @@ def _put(source: Path, place: Path, file: FileSpec, moving: Moving) -> Moved:
     return moved
 
 
-def _appear(part: Path, place: Path) -> None:
-    """Give the file its final name, which nobody else may have taken meanwhile."""
+def _appear(part: Path, place: Path, replace: bool) -> None:
+    """Give the file its final name, which nobody else may have taken meanwhile, unless it replaces whatever has it."""
+    if replace:
+        part.rename(place)
+        return
     try:
         os.link(part, place)
     except OSError as error:

@@ -8,11 +8,11 @@ from types import SimpleNamespace
 import pytest
 
 import pilot_core.agent.intake as intake_module
-from pilot_core.agent.intake import Intake
+from pilot_core.agent.intake import DOUBLE_S, Intake
 from pilot_core.agent.jobs import HeldJob
-from pilot_core.errors import Code, PilotError
+from pilot_core.errors import Code, Party, PilotError
 from pilot_core.io.cancel import CancelFlag
-from pilot_core.io.files import Taken
+from pilot_core.io.files import Lock, Taken
 from pilot_core.machine import commands as c
 from pilot_core.machine import events as e
 from pilot_core.model.job import Job
@@ -115,6 +115,33 @@ def test_the_answer_waits_until_the_jobs_are_written(tmp_path, holding):
     desk = Desk(tmp_path, Jobs(), flushes=[False, False, True])
     desk.ask()
     assert desk.flushed == 3
+
+
+def test_a_job_of_an_id_that_is_being_worked_on_comes_again_when_that_one_is_over(tmp_path, holding):
+    """Found: it was refused as a left job's, and the advice was to recover what ran."""
+    control = tmp_path / f"{Job(id='a').directory}.control"
+    control.mkdir()
+    jobs = Jobs()
+    desk = Desk(tmp_path, jobs, flushes=[True, True, True])
+    with Lock(control / "lock"):
+        answered = desk.ask()
+    assert jobs.told == [("back", "a"), ("taken", "b"), ("taken", "c")]
+    assert (answered.jobs, answered.stay, answered.over, answered.again_s) == (2, True, False, DOUBLE_S)
+    assert not [each for each in desk.posted if isinstance(each, e.JobRefused)], "no job has failed"
+    assert desk.ask().jobs == 3
+    assert desk.flushed == 3, "one that is just over may still wait for its journal's seal"
+
+
+def test_where_it_cannot_go_back_it_is_refused_as_what_it_is(tmp_path, holding):
+    control = tmp_path / f"{Job(id='a').directory}.control"
+    control.mkdir()
+    jobs = Jobs(takes_back=False)
+    with Lock(control / "lock"):
+        assert Desk(tmp_path, jobs).ask().jobs == 3
+    ((_, _, error),) = [told for told in jobs.told if told[0] == "refused"]
+    assert error.code is Code.JOBALREADYRUNNING
+    assert error.code.party is not Party.SITE
+    assert error.detail.startswith("this very pilot is working on another job a (")
 
 
 @pytest.mark.parametrize("how", ["given up", "ended"])

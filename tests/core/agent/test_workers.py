@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
+from asyncio import CancelledError
 
 import pytest
 
@@ -44,6 +45,7 @@ def test_an_answer_comes_home_once(workers, calls):
             Code.PLUGINFAILED,
             "pilot-belt 1.2",
         ),
+        (CancelledError("late"), Code.INTERNALPILOTPROBLEM, "CancelledError: late"),
         (ZeroDivisionError("division by zero"), Code.INTERNALPILOTPROBLEM, "ZeroDivisionError: division by zero"),
     ],
 )

@@ -148,8 +148,38 @@ def test_a_job_that_was_never_begun_is_given_back(filebox, box):
     filebox.taken(raw)
     assert names(box / "taken") == [Path(raw["file"]["origin"]).name]
     assert filebox.give_back(raw)
-    assert not filebox.give_back(raw)
     assert take(filebox).id == "a"
+
+
+def test_what_was_given_back_before_is_given_back(filebox, make, box):
+    """Found: a job that another pilot had finished was then refused, over its report."""
+    put(box, "a.yaml")
+    (raw,) = filebox.acquire({}).jobs
+    filebox.give_back(raw)
+    other = make(FileBox, filebox={"path": str(box)})
+    other.send(tell(other, take(other), final=True))
+    assert filebox.give_back(raw)
+    assert (names(box / "done"), [name for name in names(box) if "yaml" in name]) == (["a.yaml"], [])
+
+
+@pytest.mark.parametrize("origin", ["elsewhere/a.yaml", "gone/offered/1-a.yaml"])
+def test_what_came_from_no_box_or_from_one_that_is_gone_goes_nowhere(filebox, tmp_path, origin):
+    assert not filebox.give_back({"file": {"path": "a.yaml", "origin": str(tmp_path / origin)}})
+
+
+def test_a_job_goes_back_into_its_own_box_and_its_report_too(filebox, make, box, tmp_path):
+    """Found: it was reported into the box of the pilot that recovered it."""
+    (tmp_path / "other").mkdir()
+    other = make(FileBox, filebox={"path": str(tmp_path / "other")})
+    put(box, "a.yaml")
+    put(box, "b.yaml")
+    job = take(filebox)
+    (raw,) = filebox.acquire({}).jobs
+    other.send(tell(other, job, final=True))
+    assert report(box, "a")["final"]
+    assert other.give_back(raw)
+    assert (box / "b.yaml").is_file()
+    assert names(tmp_path / "other") == []
 
 
 def test_a_watched_box_is_looked_at_less_and_less_often(make, box):
@@ -219,8 +249,9 @@ def test_a_file_that_may_not_be_read_is_refused(filebox, box, monkeypatch):
         filebox.read(raw)
 
 
-def test_too_little_known_to_refuse(filebox):
-    assert filebox.refuse({}, PilotError(Code.GENERALERROR)) is None
+@pytest.mark.parametrize("raw", [{}, {"file": {"path": "/x/a.yaml", "origin": "/x/a.yaml"}}])
+def test_too_little_known_to_refuse(filebox, raw):
+    assert filebox.refuse(raw, PilotError(Code.GENERALERROR)) is None
 
 
 # --- reporting --------------------------------------------------------------------------------------------------------
@@ -271,16 +302,54 @@ def test_another_pilot_delivers_the_letter_as_it_was_written(make, filebox, box,
     assert names(box / "done") == ["a.yaml"]
 
 
-def test_the_same_name_again_is_a_new_job(filebox, box):
-    for _ in range(2):
+def test_the_same_name_again_is_a_new_job_with_a_report_of_its_own(filebox, box):
+    for name in ("a", "a.2"):
         put(box, "a.yaml")
         job = take(filebox)
         filebox.send(tell(filebox, job))
-        assert not report(box, "a")["final"]
+        assert not report(box, name)["final"]
         filebox.send(tell(filebox, job, final=True))
+        filebox.send(tell(filebox, job))
+        assert report(box, name)["final"]
+        assert report(box, name)["taken"] == Path(job.origin).name
+    assert names(box / "reports") == ["a.2.json", "a.json"]
     done = names(box / "done")
     assert len(done) == 2
     assert all(name.endswith("a.yaml") for name in done)
+
+
+def test_a_refusal_is_written_over_no_other_job_s_report(filebox, box):
+    put(box, "a.yaml")
+    filebox.send(tell(filebox, take(filebox), final=True))
+    before = report(box, "a")
+    put(box, "a.yaml", "command: [x", age_s=60)
+    (raw,) = filebox.acquire({}).jobs
+    filebox.send(filebox.refuse(raw, PilotError(Code.CONVERSIONFAILURE)))
+    assert report(box, "a") == before
+    assert report(box, "a.2")["refused"]
+
+
+def test_pilots_that_report_one_id_at_once_get_a_name_each(make, box):
+    boxes = [make(FileBox, filebox={"path": str(box)}) for _ in range(4)]
+    letters = []
+    for number, each in enumerate(boxes):
+        put(box, f"{number}.yaml", "{id: same, command: [x]}")
+        letters.append(tell(each, take(each)))
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(lambda each, letter: each.send(letter), boxes, letters))
+    assert names(box / "reports") == ["same.2.json", "same.3.json", "same.4.json", "same.json"]
+    said = {report(box, name)["taken"] for name in ("same", "same.2", "same.3", "same.4")}
+    assert said == {letter.body["taken"] for letter in letters}
+
+
+def test_a_file_system_without_links_takes_reports(filebox, box, monkeypatch):
+    def link(*_):
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(Path, "hardlink_to", link)
+    put(box, "a.yaml")
+    filebox.send(tell(filebox, take(filebox)))
+    assert names(box / "reports") == ["a.json"]
 
 
 def test_a_report_stays_in_the_box_whatever_a_letter_says(filebox, box, tmp_path):

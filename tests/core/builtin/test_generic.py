@@ -7,8 +7,10 @@ import pytest
 
 from pilot_core.builtin import generic
 from pilot_core.builtin.containers.none import NoContainer
+from pilot_core.model.files import FileSpec, Replica
 from pilot_core.model.job import Job
 from pilot_core.model.payload import Command, Outcome
+from pilot_core.model.queue import Queue, Storage
 from pilot_core.sdk import Code, PilotError
 
 CLEAN, SEVEN = Outcome(exit_code=0), Outcome(exit_code=7)
@@ -25,6 +27,24 @@ def test_what_the_job_says_is_run(tmp_path):
     assert command_of(tmp_path, "run.sh").argv[0] == str(tmp_path / "run.sh")
     assert command_of(tmp_path, "bin/run.sh").argv[0] == str(tmp_path / "bin/run.sh")
     assert command_of(tmp_path, "") is None
+
+
+def test_arguments_that_are_shell_text_are_left_to_the_shell(tmp_path):
+    job = Job(id="1", transformation="my run", parameters="--name \"$USER\" -x 'a b' | tee log")
+    (tmp_path / "my run").touch()
+    command = generic.pilot_payload_command(job, tmp_path)
+    assert command == Command("/bin/sh", "-c", f"'{tmp_path}/my run' --name \"$USER\" -x 'a b' | tee log")
+
+
+def test_files_without_a_place_go_where_their_endpoint_says():
+    queue = Queue(name="q", storages={"A": Storage(name="A", write=("https://h/s",), read=("root://h//s",))})
+    there, placed = FileSpec(lfn="f", scope="7.1", endpoint="A"), FileSpec(lfn="g", replicas=(Replica("mem://g"),))
+    nowhere = FileSpec(lfn="h", endpoint="B")
+    outputs = generic.pilot_outputs_replicas([there, placed, nowhere], queue)
+    assert outputs == {"f": [Replica("https://h/s/7.1/f", "A")]}
+    inputs = generic.pilot_inputs_replicas(Job(id="1", inputs=(there,)), queue)
+    assert inputs == {"f": [Replica("root://h//s/7.1/f", "A")]}
+    assert generic.pilot_outputs_replicas([placed], queue) is None
 
 
 def said(tmp_path, text: str | bytes, outcome=CLEAN):

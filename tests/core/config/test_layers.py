@@ -25,7 +25,7 @@ class Tea:
     section = "tea"
 
     kind: str = option("black", help="Which.", choices=("black", "green"), flag="--tea", job=True)
-    steep_s: int = option(180, help="How long.", unit="s", job=True, validator=validators.ge(0))
+    steep_s: int = option(180, help="How long.", unit="s", job=True, validator=validators.le(10**6))
     heat: float = option(95.5, help="How hot.")
     milk: bool = option(False, help="With milk.")
     pot: Path | None = option(None, help="Where.")
@@ -188,8 +188,36 @@ def test_a_job_sets_what_it_may():
 
 
 def test_validators_speak_with_the_place():
-    (problem,) = _problems(_tea(steep_s=-1))
-    assert problem.startswith("site: tea: 'steep_s' must be >= 0")
+    (problem,) = _problems(_tea(steep_s=10**6 + 1))
+    assert problem.startswith("site: tea: 'steep_s' must be <= 1000000")
+
+
+@pytest.mark.parametrize(("name", "raw"), [("steep_s", -1), ("heat", -0.5), ("spoons", {"sugar": 1, "salt": -2})])
+def test_numbers_have_a_least(name, raw):
+    """Found: with a watchdog of 0 s the pilot was killed without a word."""
+    (problem,) = _problems(_tea(**{name: raw}))
+    assert problem == f"site: tea.{name}: wants at least 0, not {raw!r}"
+
+
+def test_relative_places_are_seen_from_where_they_were_written():
+    """Found: after `pilot recover` from another directory the outputs were there."""
+
+    @frozen(kw_only=True)
+    class Shelf:
+        section = "shelf"
+
+        path: Path | None = option(None, help="Where.")
+        put: str = option("", help="Where to.", place=True)
+        name: str = option("", help="What.")
+
+    given = {"path": "a/b", "put": "c/", "name": "d"}
+    schema = Schema([Shelf])
+    site = schema.merge(Layer(Rank.SITE, "site", {"shelf": given}, base="/etc")).of(Shelf)
+    assert site == Shelf(path=Path("/etc/a/b"), put="/etc/c/", name="d")
+    line = schema.command_line(["shelf.path=/x", "shelf.put=https://h/x"], base="/home")
+    assert schema.merge(line).of(Shelf) == Shelf(path=Path("/x"), put="https://h/x")
+    environ = schema.environment({"PILOT_SHELF_PUT": "../y"}, base="/home")
+    assert schema.merge(environ).of(Shelf).put == "/home/../y"
 
 
 def test_what_is_for_others_only_warns():

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pilot_core.control import packing
-from pilot_core.control.archive import Archive
+from pilot_core.control.archive import JOB_NAME, USAGE_NAME, Archive
 from pilot_core.errors import Code, PilotError
 from pilot_core.machine.events import Result
 from pilot_core.model.files import FileSpec
@@ -34,8 +34,11 @@ def archive(bench, asked=None, hooks=None, redactor=None, **more):
 
 
 def members(bench, name="job.log.tgz"):
+    """What is in the archive beside the pilot's record of the job, which is always there."""
     with tarfile.open(bench.control / "archive" / name) as tar:
-        return {each.name.removeprefix(f"{PREFIX}/"): each for each in tar}
+        found = {each.name.removeprefix(f"{PREFIX}/"): each for each in tar}
+    del found[JOB_NAME]
+    return found
 
 
 def content(bench, path, name="job.log.tgz"):
@@ -277,9 +280,11 @@ RAW = st.binary(min_size=1, max_size=20).map(
 @given(files=st.dictionaries(NAMES | RAW, st.binary(max_size=2000), max_size=6))
 def test_every_file_comes_back_as_it_was(bench, tmp_path_factory, files):
     bench = type(bench)(tmp_path_factory.mktemp("any"))
-    kept = {name: data for name, data in files.items() if name not in ("pilotlog.txt", "LEFT_OUT")}
+    own = ("pilotlog.txt", JOB_NAME, USAGE_NAME, "LEFT_OUT")
+    kept = {name: data for name, data in files.items() if name not in own}
     for name, data in kept.items():
         (bench.workdir / name).write_bytes(data)
     archive(bench)
     with tarfile.open(bench.control / "archive/job.log.tgz") as tar:
-        assert {each.name.removeprefix(f"{PREFIX}/"): tar.extractfile(each).read() for each in tar} == kept
+        found = {each.name.removeprefix(f"{PREFIX}/"): tar.extractfile(each).read() for each in tar}
+    assert {name: data for name, data in found.items() if name != JOB_NAME} == kept

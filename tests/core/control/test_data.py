@@ -115,6 +115,34 @@ def test_what_passes_is_tried_again_and_what_is_missing_is_not(bench):
     assert bench.shelf.asked == {"mem://late": 3, "mem://lost": 1}
 
 
+def test_a_storage_that_is_out_of_reach_is_tried_until_time_is_up(bench):
+    away = PilotError(Code.COMMUNICATIONFAILURE, "refused")
+    bench.shelf.put("mem://late", b"x")
+    bench.shelf.trouble = {"mem://late": [away] * 7, "mem://never": [away] * 10**5}
+    files = [spec("a", b"x", Replica("mem://late")), spec("b", b"x", Replica("mem://never"))]
+    result = inputs(bench, *files, attempts=2, budget_s=0.5)
+    assert {*codes(result)} <= {Code.COMMUNICATIONFAILURE, Code.STAGEINTIMEOUT}
+    assert bench.shelf.asked["mem://late"] == 8
+    assert bench.shelf.asked["mem://never"] > 8
+
+
+def test_how_far_a_file_has_come_is_told_while_it_moves(bench):
+    seen, data = [], control(bench)
+
+    def fetch(replica, target, file, moving):
+        moving.progress(3)
+        seen.append(data.under_way.told())
+        target.write_bytes(b"abcdef")
+        return Moved(size_b=6)
+
+    bench.shelf.fetch = fetch
+    file = FileSpec(lfn="a", size_b=6, replicas=(bench.shelf.put("mem://a", b""),))
+    assert not data.stage_in(bench.task(Job(id="1", inputs=(file,)))).errors
+    ((moving,),) = (told["1"] for told in seen)
+    assert (moving["name"], moving["direction"], moving["done_b"], moving["size_b"]) == ("a", "in", 3, 6)
+    assert data.under_way.told() == {}
+
+
 def test_one_failing_input_leaves_the_others_alone(bench):
     """data:A-09"""
     good = spec("good", b"x", bench.shelf.put("mem://x", b"x"))

@@ -218,7 +218,7 @@ def test_a_refused_job_is_reported_without_secrets(tmp_path: Path) -> None:
 def test_a_refusal_that_does_not_arrive_waits_in_the_outbox(tmp_path: Path) -> None:
     desk = Desk(tmp_path, report__outbox=str(tmp_path / "out"))
     desk.post.trouble = [BOOM]
-    assert not desk.jobs.refuse({"id": 1}, BOOM)
+    assert desk.jobs.refuse({"id": 1}, BOOM)
     assert [each.error for each in deliver_outbox(tmp_path / "out", {"post": desk.post.send})] == [None]
     assert desk.post.sent[0].job == "1"
 
@@ -399,6 +399,8 @@ def test_the_record_of_a_failure_explains_and_advises(tmp_path: Path) -> None:
         (done(), False, "cleanup is off"),
         (done(notes={"left_in_workdir": ["a", "b"]}), True, "a, b"),
         (done(outputs=(FileSpec(lfn="gone"),)), True, "not stored: gone"),
+        (done(outputs=(FileSpec(lfn="full"),), errors=(PilotError(Code.STAGEOUTFAILED, "no"),)), True, "stored: full"),
+        (done(outputs=(FileSpec(lfn="cut"),), errors=(PilotError(Code.SIGTERM, "now"),)), True, "not stored: cut"),
     ],
 )
 def test_a_directory_stays_as_long_as_something_in_it_matters(

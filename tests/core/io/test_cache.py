@@ -19,7 +19,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
 
-from pilot_core.io.cache import Cache, content_key, url_key
+from pilot_core.io.cache import FICLONE, Cache, content_key, url_key
 from pilot_core.io.cancel import CancelFlag, Cancelled
 
 KEY = content_key("adler32", "0a1b2c3d", 5)
@@ -39,44 +39,56 @@ def entries(tmp_path: Path) -> list[Path]:
     return sorted((tmp_path / "cache/entries").iterdir())
 
 
-def no_links(monkeypatch: pytest.MonkeyPatch) -> None:
-    def link(*_: object, **__: object) -> None:
-        raise OSError(errno.EXDEV, "another device")
-
-    monkeypatch.setattr(os, "link", link)
-
-
-@pytest.mark.parametrize("linked", [True, False])
-def test_what_was_put_is_got(cache: Cache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, linked: bool) -> None:
-    if not linked:
-        no_links(monkeypatch)
+def test_what_was_put_is_got(cache: Cache, tmp_path: Path) -> None:
     put, got = a_file(tmp_path / "put"), tmp_path / "got"
     assert not cache.get(KEY, got)
     assert cache.put(KEY, put)
     assert cache.get(KEY, got)
     assert got.read_bytes() == b"hello"
-    assert os.path.samefile(put, got) is linked
     assert (entries(tmp_path)[0].stat().st_mode & 0o777) == 0o444
 
 
-def test_a_copy_into_the_job_can_be_written_without_harm(
-    cache: Cache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("writer", ["first", "second"])
+@pytest.mark.parametrize("new", [b"HELLO", b"longer", b""])
+def test_what_one_job_does_to_its_input_reaches_neither_cache_nor_another(
+    cache: Cache, tmp_path: Path, writer: str, new: bytes
 ) -> None:
-    no_links(monkeypatch)
+    """Found: inputs were links to one file."""
+    cache.fetch_once(KEY, tmp_path / "first", a_file, 20)
+    assert cache.get(KEY, tmp_path / "second")
+    (tmp_path / writer).chmod(0o600)
+    (tmp_path / writer).write_bytes(new)
+    other = "second" if writer == "first" else "first"
+    assert (tmp_path / other).read_bytes() == b"hello"
+    assert cache.get(KEY, tmp_path / "third")
+    assert (tmp_path / "third").read_bytes() == b"hello"
+
+
+@pytest.mark.parametrize("able", [True, False])
+def test_blocks_are_shared_where_the_file_system_can(
+    cache: Cache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, able: bool
+) -> None:
+    orders = list[int]()
+
+    def ioctl(dest_fd: int, order: int, source_fd: int) -> int:
+        orders.append(order)
+        if not able:
+            raise OSError(errno.EOPNOTSUPP, "not here")
+        os.sendfile(dest_fd, source_fd, 0, 5)
+        return 0
+
+    monkeypatch.setattr(fcntl, "ioctl", ioctl)
     cache.put(KEY, a_file(tmp_path / "put"))
-    cache.get(KEY, tmp_path / "one")
-    with (tmp_path / "one").open("ab") as file:
-        file.write(b" changed")
-    assert cache.get(KEY, tmp_path / "two")
-    assert (tmp_path / "two").read_bytes() == b"hello"
+    assert cache.get(KEY, tmp_path / "got")
+    assert (tmp_path / "got").read_bytes() == b"hello"
+    assert orders == [FICLONE, FICLONE]
 
 
 @pytest.mark.parametrize("new", [b"HELLO", b"longer", b""])
-def test_an_entry_that_a_payload_wrote_into_is_dropped(cache: Cache, tmp_path: Path, new: bytes) -> None:
+def test_an_entry_that_somebody_wrote_into_is_dropped(cache: Cache, tmp_path: Path, new: bytes) -> None:
     cache.put(KEY, a_file(tmp_path / "put"))
-    assert cache.get(KEY, tmp_path / "input")
-    (tmp_path / "input").chmod(0o600)
-    (tmp_path / "input").write_bytes(new)
+    entries(tmp_path)[0].chmod(0o600)
+    entries(tmp_path)[0].write_bytes(new)
     assert not cache.get(KEY, tmp_path / "next")
     assert not (tmp_path / "next").exists()
     assert entries(tmp_path) == []
@@ -295,10 +307,9 @@ class AnyOrder(RuleBasedStateMachine):
 
     @rule(key=keys)
     def spoil(self, key: str) -> None:
-        dest = self.fresh()
-        if self.cache.get(key, dest):
-            dest.chmod(0o600)
-            dest.write_bytes(os.urandom(len(self.content[key])) + b"!")
+        for entry in (self.root / "cache/entries").glob(f"{key}.*"):
+            entry.chmod(0o600)
+            entry.write_bytes(os.urandom(len(self.content[key])) + b"!")
 
     @rule(key=keys)
     def crash_in_a_copy(self, key: str) -> None:

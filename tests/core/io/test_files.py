@@ -14,12 +14,11 @@ from pilot_core.io.files import (
     Lock,
     NotJson,
     Taken,
-    UnsafeName,
     free_bytes,
     read_json,
-    safe_name,
     write_atomic,
 )
+from pilot_core.model.names import UnsafeName, safe_name
 
 
 @pytest.mark.parametrize(

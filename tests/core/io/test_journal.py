@@ -135,11 +135,27 @@ def test_what_a_crash_tore_is_counted_and_the_journal_goes_on(path, torn):
     os.pwrite(journal._fd, torn, end_b)
     journal.close()
     again, story = Journal.reopen(path)
-    assert (story.records, story.damage_b) == (({"a": 1},), len(torn))
+    assert (story.records, story.damage_b, story.gap) == (({"a": 1},), len(torn), False)
     again.append({"b": 2})
     again.close()
     story = read_back(path)
     assert (story.records, story.damage_b) == (({"a": 1}, {"b": 2}), 0)
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_damage_that_lines_follow_is_no_torn_end_and_nobody_goes_on_behind_it(path, number):
+    """Found: the story seemed to end before the damage, and what followed was overwritten."""
+    told(path, {"a": 1}, {"b": 2}, {"c": 3}).close()
+    lines = path.read_bytes().rstrip(b"\0").splitlines(keepends=True)
+    lines[number] = b"x" + lines[number][1:]
+    path.write_bytes(b"".join(lines) + bytes(100))
+    before = path.read_bytes()
+    story = read_back(path)
+    assert story.gap
+    assert len(story.records) == number - 1
+    with pytest.raises(JournalError, match=f"journal: is damaged at byte {story.end_b}, and"):
+        Journal.reopen(path)
+    assert path.read_bytes() == before
 
 
 @pytest.mark.parametrize("content", [b"", bytes(4096)])

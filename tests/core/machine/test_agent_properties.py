@@ -41,6 +41,7 @@ def tables(draw):
             always=draw(st.booleans()),
             slot=draw(st.booleans()),
             cut=draw(st.booleans()),
+            saves=draw(st.booleans()),
             resumes=draw(st.booleans()),
         )
         for number in range(draw(st.integers(0, 5)))
@@ -197,10 +198,11 @@ class PilotLife(RuleBasedStateMachine):
         self.post(e.StopAsked(job=self.some_job(data), error=error, hurry_s=hurry_s))
 
     @precondition(lambda self: self.world.agent.courses)
-    @rule(data=st.data(), lost=st.booleans())
-    def tell_what_is_not_journaled(self, data, lost):
+    @rule(data=st.data(), which=st.integers(0, 2))
+    def tell_what_is_not_journaled(self, data, which):
         job = self.some_job(data)
-        self.post(e.JournalLost(job=job, detail="full") if lost else e.Sampled(job=job, usage=Usage(rss_b=1)))
+        lost, sampled = e.JournalLost(job=job, detail="full"), e.Sampled(job=job, usage=Usage(rss_b=1))
+        self.post((lost, sampled, e.HeartbeatSet(job=job, every_s=30.0))[which])
 
     @precondition(lambda self: self.numbers and self.halts < 3)
     @rule(error=ERRORS, hurry_s=st.sampled_from([3.0, 25.0, 500.0]))

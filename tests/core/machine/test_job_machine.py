@@ -12,6 +12,7 @@ from pilot_core.machine.course import Course, Stand
 from pilot_core.machine.job import RULES, InvalidTransition, Ticketed, step
 from pilot_core.machine.phases import Step, budgeted
 from pilot_core.model.job import RUNNING, STAGE_IN, STAGE_OUT, Job
+from pilot_core.model.payload import Verdict
 from pilot_core.testing.world import a_receipt
 
 BRING = Step(name="bring", phase=STAGE_IN, budget_s=60.0, expired=1151)
@@ -135,6 +136,43 @@ def test_a_stop_cancels_what_may_be_cut_and_waits_for_the_rest():
     assert life.begun == ["store"]
     assert life.see(e.StopAsked, error=STOP).asked(c.Cancel) == []
     assert life.course.stand is Stand.WORK
+
+
+SAVING = (
+    RUN,
+    evolve(STORE, saves=True, cut=True, budget_s=600.0, expired=1152),
+    evolve(STORE, name="store_log", saves=True),
+)
+
+
+def while_saving():
+    return Life(SAVING).see(e.SlotGranted).done()
+
+
+def test_outputs_on_their_way_are_brought_home_in_what_time_a_stop_leaves():
+    """Found: a copy that needed a second more was cut, the job failed, and its outputs were removed."""
+    life = while_saving().see(e.StopAsked, error=STOP, hurry_s=25.0)
+    assert not life.asked(c.Cancel)
+    assert life.left_s == 20.0
+    assert life.done().begun == ["store_log"]
+    assert life.done().begun == ["conclude"]
+    assert life.course.job.verdict is Verdict.FINISHED
+
+
+def test_what_a_stop_leaves_no_time_for_is_its_fault():
+    life = while_saving().see(e.StopAsked, error=STOP, hurry_s=25.0).see(e.WorkExpired, after_s=20.0)
+    assert life.course.job.error.code is Code.SIGTERM
+    late = while_saving().see(e.StopAsked, error=STOP, hurry_s=25.0).see(e.WorkDone, after_s=21.0, result=e.Result())
+    assert late.begun == ["conclude"]
+    assert late.course.job.error.code is Code.SIGTERM
+    failed = while_saving().see(e.StopAsked, error=STOP, hurry_s=25.0).see(e.WorkFailed, error=FAULT)
+    assert set(failed.course.job.errors) == {STOP, FAULT}
+
+
+def test_a_stop_that_leaves_time_enough_but_wants_no_outputs_cuts_them_off():
+    life = while_saving().see(e.StopAsked, error=STOP)
+    assert life.asked(c.Cancel)
+    assert life.course.job.error.code is Code.SIGTERM
 
 
 def test_a_stop_while_waiting_for_the_slot_gives_up_the_place_in_the_line():

@@ -189,6 +189,20 @@ def test_a_refused_job_counts_as_one():
     assert life.asked(c.Exit)
 
 
+def test_descriptions_that_make_no_sense_make_no_black_hole():
+    """Found: five misspelt keys in a box, and the node took no more work."""
+    life = Life(black_hole_failures=2).see(*[e.JobRefused(error=FAULT)] * 3)
+    assert life.pilot.mode is Mode.OPEN
+    assert life.pilot.failed == 3
+
+
+def test_a_job_that_another_pilot_left_is_none_of_those_to_do():
+    """Found: `pilot run --job` where a job was left ended that one and never ran its own."""
+    life = Life(max_jobs=1).see(e.JobTaken(job="left", needs=Resources(), inherited=True))
+    assert life.pilot.taken == 0
+    assert life.take("1").pilot.taken == 1
+
+
 def test_a_job_that_ended_holds_its_disk_until_it_is_over():
     life = Life().take("1", cores=4, disk_b=600).ask("1", cores=4, disk_b=600).see(e.SlotFreed(job="1"))
     assert life.pilot.claims["1"].turn is Turn.ENDING

@@ -51,4 +51,9 @@ def test_a_field_that_a_later_version_added_is_passed_over():
 
 def test_all_events_of_a_job_are_known_here():
     assert len(KINDS) >= 14
-    assert {kind.__name__ for kind in KINDS if not kind.journaled} == {"HeartbeatDue", "JournalLost", "Sampled"}
+    assert {kind.__name__ for kind in KINDS if not kind.journaled} == {
+        "HeartbeatDue",
+        "HeartbeatSet",
+        "JournalLost",
+        "Sampled",
+    }

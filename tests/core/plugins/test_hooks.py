@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import logging
+import sys
 import threading
+from asyncio import CancelledError
 from collections.abc import Callable, Sequence
 from types import SimpleNamespace
 from typing import Any, assert_type
@@ -11,6 +13,7 @@ import pytest
 from pilot_core.errors import Code, PilotError
 from pilot_core.plugins.guard import PluginFailed, PluginRef
 from pilot_core.plugins.hooks import Answer, Hooks, PluginRefused, Tier
+from pilot_core.plugins.patience import Patience
 from pilot_core.spec.markers import Shape, hook, hookimpl
 
 
@@ -230,16 +233,37 @@ def test_what_a_plugin_says_in_the_pilots_own_words_passes():
     assert caught.value.facts["plugin"] == "dry"
 
 
-@pytest.mark.parametrize("raised", [SystemExit(3), StopIteration("x"), GeneratorExit, KeyboardInterrupt])
+@pytest.mark.parametrize(
+    "raised", [SystemExit(3), StopIteration("x"), GeneratorExit, CancelledError, KeyboardInterrupt]
+)
 def test_plugins_may_not_end_the_pilot_but_the_user_may(raised):
     def pilot_tea_kind() -> str:
         raise raised
 
     hooks = _sealed(("bad", _plugin(pilot_tea_kind), Tier.PLUGIN))
-    ends = raised in (GeneratorExit, KeyboardInterrupt)
-    with pytest.raises(raised if ends else PluginFailed):
+    with pytest.raises(KeyboardInterrupt if raised is KeyboardInterrupt else PluginFailed):
         hooks.first(pilot_tea_kind_spec, guest="Ada", hour=5)
     assert hooks.running() == {}
+
+
+@pytest.mark.parametrize("raised", [CancelledError, KeyboardInterrupt])
+def test_what_a_plugin_raises_in_a_worker_is_no_answer(raised):
+    """Found: a cancellation that escaped counted as "passes", and the core's default was done."""
+
+    def pilot_tea_kind() -> str:
+        raise raised
+
+    hooks = _sealed(("bad", _plugin(pilot_tea_kind), Tier.PLUGIN))
+    call = Patience(lambda: hooks.first(pilot_tea_kind_spec, guest="Ada", hour=5), "tea")
+    with pytest.raises(PluginFailed):
+        call.wait(5)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_call_that_ends_without_an_answer_has_failed():
+    call = Patience(sys.exit, "tea")
+    with pytest.raises(PilotError, match="ended without an answer"):
+        call.wait(5)
 
 
 def _wrapper(around: Callable[[], Any], name: str) -> SimpleNamespace:

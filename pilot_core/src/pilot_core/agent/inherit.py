@@ -10,9 +10,10 @@ from pathlib import Path
 from attrs import field, frozen
 
 from pilot_core.agent.jobs import HeldJob, take_over
-from pilot_core.agent.recover import LeftJob, left_jobs
+from pilot_core.agent.recover import LeftJob, check_hearer, left_jobs
 from pilot_core.agent.workers import answer
 from pilot_core.config.layers import ConfigError, Settings
+from pilot_core.config.schema import PilotOptions
 from pilot_core.errors import Code, PilotError
 from pilot_core.io.files import Taken
 from pilot_core.io.journal import JournalError
@@ -34,8 +35,8 @@ class Inheritance:
     def leave(self, control: Path, why: PilotError) -> None:
         """Say that this job waits for somebody who mends what is wrong with it."""
         self.remain.append(control)
-        again = f"mend that and run `pilot recover {control.parent}`, or remove {control} to give the job up"
-        log.error("%s is left as it is: %s; %s", control, why, again)
+        mend = f"mend that and run `pilot recover {control.parent}`, or remove {control} to give the job up"
+        log.error("%s is left as it is: %s; %s", control, why, why.facts.get("way_out", mend))
 
     def close(self) -> None:
         """Let go of all that was taken up."""
@@ -52,7 +53,7 @@ def inherit(root: Path, settings_of: Callable[[Job], Settings], redactor: Redact
         elif left.course is None:
             inheritance.unbegun.append(left)
         else:
-            held = answer(partial(_take_up, root, left.control, left.course.job, settings_of, redactor))
+            held = answer(partial(_take_up, root, left, left.course.job, settings_of, redactor))
             if isinstance(held, PilotError):
                 inheritance.leave(left.control, held)
             else:
@@ -61,9 +62,11 @@ def inherit(root: Path, settings_of: Callable[[Job], Settings], redactor: Redact
 
 
 def _take_up(
-    root: Path, control: Path, job: Job, settings_of: Callable[[Job], Settings], redactor: Redactor
+    root: Path, left: LeftJob, job: Job, settings_of: Callable[[Job], Settings], redactor: Redactor
 ) -> HeldJob:
     try:
-        return take_over(root, job, control, settings_of(job), redactor)
+        settings = settings_of(job)
+        check_hearer(left, settings.of(PilotOptions).communicator)
+        return take_over(root, job, left.control, settings, redactor)
     except (OSError, JournalError, Taken, ConfigError) as error:
         raise PilotError(Code.INTERNALPILOTPROBLEM, str(error)) from error

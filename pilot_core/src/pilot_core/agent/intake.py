@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import enum
 import errno
 import logging
+import os
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -13,15 +15,15 @@ from attrs import frozen
 from pilot_core.agent.jobs import HeldJob, control_of, hold, let_go
 from pilot_core.agent.loop import Loop
 from pilot_core.agent.post import Poster
-from pilot_core.agent.recover import LeftJob
+from pilot_core.agent.recover import LeftJob, check_hearer, end_left
 from pilot_core.agent.setup import Setup
 from pilot_core.agent.workers import answer
 from pilot_core.config.layers import ConfigError, Settings
-from pilot_core.config.schema import Budgets, ReportOptions
+from pilot_core.config.schema import Budgets, PayloadOptions, PilotOptions, ReportOptions
 from pilot_core.control.job import JobControl
 from pilot_core.errors import Code, PilotError
 from pilot_core.io.cancel import CancelFlag
-from pilot_core.io.files import Taken
+from pilot_core.io.files import Lock, Taken
 from pilot_core.io.process import Starter
 from pilot_core.machine import commands as c
 from pilot_core.machine import events as e
@@ -32,7 +34,17 @@ from pilot_core.redact import Redactor
 from pilot_core.spec.drivers import Workflow
 
 WRITTEN_S = 60.0
+DOUBLE_S = 5.0
+"""After a job that has the id of one under way, no other is asked for in this time."""
 log = logging.getLogger(__name__)
+
+
+class Settled(enum.Enum):
+    """What became of a raw job: this pilot answers for it, somebody else does, or it comes again."""
+
+    HERE = "here"
+    BACK = "back"
+    LATER = "later"
 
 
 @frozen(eq=False)
@@ -55,33 +67,36 @@ class Intake:
         settled = [answer(partial(self._settle, raw, given_up)) for raw in offer.jobs]
         while not (self.poster.flush(WRITTEN_S) or self._is_over(given_up)):
             log.warning("the journals of new jobs are not written yet")
-        jobs = sum(each is not False for each in settled)
+        jobs = sum(each not in (Settled.BACK, Settled.LATER) for each in settled)
+        if Settled.LATER in settled:
+            return e.Answered(jobs=jobs, again_s=max(offer.again_s or 0.0, DOUBLE_S), stay=True)
         return e.Answered(jobs=jobs, again_s=offer.again_s, over=offer.over, stay=offer.stay)
 
     def _is_over(self, given_up: CancelFlag) -> bool:
         return given_up.is_set() or self.loop.ended
 
-    def _settle(self, raw: Mapping[str, object], given_up: CancelFlag) -> bool:
-        """Take a job, refuse it or give it back; False says that it was given back."""
+    def _settle(self, raw: Mapping[str, object], given_up: CancelFlag) -> Settled:
+        """Take a job, refuse it or give it back."""
         read = answer(partial(self._read, raw))
         if isinstance(read, PilotError):
-            self._refuse(raw, read)
-            return True
+            return self._refuse(raw, read)
         held = answer(partial(self._hold, raw, *read, given_up))
         if isinstance(held, HeldJob):
-            self._take(raw, *read, held)
-            return True
-        if not held.facts.get("in_the_way") and self.jobs.give_back(raw):
-            log.error("a job cannot be taken here and is given back: %s", held)
-            self.poster.post(e.JobRefused(error=held))
-            return False
-        self._refuse(raw, held)
-        return True
+            return self._take(raw, *read, held)
+        if held.facts.get("in_the_way") or not self.jobs.give_back(raw):
+            return self._refuse(raw, held)
+        if held.code is Code.JOBALREADYRUNNING:
+            log.warning("a job is given back until another is over: %s", held)
+            return Settled.LATER
+        log.error("a job cannot be taken here and is given back: %s", held)
+        self.poster.post(e.JobRefused(error=held))
+        return Settled.BACK
 
-    def _refuse(self, raw: Mapping[str, object], error: PilotError) -> None:
+    def _refuse(self, raw: Mapping[str, object], error: PilotError) -> Settled:
         log.error("a job is refused: %s", error)
         self.jobs.refuse(raw, error)
         self.poster.post(e.JobRefused(error=error))
+        return Settled.HERE
 
     def _read(self, raw: Mapping[str, object]) -> tuple[Job, Settings]:
         job = self.jobs.read(raw)
@@ -91,6 +106,7 @@ class Intake:
         if self._is_over(given_up):
             late = f"job {job.id} came when nobody waited for it any more"
             raise PilotError(Code.EXCEEDEDMAXWAITTIME, late)
+        self._check_double(job)
         try:
             return hold(self.root, job, raw, settings, self.starter, self.redactor)
         except PilotError as error:
@@ -104,17 +120,35 @@ class Intake:
         except Taken as error:
             raise PilotError(Code.MKDIR, str(error)) from error
 
-    def _take(self, raw: Mapping[str, object], job: Job, settings: Settings, held: HeldJob) -> None:
+    def _check_double(self, job: Job) -> None:
+        """A job of an id that is being worked on here waits until that one is over, to the seal of its journal."""
+        control = control_of(self.root, job)
+        if not control.exists():
+            return
+        try:
+            Lock(control / "lock").take().release()
+        except Taken as taken:
+            by = "this very pilot" if taken.pid == os.getpid() else "another pilot"
+            told = f"{by} is working on another job {job.id} ({taken})"
+            raise PilotError(Code.JOBALREADYRUNNING, told) from taken
+        except OSError as error:
+            log.debug("%s: %s", control, error)  # who makes the job's directories says what is wrong with it
+        self.poster.flush(WRITTEN_S)
+
+    def _take(self, raw: Mapping[str, object], job: Job, settings: Settings, held: HeldJob) -> Settled:
         self.jobs.taken(raw)
         self.loop.soon(partial(self.admit, held))
         self.poster.keep(held.id, held.journal)
         self.poster.post(self._accepted(job, settings))
+        return Settled.HERE
 
     def refuse_left(self, left: LeftJob, died: PilotError) -> None:
         """Give back, or else report, a job whose pilot died before it began; leave nothing of it but its journal."""
         log.warning("%s: a job was left before it began: %s", left.control, died)
-        if left.raw and not self.jobs.give_back(left.raw):
-            self.jobs.refuse(left.raw, died)
+        check_hearer(left, self.setup.communicator.name)
+        end_left(left.control, self.setup.settings.of(PayloadOptions).grace_s)
+        if left.raw and not (self.jobs.give_back(left.raw) or self.jobs.refuse(left.raw, died)):
+            raise PilotError(Code.COMMUNICATIONFAILURE, "nobody could be told that this job never began")
         let_go(left.control)
 
     def _settings(self, job: Job) -> Settings:
@@ -122,6 +156,10 @@ class Intake:
             return self.setup.settings_of(job)
         except ConfigError as error:
             raise PilotError(Code.CONVERSIONFAILURE, str(error)) from error
+
+    def _final_budget_s(self, report: ReportOptions) -> float:
+        holds = report.when_lost == "finish-and-hold"
+        return self.setup.settings.of(PilotOptions).lifetime_s if holds else report.final_budget_s
 
     def _accepted(self, job: Job, settings: Settings) -> e.Accepted:
         report = settings.of(ReportOptions)
@@ -131,5 +169,5 @@ class Intake:
             steps=budgeted(self.workflow.steps, settings.of(Budgets).steps),
             communicator=self.setup.communicator.name,
             heartbeat_s=report.heartbeat_s,
-            final_budget_s=report.final_budget_s,
+            final_budget_s=self._final_budget_s(report),
         )

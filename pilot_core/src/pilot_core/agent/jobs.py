@@ -11,7 +11,7 @@ from threading import Event
 from attrs import define, field
 
 from pilot_core.config.layers import Settings
-from pilot_core.config.schema import PayloadOptions
+from pilot_core.config.schema import PayloadOptions, PilotOptions
 from pilot_core.control.monitor import Watch
 from pilot_core.control.outbox import give_room_back, set_room_aside
 from pilot_core.control.running import Running
@@ -47,6 +47,11 @@ class HeldJob:
     to_report: Job | None = None
     updated: Event | None = None
     """Set when the update that is under way has ended."""
+    lost_since: float | None = None
+    """Since when the server has not answered, by the monotonic clock."""
+    heartbeat_s: float | None = None
+    """How often the server asked for updates."""
+    debug: bool = False
 
     def close(self) -> None:
         """Let go of the job; its journal is whoever's who writes it."""
@@ -71,7 +76,7 @@ def hold(
         closing = ExitStack()
         undo.callback(closing.close)
         closing.callback(Lock(control / "lock").take().release)
-        journal = _begin_journal(control, raw)
+        journal = _begin_journal(control, raw, settings.of(PilotOptions).communicator)
         undo.callback(journal.close)
         _set_room_aside(control)
         closing.enter_context(job_log(control / "pilot.log", job.id, redactor))
@@ -147,10 +152,10 @@ def _remove(path: Path) -> None:
         path.rmdir()
 
 
-def _begin_journal(control: Path, raw: Mapping[str, object]) -> Journal:
+def _begin_journal(control: Path, raw: Mapping[str, object], communicator: str) -> Journal:
     try:
         journal = Journal.create(control / JOURNAL)
-        journal.append({"raw": dict(raw)})
+        journal.append({"raw": dict(raw), "communicator": communicator})
     except OSError as error:
         raise PilotError(Code.NOLOCALSPACE, f"{control / JOURNAL}: {error.strerror}") from error
     return journal

@@ -14,6 +14,7 @@ from attrs import define, evolve, field
 from pilot_core.agent.jobs import HeldJob
 from pilot_core.agent.loop import Loop
 from pilot_core.agent.post import Poster
+from pilot_core.agent.reporting import Reporting
 from pilot_core.agent.workers import Lane, Workers, answer
 from pilot_core.clock import Clock
 from pilot_core.config.schema import Budgets, MonitorOptions, PayloadOptions
@@ -36,7 +37,6 @@ from pilot_core.model.queue import Queue
 from pilot_core.plugins.hooks import Hooks
 from pilot_core.spec import jobs as job_hooks
 from pilot_core.spec import payload as payload_hooks
-from pilot_core.spec.drivers import Reply
 from pilot_core.spec.work import Task, Work
 
 RUN = "run"
@@ -68,12 +68,23 @@ class Performer:
     died: PilotError | None = None
     held: dict[str, HeldJob] = field(factory=dict)
     workers: Workers = field(init=False)
+    reporting: Reporting = field(init=False)
     news: Lane = field(factory=lambda: Lane("news"))
     exit_error: PilotError | None = None
     records: list[Path] = field(factory=list)
 
     def __attrs_post_init__(self) -> None:
         self.workers = Workers(self.loop.soon)
+        self.reporting = Reporting(
+            jobs=self.jobs,
+            loop=self.loop,
+            poster=self.poster,
+            clock=self.clock,
+            within=self.within,
+            busy=self.workers.busy,
+            held=self.held,
+            budget_s=self.budgets.report_s,
+        )
 
     def __call__(self, command: c.Command) -> None:
         """Perform one command; what goes wrong with a job's is that job's alone."""
@@ -234,27 +245,32 @@ class Performer:
         held.watch = self.monitors.begin(order.job, held.workdir, pid, held.settings)
         if self.hooks.listens(payload_hooks.pilot_payload_started):
             self.news.put(partial(self.hooks.tell, payload_hooks.pilot_payload_started, job=order.job, pid=pid))
-        self._look_later(held, order.job)
+        limits = (limit for limit in (order.job.wall_limit_s, self.queue.wall_limit_s) if limit)
+        self._look_later(held, order.job, min(limits, default=None))
 
-    def _look_later(self, held: HeldJob, job: Job) -> None:
-        self.loop.after(f"{held.id}/look", held.settings.of(MonitorOptions).sample_s, partial(self._look, held, job))
+    def _look_later(self, held: HeldJob, job: Job, at_latest_s: float | None = None) -> None:
+        sample_s = held.settings.of(MonitorOptions).sample_s
+        after_s = sample_s if at_latest_s is None else min(sample_s, at_latest_s)
+        self.loop.after(f"{held.id}/look", after_s, partial(self._look, held, job))
 
     def _look(self, held: HeldJob, job: Job) -> None:
         if held.watch is not None:
             self._look_later(held, job)
             if not self.workers.busy((held.id, "look")):
                 look = partial(_look, held.watch, held.id)
-                end = partial(self._looked, held.id)
+                end = partial(self._looked, held, job)
                 self.workers.begin((held.id, "look"), f"monitors/{held.id}", look, end)
 
-    def _looked(self, job: str, answer: tuple[Usage, tuple[PilotError, ...]] | PilotError) -> None:
+    def _looked(self, held: HeldJob, job: Job, answer: tuple[Usage, tuple[PilotError, ...]] | PilotError) -> None:
         if isinstance(answer, PilotError):
-            log.warning("job %s: monitors did not look: %s", job, answer)
+            log.warning("job %s: monitors did not look: %s", held.id, answer)
             return
         usage, breaches = answer
-        self.poster.post(e.Sampled(job=job, usage=usage))
+        self.poster.post(e.Sampled(job=held.id, usage=usage))
         for breach in breaches[:1]:
-            self.poster.post(e.StopAsked(job=job, error=breach))
+            self.poster.post(e.StopAsked(job=held.id, error=breach))
+        if held.watch is not None and held.watch.again_s is not None:
+            self._look_later(held, job, held.watch.again_s)
 
     def unwatch(self, order: c.Unwatch) -> None:
         """The payload has ended."""
@@ -267,31 +283,8 @@ class Performer:
     # --- reports and news ---
 
     def report(self, order: c.Report) -> None:
-        """Send an update; if one is under way, the latest follows it and what lies between is left out."""
-        held = self.held[order.job.id]
-        if self.workers.busy((held.id, "report")):
-            held.to_report = order.job
-            return
-        held.updated = Event()
-        send = partial(self._report, order.job, held.workdir)
-        end = partial(self._reported, held)
-        self.within(self.budgets.report_s, (held.id, "report"), f"report/{held.id}", send, end)
-
-    def _report(self, job: Job, workdir: Path) -> Reply:
-        with bound(job=job.id):
-            return self.jobs.report(job, workdir)
-
-    def _reported(self, held: HeldJob, answer: Reply | PilotError) -> None:
-        if held.updated is not None:
-            held.updated.set()
-            held.updated = None
-        if isinstance(answer, PilotError):
-            log.warning("job %s: an update was not delivered: %s", held.id, answer)
-        elif answer.stop is not None:
-            self.poster.post(e.StopAsked(job=held.id, error=answer.stop))
-        if held.to_report is not None and held.id in self.held:
-            following, held.to_report = held.to_report, None
-            self.report(c.Report(job=following))
+        """Send an update of a job."""
+        self.reporting.report(order.job)
 
     def tell(self, order: c.Tell) -> None:
         """Let observers know of a job's new phase."""
@@ -328,6 +321,7 @@ class Performer:
     def forget(self, order: c.Forget) -> None:
         """Let go of a job that is over."""
         held = self.held.pop(order.job.id)
+        self.loop.drop(f"{held.id}/lost")
         try:
             if held.processes is not None:
                 held.processes.release()

@@ -169,7 +169,7 @@ class Assembly:
         jobs = self.jobs = JobControl(communicator, hooks, setup.settings, setup.queue, self.clock, node, self.redactor)
         payloads = PayloadControl(hooks, make(setup, "container"), make(setup, "launcher"), self.environ, self.redactor)
         owners = {usable.name: usable.plugin for usable in setup.copytools.usable}
-        data = DataControl(hooks, make_all(setup, "copytools"), self.redactor, plugins=owners)
+        data = self.data = DataControl(hooks, make_all(setup, "copytools"), self.redactor, plugins=owners)
         self.intake = Intake(
             setup, self.root, self.starter, self.redactor, self.poster, self.loop, jobs, workflow, self._admit
         )
@@ -241,7 +241,8 @@ class Assembly:
             case "stop":
                 error = PilotError(Code.SIGTERM, "an operator stopped the pilot")
                 self.poster.post(e.HaltAsked(error=error, hurry_s=self.options.stop_s))
-        return status_of(self.loop.state, self.clock, self._left_behind())
+        queue, moves = self.setup.queue.name, self.data.under_way.told()
+        return status_of(self.loop.state, self.clock, self._left_behind(), queue=queue, moves=moves)
 
     def _ship_log(self, leaving: ExitStack) -> None:
         usable = self.setup.shippers.usable

@@ -42,7 +42,9 @@ from pilot_core.spec.drivers import (
 
 SPECS = (startup, jobs, staging, payload, reporting)
 START_BUDGET_S = 10.0
-ALSO_READ = frozenset({"PILOT_TRACE"})
+NONE = "none"
+"""In place of the names of plugins: the core's alone."""
+ALSO_READ = frozenset({"PILOT_TRACE", "PILOT_JOIN", "PILOT_SERVER_HOME"})
 
 
 @frozen(kw_only=True)
@@ -54,15 +56,23 @@ class Sources:
     assignments: tuple[str, ...] = ()
     flags: Mapping[str, str] = field(factory=dict)
     blocked: tuple[str, ...] = ()
+    cwd: str = ""
+    """Whence relative paths of the environment and the command line are seen."""
+    before: Sources | None = None
+    """An earlier command line, which holds where this one says nothing."""
 
     def layers(self, schema: Schema) -> tuple[Layer, ...]:
         """The layers of people's own words, by this schema."""
-        site = (Layer(Rank.SITE, str(self.site), read_yaml(self.site)),) if self.site else ()
+        site = (Layer(Rank.SITE, str(self.site), read_yaml(self.site), base=_folder(self.site)),) if self.site else ()
         return (
             *site,
-            schema.environment(self.environ, also=ALSO_READ),
-            schema.command_line(self.assignments, self.flags),
+            schema.environment(self.environ, also=ALSO_READ, base=self.cwd),
+            *(each.words(schema) for each in (self.before, self) if each is not None),
         )
+
+    def words(self, schema: Schema) -> Layer:
+        """What the command line said, by this schema."""
+        return schema.command_line(self.assignments, self.flags, base=self.cwd)
 
 
 @frozen(kw_only=True)
@@ -133,7 +143,7 @@ def choose(sources: Sources, discovery: Discovery, trace: Callable[[str], None] 
     hooks = Hooks(*SPECS, trace=trace, budget_s=START_BUDGET_S)
     wish = Wish(
         experiment=early.experiment,
-        only=early.plugins or None,
+        only=[name for name in early.plugins if name != NONE] if early.plugins else None,
         blocked=(*early.blocked, *sources.blocked),
         required=early.required,
         site_file=early.pilotfile,
@@ -142,6 +152,10 @@ def choose(sources: Sources, discovery: Discovery, trace: Callable[[str], None] 
     for answer in hooks.gather(startup.pilot_error_codes):
         register(answer.plugin, answer.value)
     return hooks, chosen
+
+
+def _folder(file: Path) -> str:
+    return str(file.absolute().parent)
 
 
 def _merge(sections: Iterable[type[Any]], sources: Sources, more: Sequence[Layer]) -> Settings:

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from pilot_core.control.blame import by_plugin
 from pilot_core.errors import Code, PilotError
-from pilot_core.plugins.guard import PluginFailed
+from pilot_core.plugins.guard import PluginFailed, is_ours
 from pilot_core.plugins.patience import where
 
 T = TypeVar("T")
@@ -27,7 +27,9 @@ def answer(work: Callable[[], T]) -> T | PilotError:
     except PluginFailed as failed:
         log.warning("%s", failed, exc_info=failed)
         return by_plugin(failed)
-    except Exception as failure:
+    except BaseException as failure:
+        if is_ours(failure):
+            raise
         log.exception("a worker failed")
         where = traceback.extract_tb(failure.__traceback__)[-1]
         detail = f"{type(failure).__name__}: {failure} ({where.filename.rpartition('/')[2]}:{where.lineno})"

@@ -5,7 +5,7 @@ A box is a directory::
     box/*.yaml *.yml *.json    jobs that wait; put them there by a rename
     box/offered/               jobs on their way to a pilot; if it dies they go back
     box/taken/                 jobs that a pilot has in its journal, each under a name of its own
-    box/reports/<id>.json      how each job stands, or ended
+    box/reports/<id>.json      how each job stands, or ended; <id>.2.json for the next job of the same id
     box/done/ box/refused/     descriptions of jobs that ended, and of those that could not be read
 
 A job is taken by a rename, so two pilots never take the same one.
@@ -21,13 +21,12 @@ import time
 from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from itertools import count
 from pathlib import Path
 from typing import Final
 
 from attrs import frozen
 
-from pilot_core.builtin.described import SUFFIXES, describe, read_job, undescribed
-from pilot_core.builtin.plain import LARGEST_B
 from pilot_core.sdk import (
     Code,
     Communicator,
@@ -41,8 +40,8 @@ from pilot_core.sdk import (
     Update,
     option,
 )
-from pilot_core.sdk.io import Lock, NotJson, Taken, read_json, write_atomic
-from pilot_core.sdk.wire import Problem, pack
+from pilot_core.sdk.io import Lock, NotJson, Taken, read_json, sync_folder, write_atomic
+from pilot_core.sdk.wire import LARGEST_B, SUFFIXES, Problem, describe, pack, read_job, undescribed
 
 UNSETTLED_S: Final = 5.0
 LOOK_S: Final = (5.0, 60.0)
@@ -90,6 +89,10 @@ class JobFile(Communicator):
     def read(self, raw: Mapping[str, object]) -> Job:
         """Read the description."""
         return read_job(raw)
+
+    def give_back(self, raw: Mapping[str, object]) -> bool:
+        """The description is still where it was."""
+        return True
 
     def compose(self, update: Update) -> Letter:
         """The report that the record will hold more of."""
@@ -172,14 +175,20 @@ class FileBox(Communicator):
             offered.rename(self._box / TAKEN / offered.name)
 
     def give_back(self, raw: Mapping[str, object]) -> bool:
-        """Put the description back into the box."""
-        name = _origin(raw).name
-        return any(_put_back(self._box, self._box / where / name) for where in (OFFERED, TAKEN))
+        """Put the description back into its box; one that nobody finds under its name any more was put back before."""
+        origin = _origin(raw)
+        box = _box_of(origin)
+        if box is None or not box.is_dir():
+            return False
+        for where in (OFFERED, TAKEN):
+            _put_back(box, box / where / origin.name)
+        return True
 
     def compose(self, update: Update) -> Letter:
-        """The report, and where it goes."""
+        """The report, and where it goes: to the box that the job came from, be it another pilot's."""
         job = update.job
-        body = {**report_of(update), "box": str(self._box), "taken": Path(job.origin).name}
+        origin = Path(job.origin)
+        body = {**report_of(update), "box": str(_box_of(origin) or self._box), "taken": origin.name}
         return Letter(communicator=self.name, job=job.id, attempt=job.attempt, final=update.final, body=body)
 
     def refuse(self, raw: Mapping[str, object], error: PilotError) -> Letter | None:
@@ -187,7 +196,10 @@ class FileBox(Communicator):
         file = raw.get("file")
         if not isinstance(file, Mapping):
             return None
-        path, taken = Path(str(file.get("path"))), Path(str(file.get("origin")))
+        path, taken = Path(str(file.get("path"))), _origin(raw)
+        box = _box_of(taken)
+        if box is None:
+            return None
         body = {
             "id": path.stem,
             "attempt": 0,
@@ -195,7 +207,7 @@ class FileBox(Communicator):
             "refused": True,
             "final": True,
             "error": error.to_wire(),
-            "box": str(path.parent),
+            "box": str(box),
             "taken": taken.name,
         }
         return Letter(communicator=self.name, job=path.stem, attempt=0, final=True, body=body)
@@ -203,16 +215,14 @@ class FileBox(Communicator):
     def send(self, letter: Letter) -> Reply:
         """Write the report, and put a finished job's description away. Twice does no harm."""
         box, taken = Path(str(letter.body["box"])), Path(str(letter.body["taken"])).name
-        report = box / REPORTS / f"{Path(letter.job).name}.json"
         try:
             with self._writing:
-                report.parent.mkdir(exist_ok=True)
-                if letter.final or not _is_final(report, taken):
-                    write_atomic(report, json.dumps(letter.body), mode=0o644, durable=letter.final)
+                (box / REPORTS).mkdir(exist_ok=True)
+                _report(box / REPORTS, letter, taken)
             if letter.final:
                 _put_away(box, taken, REFUSED if letter.body.get("refused") else DONE)
         except OSError as error:
-            raise PilotError(Code.COMMUNICATIONFAILURE, f"{report}: {error.strerror}") from error
+            raise PilotError(Code.COMMUNICATIONFAILURE, f"{box / REPORTS}: {error.strerror}") from error
         return Reply()
 
     def _pause(self) -> float:
@@ -315,13 +325,48 @@ def _describe(path: Path, now: Path) -> dict[str, object]:
         return undescribed(path, str(now), Problem("", f"cannot be read: {error.strerror}"))
 
 
-def _is_final(report: Path, taken: str) -> bool:
-    """Whether the last word on the same job has been said."""
+def _box_of(origin: Path) -> Path | None:
+    """The box that a description was taken from, by where it lay then; none if it lay in no box."""
+    return origin.parent.parent if origin.parent.name in (OFFERED, TAKEN) else None
+
+
+def _report(reports: Path, letter: Letter, taken: str) -> None:
+    """Write a report under the first name that is this job's own or free: never over another job's of the same id."""
+    text, job = json.dumps(letter.body), Path(letter.job).name
+    for number in count(1):
+        report = reports / (f"{job}.json" if number == 1 else f"{job}.{number}.json")
+        if not report.exists() and _write_new(report, text, letter.final):
+            return
+        said = _said(report)
+        if said.get("taken") == taken:
+            if letter.final or said.get("final") is not True:
+                write_atomic(report, text, mode=0o644, durable=letter.final)
+            return
+
+
+def _write_new(report: Path, text: str, durable: bool) -> bool:
+    """Write a report that appears whole; False if another pilot's has just appeared under its name."""
+    part = report.with_name(f".{os.urandom(6).hex()}.part")
+    write_atomic(part, text, mode=0o644, durable=durable)
+    try:
+        report.hardlink_to(part)
+    except FileExistsError:
+        return False
+    except OSError:  # a file system without links
+        part.replace(report)
+    finally:
+        part.unlink(missing_ok=True)
+    if durable:
+        sync_folder(report.parent)
+    return True
+
+
+def _said(report: Path) -> Mapping[str, object]:
     try:
         said = read_json(report)
     except (FileNotFoundError, NotJson):
-        return False
-    return isinstance(said, dict) and said.get("final") is True and said.get("taken") == taken
+        return {}
+    return said if isinstance(said, dict) else {}
 
 
 def _put_away(box: Path, taken: str, where: str) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from shlex import quote
 from typing import Final
 
-from pilot_core.sdk import Code, Command, Job, Outcome, PilotError, hookimpl
+from pilot_core.sdk import Code, Command, FileSpec, Job, Outcome, PilotError, Queue, Replica, hookimpl
 from pilot_core.sdk.io import Inside
 from pilot_core.sdk.wire import Fields
 
@@ -19,9 +20,11 @@ log = logging.getLogger(__name__)
 
 @hookimpl
 def pilot_payload_command(job: Job, workdir: Path) -> Command | None:
-    """Run what the job says."""
+    """Run what the job says; where its arguments are shell text, by the shell."""
     if not job.transformation:
         return None
+    if job.parameters:
+        return Command("/bin/sh", "-c", f"{quote(_program(job.transformation, workdir))} {job.parameters}")
     return Command(_program(job.transformation, workdir), *job.arguments)
 
 
@@ -29,6 +32,27 @@ def _program(name: str, workdir: Path) -> str:
     """A relative name is a file of the job's directory if it holds a slash or is there, and else found on the path."""
     local = not name.startswith("/") and ("/" in name or (workdir / name).is_file())
     return str(workdir / name) if local else name
+
+
+@hookimpl
+def pilot_inputs_replicas(job: Job, queue: Queue) -> Mapping[str, Sequence[Replica]] | None:
+    """Look where the endpoint says that a file lies which comes without a place."""
+    return _places(job.inputs, queue, write=False) or None
+
+
+@hookimpl
+def pilot_outputs_replicas(files: Sequence[FileSpec], queue: Queue) -> Mapping[str, Sequence[Replica]] | None:
+    """Put files without a place into the endpoint that they name."""
+    return _places(files, queue, write=True) or None
+
+
+def _places(files: Sequence[FileSpec], queue: Queue, *, write: bool) -> dict[str, Sequence[Replica]]:
+    placed = ((file, queue.storages.get(file.endpoint)) for file in files if not file.replicas)
+    return {
+        file.lfn: [Replica(url, file.endpoint) for url in storage.places(file.scope, file.lfn, write=write)]
+        for file, storage in placed
+        if storage is not None
+    }
 
 
 @hookimpl

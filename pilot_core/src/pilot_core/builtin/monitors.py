@@ -120,8 +120,8 @@ class WallTime(Monitor):
         if not limits:
             return Reading()
         limit_s = min(limits) * self.settings.of(WallTimeOptions).grace
-        if view.running_s <= limit_s:
-            return Reading()
+        if view.running_s < limit_s:
+            return Reading(again_s=limit_s - view.running_s)
         told = f"the payload has run for {view.running_s:.0f} s, {limit_s:.0f} s are allowed"
         return Reading(breach=PilotError(Code.REACHEDMAXTIME, told, value_s=round(view.running_s), limit_s=limit_s))
 

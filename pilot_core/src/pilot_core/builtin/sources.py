@@ -7,9 +7,8 @@ from pathlib import Path
 
 from attrs import frozen
 
-from pilot_core.builtin.plain import read_plain
 from pilot_core.sdk import Code, InfoSource, PilotError, option
-from pilot_core.sdk.wire import BadMessage
+from pilot_core.sdk.wire import LARGEST_B, BadMessage, parse_plain
 
 
 @frozen(kw_only=True)
@@ -47,7 +46,8 @@ class QueueFile(InfoSource):
 
 def _read(path: Path) -> Mapping[str, object]:
     try:
-        read = read_plain(path)
+        with path.open("rb") as file:
+            read = parse_plain(file.read(LARGEST_B + 1), str(path), as_json=path.suffix == ".json")
     except OSError as error:
         raise PilotError(Code.QUEUEDATA, f"{path}: {error.strerror}") from error
     except BadMessage as bad:

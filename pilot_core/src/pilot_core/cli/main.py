@@ -19,6 +19,14 @@ COMMANDS: Final = {
         "run": "run a pilot: for one described job, or for all jobs in a directory",
         "recover": "bring to its end what a dead pilot left in its work directory",
     },
+    "Have jobs run": {
+        "serve": "serve jobs to pilots: a small dispatcher for a laptop, a cluster or a test",
+        "submit": "hand described jobs to a dispatcher",
+        "jobs": "list jobs, or tell the whole story of one",
+        "cancel": "end jobs, or take them out of the queue",
+        "retry": "have jobs run again that failed or were cancelled",
+        "fetch": "bring the outputs and the log of a job here",
+    },
     "Reach a running pilot": {
         "status": "say what the pilot and its jobs are doing",
         "drain": "let it finish its jobs and take no more",
@@ -27,12 +35,14 @@ COMMANDS: Final = {
         "stop": "end it and its jobs now, in an orderly way",
     },
     "Look up": {
+        "report": "make one page of all that is known of jobs: timeline, plots, files, errors",
         "plugins": "what is installed, what would be used here, and why not",
         "hooks": "what plugins are asked: the contract",
         "config": "which settings hold here and where they come from; check a file",
         "errors": "what an error code means and what to do about it",
     },
     "Extend": {
+        "completion": "print what lets a shell complete commands and options",
         "new-plugin": "write a distribution of one's own, with tests that pass",
     },
 }

@@ -25,6 +25,9 @@ EXIT_CODES: Final = {
     "pilot_core.model.wire.BadMessage": USAGE,
     "pilot_core.io.files.Taken": 1,
     "pilot_core.agent.control.NoPilot": 1,
+    "pilot_core.cli.client.NoDispatcher": 1,
+    "pilot_core.dispatcher.join.BadJoin": USAGE,
+    "pilot_core.cli.client.Refused": 1,
     "pilot_core.plugins.guard.PluginFailed": 1,
 }
 """By name, so that to explain one error the modules of all others need not be loaded."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -16,8 +16,6 @@ from pilot_core.config.spelling import meant
 if TYPE_CHECKING:
     from pilot_core.agent.setup import Sources
     from pilot_core.config.options import Option
-
-PATHS = (Path, Path | None)
 
 
 class Parser(argparse.ArgumentParser):
@@ -76,28 +74,23 @@ def add_sources(parser: Parser) -> None:
 
 
 def sources_of(arguments: argparse.Namespace) -> Sources:
-    """What the command line and the environment say; paths no longer depend on the current directory."""
+    """What the command line and the environment say, and where they were given."""
     from pilot_core.agent.setup import Sources
 
-    options = _core_options()
-    flags = flags_given(arguments, options)
-    paths = {each.path: str(Path(flags[each.path]).absolute()) for each in options if _names_path(each, flags)}
+    flags = flags_given(arguments, _core_options())
     only, blocked = _split_plugins(arguments.plugin)
     return Sources(
         site=arguments.config.absolute() if arguments.config else None,
         environ=dict(os.environ),
         assignments=tuple(arguments.set),
-        flags=flags | paths | ({"bootstrap.plugins": ",".join(only)} if only else {}),
+        flags=flags | ({"bootstrap.plugins": ",".join(only)} if only else {}),
         blocked=tuple(blocked),
+        cwd=os.getcwd(),
     )
 
 
 def _core_options() -> list[Option]:
     return [option for section in CORE for option in fields_of(section)]
-
-
-def _names_path(option: Option, flags: Iterable[str]) -> bool:
-    return option.path in flags and option.type in PATHS
 
 
 def _split_plugins(named: Sequence[str]) -> tuple[list[str], list[str]]:

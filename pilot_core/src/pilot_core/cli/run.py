@@ -1,4 +1,4 @@
-"""``pilot run``: a pilot for one described job, for a box of them, or for whom the site's settings name."""
+"""``pilot run``: a pilot for one described job, for a box of them, for a server, or for whom the settings name."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from pilot_core.cli.mistakes import Usage
 from pilot_core.cli.output import answer
 from pilot_core.cli.parser import Parser, add_json, add_sources, sources_of
 
+VARIABLE = "PILOT_JOIN"
+
 if TYPE_CHECKING:
     from pilot_core.agent.run import Ending
     from pilot_core.agent.setup import Setup, Sources
@@ -24,9 +26,13 @@ def describe(parser: Parser) -> None:
     source = parser.add_mutually_exclusive_group()
     source.add_argument("--job", type=Path, metavar="FILE", help="Run this described job (YAML or JSON) and no other.")
     source.add_argument("--filebox", type=Path, metavar="DIR", help="Run the described jobs in this directory.")
+    source.add_argument(
+        "--join", metavar="FILE", help="Work for the dispatcher whose join string is in this file, or on - (stdin)."
+    )
     parser.add_argument(
         "--workdir", type=Path, default=Path(), metavar="W", help="Work here; by default where you are."
     )
+    parser.add_argument("--plain", action="store_true", help="Write plain log lines on a terminal, too.")
     add_json(parser)
     add_sources(parser)
 
@@ -42,23 +48,25 @@ def run(arguments: Namespace) -> int:
         from pilot_core.cli.start import set_up, work
         from pilot_core.redact import Redactor
 
-        sources, redactor = _sources(arguments), Redactor()
+        sources, redactor = _sources(arguments, root), Redactor()
         setup = set_up(sources, redactor)
-        if arguments.job:
-            _read_job(setup)
+        job = _read_job(setup) if arguments.job else ""
         remember(root, sources)
-        ending = work(setup, root, starter, redactor)
-    return _after_job(ending, arguments) if arguments.job else _after_all(ending, root, arguments.json)
+        ending = work(setup, root, starter, redactor, plain=arguments.plain)
+    return _after_job(ending, job, arguments) if arguments.job else _after_all(ending, root, arguments.json)
 
 
 def _check(arguments: Namespace) -> None:
-    if arguments.job and not arguments.job.is_file():
-        raise Usage(f"--job {arguments.job}: there is no such file", "run")
-    if arguments.filebox and not arguments.filebox.is_dir():
-        raise Usage(f"--filebox {arguments.filebox}: there is no such directory", "run")
+    for option, path, fits, kind in (
+        ("--job", arguments.job, Path.is_file, "file"),
+        ("--filebox", arguments.filebox, Path.is_dir, "directory"),
+    ):
+        if path and not fits(path):
+            wrong = f"this is no plain {kind}" if path.exists() else f"there is no such {kind}"
+            raise Usage(f"{option} {path}: {wrong}", "run")
 
 
-def _sources(arguments: Namespace) -> Sources:
+def _sources(arguments: Namespace, root: Path) -> Sources:
     sources = sources_of(arguments)
     flags: dict[str, str] = {}
     if arguments.job:
@@ -66,10 +74,31 @@ def _sources(arguments: Namespace) -> Sources:
         flags = {"pilot.communicator": "jobfile", "jobfile.path": str(arguments.job.absolute()), **one}
     elif arguments.filebox:
         flags = {"pilot.communicator": "filebox", "filebox.path": str(arguments.filebox.absolute())}
+    else:
+        flags = _of_server(arguments.join, sources, root)
     _refuse_contradiction("--job" if arguments.job else "--filebox", flags, sources.assignments)
     if arguments.debug:
         flags["log.level"] = "debug"
     return evolve(sources, flags={**sources.flags, **flags})
+
+
+def _of_server(source: str | None, sources: Sources, root: Path) -> dict[str, str]:
+    """What an address on the command line, or a join string, says of whom to ask; the token goes into a file."""
+    flags: dict[str, str] = {}
+    if source or (VARIABLE in sources.environ and "connection.url" not in sources.flags):
+        from pilot_core.dispatcher.join import find_join
+        from pilot_core.io.files import write_atomic
+
+        if join := find_join(source or "", sources.environ):
+            token = root / OWN / "token"
+            write_atomic(token, join.token)
+            flags = {"connection.url": join.url, "connection.token": str(token), "pilot.queue": join.queue}
+            flags |= {"connection.fingerprint": join.fingerprint} if join.fingerprint else {}
+    if not flags and "connection.url" not in sources.flags:
+        return {}
+    chosen = {written.partition("=")[0].strip() for written in sources.assignments} | sources.flags.keys()
+    speaks = {"pilot.communicator": "panda", "connection.info_sources": "server,file"}
+    return {path: value for path, value in {**speaks, **flags}.items() if path not in chosen}
 
 
 def _refuse_contradiction(option: str, flags: Mapping[str, str], assignments: Iterable[str]) -> None:
@@ -81,25 +110,25 @@ def _refuse_contradiction(option: str, flags: Mapping[str, str], assignments: It
             raise Usage(f"{option} takes the communicator {meant!r}, --set {written} another: give one of them", "run")
 
 
-def _read_job(setup: Setup) -> None:
-    """Read the job once before a pilot is started for it: all that is wrong with it is told at once."""
+def _read_job(setup: Setup) -> str:
+    """Read the job once before a pilot is started for it: all that is wrong with it is told at once; its id."""
     from pilot_core.agent.setup import make
 
     communicator = make(setup, "communicator")
-    for raw in communicator.acquire({}).jobs:
-        communicator.read(raw)
+    (job,) = (communicator.read(raw).id for raw in communicator.acquire({}).jobs)
+    return str(job)
 
 
-def _after_job(ending: Ending, arguments: Namespace) -> int:
+def _after_job(ending: Ending, job: str, arguments: Namespace) -> int:
     from pilot_core.cli.outcome import exit_code_of, read_records, story
     from pilot_core.cli.start import LOG
 
-    records = read_records(ending.records)
+    records = {path: record for path, record in read_records(ending.records).items() if record.get("id") == job}
     if not records:
         why = f": {ending.error}" if ending.error else ""
         answer(arguments.json, None, f"there is no record of the job{why}; {arguments.workdir / LOG} says more")
         return ending.exit_code or 1
-    ((path, record),) = records.items()
+    path, record = records.popitem()
     answer(arguments.json, record, story(record, path))
     return exit_code_of(record) or ending.exit_code
 

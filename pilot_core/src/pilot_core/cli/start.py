@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, TextIO, cast
 
 from pilot_core.cli import OWN
 from pilot_core.cli.mistakes import Usage, warnings_of
@@ -48,17 +49,70 @@ def set_up(sources: Sources, redactor: Redactor) -> Setup:
     return prepare(sources, trace=_trace(sources.environ, redactor))
 
 
-def work(setup: Setup, root: Path, starter: KeeperStarter, redactor: Redactor, *, recover: bool = False) -> Ending:
-    """Run the pilot, with its log on standard error and in the work directory."""
+def work(
+    setup: Setup,
+    root: Path,
+    starter: KeeperStarter,
+    redactor: Redactor,
+    *,
+    recover: bool = False,
+    plain: bool = False,
+) -> Ending:
+    """Run the pilot, with its log on standard error and in the work directory.
+
+    On a terminal a live view stays below the log, unless ``plain`` lines or JSON are wanted.
+    """
     from pilot_core.agent.run import run
     from pilot_core.config.schema import LogOptions
     from pilot_core.io import logs
 
     options = setup.settings.of(LogOptions)
-    logs.setup(options.level.upper(), redactor, as_json=options.json, file=root / LOG)
-    for warning in warnings_of(setup):
-        log.warning("%s", warning)
-    return run(setup, root, starter, redactor=redactor, recover=recover)
+    with ExitStack() as leaving:
+        stream = sys.stderr if plain or options.json else leaving.enter_context(_screen(root))
+        logs.setup(options.level.upper(), redactor, as_json=options.json, file=root / LOG, stream=stream)
+        for warning in warnings_of(setup):
+            log.warning("%s", warning)
+        return run(setup, root, starter, redactor=redactor, recover=recover)
+
+
+@contextmanager
+def _screen(root: Path) -> Iterator[TextIO]:
+    """Standard error, or where that is a terminal what writes above a live view of the pilot in ``root``."""
+    if not sys.stderr.isatty() or os.environ.get("PILOT_TRACE"):
+        yield sys.stderr
+        return
+    from pilot_core.cli.terminal import Block, Live, redraws
+
+    if not redraws(sys.stderr, os.environ):
+        yield sys.stderr
+        return
+    block = Block(sys.stderr, os.environ)
+    with Live(block, lambda: _status(root)):
+        yield cast("TextIO", block)
+
+
+def _status(root: Path) -> dict[str, Any] | None:
+    """What the pilot says by its socket; nothing before it listens and when it no longer does."""
+    import json
+    import socket
+
+    from pilot_core.agent.control import SOCKET
+
+    try:
+        folder = os.open(root / OWN, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        with socket.socket(socket.AF_UNIX) as client:
+            client.settimeout(5.0)
+            client.connect(f"/proc/self/fd/{folder}/{SOCKET}")
+            client.sendall(b'{"order": "status"}\n')
+            told = json.loads(b"".join(iter(lambda: client.recv(65536), b"")))
+    except (OSError, ValueError):
+        return None
+    finally:
+        os.close(folder)
+    return {**told, "workdir": str(root)}
 
 
 def _trace(environ: Mapping[str, str], redactor: Redactor) -> Callable[[str], None] | None:

@@ -74,6 +74,8 @@ class Layer:
     values: Mapping[str, object]
     problems: tuple[Problem, ...] = ()
     warnings: tuple[str, ...] = ()
+    base: str = ""
+    """The directory from which its relative paths are seen."""
 
 
 @frozen
@@ -136,7 +138,7 @@ class Schema:
             owners = ", ".join(f"{each.__module__}.{each.__qualname__}" for each in self.sections)
             raise ConfigError(*(Problem("", claim, f"declared twice, among {owners}") for claim in doubles))
 
-    def environment(self, environ: Mapping[str, str], *, also: Collection[str] = ()) -> Layer:
+    def environment(self, environ: Mapping[str, str], *, also: Collection[str] = (), base: str = "") -> Layer:
         """The layer of environment variables; an empty one counts as not set.
 
         ``also`` names ``PILOT_*`` variables that others read. Any further one is worth a warning, no more.
@@ -145,9 +147,11 @@ class Schema:
         known = {each.env for each in self.options} | set(also)
         unknown = sorted(name for name in environ if name.startswith("PILOT_") and name not in known)
         warnings = tuple(f"${name} is not known here{meant(name, known)}" for name in unknown)
-        return Layer(Rank.ENVIRONMENT, "environment", values, warnings=warnings)
+        return Layer(Rank.ENVIRONMENT, "environment", values, warnings=warnings, base=base)
 
-    def command_line(self, assignments: Iterable[str], flags: Mapping[str, str] | None = None) -> Layer:
+    def command_line(
+        self, assignments: Iterable[str], flags: Mapping[str, str] | None = None, *, base: str = ""
+    ) -> Layer:
         """The layer of ``--set section.name=value`` and of options' own flags, which win over ``--set``."""
         pairs, problems = [], []
         for written in assignments:
@@ -157,7 +161,7 @@ class Schema:
             else:
                 problems.append(Problem("command line", f"--set {written}", "wants section.name=value"))
         pairs.extend((flags or {}).items())
-        return Layer(Rank.COMMAND_LINE, "command line", _nest(pairs), tuple(problems))
+        return Layer(Rank.COMMAND_LINE, "command line", _nest(pairs), tuple(problems), base=base)
 
     def merge(self, *layers: Layer) -> Settings:
         """Settings from layers in any order; ``ConfigError`` with all problems."""
@@ -204,7 +208,7 @@ class _Merging:
             self.problems.append(Problem(where, path, "a job may not set this option"))
             return
         try:
-            value = read_value(option, raw, text=layer.rank in _ALL_TEXT)
+            value = read_value(option, raw, text=layer.rank in _ALL_TEXT, base=layer.base)
         except Unreadable as unreadable:
             self.problems.append(Problem(where, path, str(unreadable)))
         else:

@@ -39,6 +39,8 @@ class _Declared:
     flag: str | None
     job: bool
     choices: tuple[str, ...]
+    least: float | None
+    place: bool
 
 
 class Section(Protocol):
@@ -64,6 +66,8 @@ class Option:
     flag: str | None
     job: bool
     choices: tuple[str, ...]
+    least: float | None = 0
+    place: bool = False
 
     @property
     def path(self) -> str:
@@ -80,19 +84,22 @@ def option(
     flag: str | None = None,
     job: bool = False,
     choices: Collection[str] | None = None,
+    least: float | None = 0,
+    place: bool = False,
     validator: Callable[[Any, Any, T], object] | None = None,
 ) -> T:
     """Declare an option as the value of an attrs field.
 
     ``unit`` is ``s`` or ``b`` where "10 min" or "2 GB" may be written. ``env`` replaces the derived
     ``PILOT_<SECTION>_<NAME>``. ``flag`` is a name of its own beside ``--set section.name=value``.
-    Only with ``job=True`` may a job set it.
+    Only with ``job=True`` may a job set it. A number is never less than ``least``. ``place`` marks a text that is a
+    URL or a path: relative ones, like those of type ``Path``, are seen from where they were written.
     """
     if unit not in _UNITS:
         raise TypeError(f"unit {unit!r} is not one of {_UNITS}")
     if isinstance(default, (list, set)):
         raise TypeError("a default is a tuple, not a list or a set")
-    declared = _Declared(help, unit, env, flag, job, tuple(choices or ()))
+    declared = _Declared(help, unit, env, flag, job, tuple(choices or ()), least, place)
     frozen_default: Any = MappingProxyType(dict(default)) if isinstance(default, Mapping) else default
     made: Any = field(default=frozen_default, validator=validator, metadata={_KEY: declared})
     return made  # type: ignore[no-any-return]
@@ -128,6 +135,8 @@ def _describe(section: type[Section], attribute: Any, types: Mapping[str, object
         flag=declared.flag,
         job=declared.job,
         choices=declared.choices,
+        least=declared.least,
+        place=declared.place,
     )
 
 

@@ -18,7 +18,9 @@ class Bootstrap:
     section = "bootstrap"
 
     experiment: str = option("generic", help="The experiment whose plugin answers.", flag="--experiment")
-    plugins: tuple[str, ...] = option((), help="Load these plugins and no others.", env="PILOT_PLUGINS")
+    plugins: tuple[str, ...] = option(
+        (), help="Load these plugins and no others; none: the core's.", env="PILOT_PLUGINS"
+    )
     blocked: tuple[str, ...] = option((), help="Plugins not to load; on the command line: --plugin no:NAME.")
     required: tuple[str, ...] = option((), help="Plugins without which the pilot does not start: NAME or NAME>=N.M.")
     pilotfile: Path | None = option(None, help="The site's own plugin, a Python file.", flag="--pilotfile")
@@ -26,11 +28,19 @@ class Bootstrap:
 
 @frozen(kw_only=True)
 class Connection:
-    """Where facts about the queue come from; never from queue data."""
+    """The server, and where facts about the queue come from; never from queue data."""
 
     section = "connection"
 
     info_sources: tuple[str, ...] = option(("file",), help="Information sources, the best first.")
+    url: tuple[str, ...] = option((), help="The server that has the work, by all its addresses.", flag="--url")
+    token: Path | None = option(None, help="The file with the token for that server.", flag="--token-file")
+    origin: str = option("", help="The organisation and role in whose name the token is shown: VO or VO.ROLE.")
+    fingerprint: str = option(
+        "", help="The SHA-256 of the server's certificate, where no authority vouches for it.", flag="--fingerprint"
+    )
+    ca_file: Path | None = option(None, help="Authorities that vouch for servers, instead of the system's.")
+    ipv4_only: bool = option(False, help="Never use IPv6.")
 
 
 @frozen(kw_only=True)
@@ -43,18 +53,24 @@ class PilotOptions:
     workflow: str = option("standard", help="The workflow that every job goes through.", flag="--workflow")
     communicator: str = option("filebox", help="Who is asked for jobs and told about them.")
     resource: str = option("node", help="Who tells what the slot or allocation is.")
-    lifetime_s: float = option(324000.0, help="The pilot ends itself after this time.", unit="s", flag="--lifetime")
-    stop_s: float = option(25.0, help="All the time that an orderly stop may take.", unit="s")
+    lifetime_s: float = option(
+        324000.0, help="The pilot ends itself after this time.", unit="s", flag="--lifetime", least=1
+    )
+    stop_s: float = option(25.0, help="All the time that an orderly stop may take.", unit="s", least=1)
     drain_signals: tuple[str, ...] = option((), help="Signals, such as SIGUSR1, that let the current jobs finish.")
     prefetch_jobs: int = option(1, help="Jobs to bring in while the slot is still full.")
-    max_jobs: int | None = option(None, help="End after this many jobs.", flag="--max-jobs")
-    empty_answers: int = option(2, help="End after so many answers in a row without a job.")
-    failed_answers: int = option(5, help="End after so many requests in a row without an answer.")
-    ask_again_s: float = option(60.0, help="After a request without an answer, the next one comes then.", unit="s")
+    max_jobs: int | None = option(None, help="End after this many jobs.", flag="--max-jobs", least=1)
+    empty_answers: int = option(2, help="End after so many answers in a row without a job.", least=1)
+    failed_answers: int = option(5, help="End after so many requests in a row without an answer.", least=1)
+    ask_again_s: float = option(
+        60.0, help="After a request without an answer, the next one comes then.", unit="s", least=0.01
+    )
     black_hole_failures: int = option(5, help="Take no more work after so many quick failures in a row; 0: never mind.")
     black_hole_s: float = option(60.0, help="A job that fails sooner than this failed quickly.", unit="s")
-    hook_budget_s: float = option(120.0, help="A plugin's answer is awaited this long, then left behind.", unit="s")
-    watchdog_s: float = option(120.0, help="A pilot whose loop stands still this long is ended.", unit="s")
+    hook_budget_s: float = option(
+        120.0, help="A plugin's answer is awaited this long, then left behind.", unit="s", least=0.1
+    )
+    watchdog_s: float = option(120.0, help="A pilot whose loop stands still this long is ended.", unit="s", least=1)
     cleanup: bool = option(True, help="Remove a job's directory when all of it is safe.")
     keep_control_days: float = option(7.0, help="Control directories of past jobs are kept this long.")
 
@@ -65,7 +81,7 @@ class SlotOptions:
 
     section = "slot"
 
-    cores: int | None = option(None, help="Cores that the pilot may use.")
+    cores: int | None = option(None, help="Cores that the pilot may use.", least=1)
     memory_b: int | None = option(None, help="Memory that the pilot may use.", unit="b")
     disk_b: int | None = option(None, help="Disk that the pilot may use.", unit="b")
     gpus: tuple[str, ...] = option((), help="The GPUs that the pilot may give to jobs.")
@@ -79,11 +95,11 @@ class Budgets:
     section = "budgets"
 
     steps: Mapping[str, float] = option({}, help="Seconds by the name of the step, in place of the workflow's own.")
-    check_s: float = option(300.0, help="For the checks of the node before the first job.", unit="s")
-    ask_s: float = option(600.0, help="For an answer to a request for work.", unit="s")
-    report_s: float = option(300.0, help="For an update that is not the last.", unit="s")
-    look_s: float = option(120.0, help="For one look of a monitor.", unit="s")
-    past_s: float = option(600.0, help="For what waits of past jobs.", unit="s")
+    check_s: float = option(300.0, help="For the checks of the node before the first job.", unit="s", least=0.1)
+    ask_s: float = option(600.0, help="For an answer to a request for work.", unit="s", least=0.1)
+    report_s: float = option(300.0, help="For an update that is not the last.", unit="s", least=0.1)
+    look_s: float = option(120.0, help="For one look of a monitor.", unit="s", least=0.1)
+    past_s: float = option(600.0, help="For what waits of past jobs.", unit="s", least=0.1)
 
 
 @frozen(kw_only=True)
@@ -93,11 +109,11 @@ class DataOptions:
     section = "data"
 
     copytools: tuple[str, ...] = option(("local",), help="Copy tools, the first that can is used first.")
-    attempts: int = option(2, help="Rounds through all candidates of a file.", job=True)
-    parallel: int = option(4, help="Files of one job moved at a time.")
+    attempts: int = option(2, help="Rounds through all candidates of a file.", job=True, least=1)
+    parallel: int = option(4, help="Files of one job moved at a time.", least=1)
     cache: Path | None = option(None, help="A directory of input files shared by the pilots of this node.")
     cache_b: int = option(50 * 10**9, help="The cache is kept below this size.", unit="b")
-    output_dir: str = option("", help="Where outputs go whose job names no place.", flag="--output-dir")
+    output_dir: str = option("", help="Where outputs go whose job names no place.", flag="--output-dir", place=True)
 
 
 @frozen(kw_only=True)
@@ -116,7 +132,7 @@ class PayloadOptions:
     orphan: str = option("wait", help="What happens to a payload whose pilot died.", choices=("wait", "finish", "stop"))
     orphan_wait_s: float = option(60.0, help="How long such a payload waits for another pilot.", unit="s")
     adopt: bool = option(True, help="A recovering pilot lets a payload that still runs come to its end.")
-    nofile: int | None = option(None, help="The limit of open files for the payload.")
+    nofile: int | None = option(None, help="The limit of open files for the payload.", least=16)
 
 
 @frozen(kw_only=True)
@@ -126,7 +142,7 @@ class MonitorOptions:
     section = "monitor"
 
     monitors: tuple[str, ...] = option(("disk", "walltime", "memory", "looping"), help="Monitors to run.")
-    sample_s: float = option(30.0, help="The processes are measured this often.", unit="s")
+    sample_s: float = option(30.0, help="The processes are measured this often.", unit="s", least=0.01)
 
 
 @frozen(kw_only=True)
@@ -135,9 +151,18 @@ class ReportOptions:
 
     section = "report"
 
-    heartbeat_s: float = option(1800.0, help="Between two updates of a running job.", unit="s")
-    final_budget_s: float = option(600.0, help="How long a final update is tried before it is put aside.", unit="s")
+    heartbeat_s: float = option(1800.0, help="Between two updates of a running job.", unit="s", least=0.01)
+    final_budget_s: float = option(
+        600.0, help="How long a final update is tried before it is put aside.", unit="s", least=0.1
+    )
     outbox: Path | None = option(None, help="Where undelivered final updates wait for the next pilot.")
+    when_lost: str = option(
+        "finish",
+        help="A job whose server is out of reach finishes and leaves its result in the outbox, finishes and holds the "
+        "pilot until the result is delivered, or is stopped after report.lost_s.",
+        choices=("finish", "finish-and-hold", "stop-after"),
+    )
+    lost_s: float = option(10800.0, help="For stop-after: since the first update without an answer.", unit="s")
     log_tail_b: int = option(2048, help="How much of the payload's output a report carries.", unit="b")
 
 
@@ -150,7 +175,7 @@ class LogOptions:
     level: str = option("info", help="The least level to log.", choices=("debug", "info", "warning", "error"))
     json: bool = option(False, help="One JSON object a line instead of text.")
     shippers: tuple[str, ...] = option((), help="Log shippers that the records are sent to as well.")
-    ship_s: float = option(10.0, help="Between two shipments.", unit="s")
+    ship_s: float = option(10.0, help="Between two shipments.", unit="s", least=0.01)
 
 
 CORE: Final[tuple[type, ...]] = (

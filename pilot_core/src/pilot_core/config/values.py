@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Mapping
 from enum import Enum
@@ -32,16 +33,32 @@ class Unreadable(ValueError):
     """The value does not fit its option; the message says what would."""
 
 
-def read_value(option: Option, raw: object, *, text: bool) -> object:
-    """The value of ``option``, or ``Unreadable``.
+def read_value(option: Option, raw: object, *, text: bool, base: str = "") -> object:
+    """The value of ``option``, or ``Unreadable``; relative paths are seen from ``base``, where one is given.
 
     ``text`` says that ``raw`` comes from where all is text (environment, command line): lists are then
     written ``a,b``, mappings ``k=v,l=w``. Elsewhere a number in quotes is no number, unless it has a unit.
     """
     value = _read(option.type, raw, option.unit, text)
-    if option.choices:
-        for each in value if isinstance(value, tuple) else (value,):
+    for each in _each(value):
+        if option.choices:
             _check_choice(each, option.choices)
+        if option.least is not None and isinstance(each, int | float) and each < option.least:
+            raise Unreadable(f"wants at least {option.least:g}, not {raw!r}")
+    return _seen_from(base, value, option) if base else value
+
+
+def _each(value: object) -> tuple[object, ...]:
+    if isinstance(value, Mapping):
+        return tuple(value.values())
+    return value if isinstance(value, tuple) else (value,)
+
+
+def _seen_from(base: str, value: object, option: Option) -> object:
+    if isinstance(value, Path):
+        return base / value
+    if option.place and isinstance(value, str) and value and ":" not in value:
+        return os.path.join(base, value)
     return value
 
 

@@ -7,7 +7,10 @@ archive itself.
 
 from __future__ import annotations
 
+import json
 import logging
+import os
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -16,9 +19,9 @@ from pilot_core.control.packing import LEFT_OUT, Packing, check_tar, new_tar
 from pilot_core.control.transfer import ARCHIVE, Limit, part_name
 from pilot_core.errors import Code, PilotError
 from pilot_core.io.cancel import Cancelled
-from pilot_core.io.files import UnsafeName, safe_name
 from pilot_core.io.inside import Inside, Outside
 from pilot_core.machine.events import Result
+from pilot_core.model.names import UnsafeName, safe_name
 from pilot_core.plugins.guard import PluginFailed
 from pilot_core.plugins.hooks import Hooks
 from pilot_core.redact import Redactor
@@ -27,6 +30,8 @@ from pilot_core.spec.work import Task
 
 LARGEST_B = 2 * 10**9
 OWN_LOG, OWN_NAME = "pilot.log", "pilotlog.txt"
+USAGE_NAME, JOB_NAME = "pilotusage.jsonl", "pilotjob.json"
+"""What a report needs; named like the pilot's log, so that nothing of the job's is in their way."""
 OWN_LOG_B = 1 << 24
 _COMPRESSIONS = {
     ".tar.gz": "gz",
@@ -84,7 +89,7 @@ class Archive:
         try:
             with Inside(task.workdir) as folder, new_tar(part, compression) as tar:
                 packing = Packing(tar, folder, prefix, self._largest_b, limit)
-                self._add_own_log(task, packing)
+                self._add_own(task, packing)
                 packing.add_folder(self._excluded(task, folder))
                 packing.add_left_out(self._redactor.scrub)
                 return packing.entries
@@ -93,15 +98,29 @@ class Archive:
             code = Code.LOGCREATIONTIMEOUT if late else Code.LOGFILECREATIONFAILURE
             raise PilotError(code, str(given_up)) from None
 
-    def _add_own_log(self, task: Task, packing: Packing) -> None:
-        with suppress(FileNotFoundError), Inside(task.control) as control, control.open_read(OWN_LOG) as own:
-            own.seek(max(own.seek(0, 2) - OWN_LOG_B, 0))
-            packing.add_text(OWN_NAME, self._redactor.scrub(own.read(OWN_LOG_B).decode(errors="replace")))
+    def _add_own(self, task: Task, packing: Packing) -> None:
+        from pilot_core.control.history import USAGE
+
+        packing.add_text(JOB_NAME, self._so_far(task))
+        for name, name_there in ((USAGE, USAGE_NAME), (OWN_LOG, OWN_NAME)):
+            with suppress(FileNotFoundError), Inside(task.control) as control, control.open_read(name) as own:
+                own.seek(max(own.seek(0, 2) - OWN_LOG_B, 0))
+                packing.add_text(name_there, self._redactor.scrub(own.read(OWN_LOG_B).decode(errors="replace")))
+
+    def _so_far(self, task: Task) -> str:
+        """The job's record as far as it goes, so that a report can be made of the archive alone."""
+        from pilot_core.control.history import so_far
+        from pilot_core.control.record import Surroundings
+
+        asked = (each.plugin for each in self._hooks.plugins())
+        plugins = {plugin.name: f"{plugin.distribution} {plugin.version}".strip() for plugin in asked}
+        around = Surroundings(at=time.time(), node=os.uname().nodename, plugins=plugins)
+        return json.dumps(so_far(task.job, task.control, around, self._redactor), default=str)
 
     def _excluded(self, task: Task, folder: Inside) -> frozenset[str]:
         """Paths that do not belong in the archive, with all below them."""
         moved = (file.lfn for file in (*task.job.inputs, *task.job.outputs))
-        excluded = {*moved, OWN_NAME, LEFT_OUT, *folder.glob(".*.part")}
+        excluded = {*moved, OWN_NAME, USAGE_NAME, JOB_NAME, LEFT_OUT, *folder.glob(".*.part")}
         for plugin, pattern in self._patterns(task):
             try:
                 excluded.update(folder.glob(pattern))

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from pilot_core.config.schema import PayloadOptions
 from pilot_core.errors import Code, PilotError
-from pilot_core.io.files import LONGEST_NAME_B, UnsafeName, safe_name
 from pilot_core.model.files import FileSpec
 from pilot_core.model.job import Job
+from pilot_core.model.names import LONGEST_NAME_B, UnsafeName, safe_name
 
 CONTROL = ".control"
 

@@ -18,15 +18,16 @@ from urllib.parse import quote
 from attrs import evolve, frozen
 
 from pilot_core.config.schema import DataOptions
-from pilot_core.control.lanes import in_lanes
+from pilot_core.control.lanes import UnderWay, in_lanes
 from pilot_core.control.transfer import ARCHIVE, IN, OUT, Mover, Side, as_error, part_name
 from pilot_core.errors import Code, PilotError
 from pilot_core.io.cancel import Cancelled
 from pilot_core.io.checksum import sum_file
-from pilot_core.io.files import LONGEST_NAME_B, UnsafeName, free_bytes, safe_name
+from pilot_core.io.files import free_bytes
 from pilot_core.io.inside import Inside, Outside
 from pilot_core.machine.events import Result
 from pilot_core.model.files import Checksum, FileSpec, Receipt, Replica, Transfer
+from pilot_core.model.names import LONGEST_NAME_B, UnsafeName, safe_name
 from pilot_core.plugins.guard import PluginFailed, PluginRef
 from pilot_core.plugins.hooks import Hooks
 from pilot_core.redact import Redactor
@@ -45,7 +46,7 @@ Arrive = Callable[[Transfer, Path], Receipt]
 
 
 class DataControl:
-    """The works that move files; made once, it keeps nothing about any job.
+    """The works that move files; made once, it keeps nothing about any job but how far its files have come.
 
     ``plugins`` says whose each tool is, by its name, so that a failing one is named in full. ``pause_s`` is the
     longest pause before a second round through a file's places; each further one may be twice as long.
@@ -65,6 +66,7 @@ class DataControl:
         self._redactor = redactor
         self._plugins = plugins or {}
         self._pause_s = pause_s
+        self.under_way = UnderWay()
 
     # --- inputs -----------------------------------------------------------------------------------------------------
 
@@ -214,7 +216,7 @@ class DataControl:
     # --- both -------------------------------------------------------------------------------------------------------
 
     def _mover(self, task: Task) -> Mover:
-        return Mover(task, self._tools, self._hooks, self._redactor, self._plugins, self._pause_s)
+        return Mover(task, self._tools, self._hooks, self._redactor, self._plugins, self._pause_s, self.under_way)
 
     def _error(self, side: Side, file: FileSpec, failed: PilotError | PluginFailed | OSError) -> PilotError:
         error = as_error(side, failed)

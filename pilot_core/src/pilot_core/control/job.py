@@ -18,7 +18,7 @@ from pilot_core.control.blame import by_plugin
 from pilot_core.control.checks import check_id, own_checks
 from pilot_core.control.outbox import give_room_back, keep_letter, put_letter, read_letter, write_letter
 from pilot_core.control.record import Surroundings, record_of, scrub_all
-from pilot_core.errors import Code, PilotError
+from pilot_core.errors import Code, Party, PilotError
 from pilot_core.io.files import NotJson, write_atomic
 from pilot_core.io.inside import Inside
 from pilot_core.machine.events import Result
@@ -97,7 +97,7 @@ class JobControl:
         return extras
 
     def refuse(self, raw: Mapping[str, object], error: PilotError) -> bool:
-        """Report a job that cannot be taken; whether that was possible. An undelivered report goes to the outbox."""
+        """Report a job that cannot be taken, by the outbox if need be; False says that nobody will hear of it."""
         outbox = self.settings.of(ReportOptions).outbox
         try:
             letter = self._call("refuse", self.communicator.refuse, raw, error)
@@ -113,7 +113,7 @@ class JobControl:
         except (PluginFailed, PilotError) as failed:
             kept = outbox is not None and self._kept(lambda: put_letter(letter, outbox)) is not None
             log.error("the report of refused job %s was not delivered%s: %s", letter.job, " yet" * kept, failed)
-            return False
+            return kept
         return True
 
     def taken(self, raw: Mapping[str, object]) -> None:
@@ -145,9 +145,10 @@ class JobControl:
 
     # --- reporting ---
 
-    def report(self, job: Job, workdir: Path) -> Reply:
+    def report(self, job: Job, workdir: Path, debug: bool = False) -> Reply:
         """Tell how a job stands."""
-        return self._call("send", self.communicator.send, self._letter(job, workdir, final=False))
+        letter = self._letter(job, workdir, final=False, debug=debug)
+        return self._call("send", self.communicator.send, letter)
 
     def conclude(self, task: Task) -> Result:
         """Deliver the final update: the very letter that an earlier try, or another pilot, has written down."""
@@ -174,9 +175,10 @@ class JobControl:
             log.error("the final update is sent without being on disk: %s: %s", path, error.strerror)
         return letter
 
-    def _letter(self, job: Job, workdir: Path, final: bool) -> Letter:
+    def _letter(self, job: Job, workdir: Path, final: bool, debug: bool = False) -> Letter:
         tail = tail_of(workdir, self.settings.of(ReportOptions).log_tail_b, self.redactor)
-        update = Update(job=job, final=final, at=self.clock.now(), node=self.node, log_tail=tail)
+        now = self.clock.now()
+        update = Update(job=job, final=final, at=now, node=self.node, log_tail=tail, debug=debug)
         letter = self._call("compose", self.communicator.compose, update)
         return evolve(letter, body=scrub_all(self._patched(letter.body, job, final), self.redactor))
 
@@ -282,9 +284,13 @@ def why_kept(job: Job, cleanup: bool) -> str:
         return "pilot.cleanup is off"
     if left := job.notes.get("left_in_workdir"):
         return f"outputs have no other place: {', '.join(left) if isinstance(left, list) else left}"
-    ran = job.outcome is not None and not job.errors
+    ran = job.outcome is not None and job.outcome.clean and not any(_is_the_payloads(error) for error in job.errors)
     unsafe = [file.lfn for file in job.outputs if ran and not file.optional and file.lfn not in job.stored]
     return f"outputs are not stored: {', '.join(unsafe)}" if unsafe else ""
+
+
+def _is_the_payloads(error: PilotError) -> bool:
+    return error.code.party is Party.PAYLOAD
 
 
 def _remove(workdir: Path) -> list[str]:

@@ -1,12 +1,16 @@
-"""The same work on several things, a few at a time, in threads that are over when it is."""
+"""The same work on several things, a few at a time, in threads that are over when it is; and how far each has come."""
 
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from contextvars import copy_context
 from typing import TypeVar
+
+from attrs import define
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -38,3 +42,60 @@ def in_lanes(work: Callable[[T], R], things: Sequence[T], lanes: int, name: str)
     if len(done) < len(things):
         raise RuntimeError(f"{name}: {len(things) - len(done)} of {len(things)} came to no end; a thread failed")
     return [done[number] for number in range(len(things))]
+
+
+@define(eq=False)
+class Progress:
+    """How far a file has come: told by the thread that moves it, read by any."""
+
+    job: str
+    name: str
+    direction: str
+    size_b: int | None
+    began: float
+    mono: float
+    done_b: int = 0
+
+    def tell(self, done_b: int) -> None:
+        """So many bytes have gone by: once a block, so there is nothing here but this."""
+        self.done_b = done_b
+
+
+class UnderWay:
+    """The files on their way, of all jobs."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._all: dict[Progress, None] = {}
+
+    @contextmanager
+    def move(self, job: str, name: str, direction: str, size_b: int | None) -> Iterator[Progress]:
+        """Within the block the file is on its way."""
+        progress = Progress(job, name, direction, size_b, time.time(), time.monotonic())
+        with self._lock:
+            self._all[progress] = None
+        try:
+            yield progress
+        finally:
+            with self._lock:
+                del self._all[progress]
+
+    def told(self) -> Mapping[str, list[Mapping[str, object]]]:
+        """By job what is on its way, as JSON."""
+        with self._lock:
+            moving = list(self._all)
+        told: dict[str, list[Mapping[str, object]]] = {}
+        for each in moving:
+            told.setdefault(each.job, []).append(_shown(each))
+        return told
+
+
+def _shown(progress: Progress) -> Mapping[str, object]:
+    return {
+        "name": progress.name,
+        "direction": progress.direction,
+        "done_b": progress.done_b,
+        "size_b": progress.size_b,
+        "began": progress.began,
+        "running_s": time.monotonic() - progress.mono,
+    }

@@ -16,6 +16,7 @@ from attrs import define, evolve, field, frozen
 from pilot_core.clock import Clock
 from pilot_core.config.layers import Settings
 from pilot_core.config.schema import SlotOptions
+from pilot_core.control.history import History
 from pilot_core.errors import Code, PilotError
 from pilot_core.io.files import free_bytes
 from pilot_core.io.proctree import Tree, parent
@@ -30,6 +31,7 @@ from pilot_core.spec import payload as hooks_of
 from pilot_core.spec.drivers import Monitor, Reading, View
 
 STRIKES = 3
+SOONEST_S = 0.05
 EARLY = 0.9
 """A look this much before a monitor's time is taken, as the next one would come too late."""
 COSTLY = 100.0
@@ -53,7 +55,7 @@ class MonitorControl:
         """Watch the processes of a job, whose payload has this number, with monitors of its own, not yet made."""
         watched = [Watched(usable, settings) for usable in self.monitors]
         began = self.clock.mono() - max(self.clock.now() - job.times.get(RUNNING, self.clock.now()), 0.0)
-        return Watch(self, job, workdir, tree_of(pid), watched, began)
+        return Watch(self, job, workdir, tree_of(pid), watched, began, History.beside(workdir))
 
     def leave(self, call: Patience) -> str:
         """Leave a look behind; what is to be said of it."""
@@ -108,9 +110,12 @@ class Watch:
     tree: Tree
     watched: list[Watched]
     began: float
+    history: History
     peak_b: int = 0
     over: bool = False
     measured: dict[str, float] = field(factory=dict)
+    again_s: float | None = None
+    """When the monitors want to look again at the latest, as they said in the last look."""
     strikes: Counter[str] = field(factory=Counter)
     sampling: Patience | None = None
     looking: Lock = field(factory=Lock)
@@ -143,6 +148,7 @@ class Watch:
         )
         breaches = self._let_all_look([each for each in self.watched if each.is_due(now)], view)
         usage = evolve(usage, more={**self.measured, **sampled}, disk_b=int(self.measured.get("disk_b", 0)))
+        self.history.add(self.control.clock.now(), usage)
         self.control.hooks.tell(hooks_of.pilot_payload_sampled, job=self.job, usage=usage)
         return usage, breaches
 
@@ -193,6 +199,8 @@ class Watch:
         readings = [self._await(each, call, until, view.mono) for each, call in calls]
         for each, reading in zip(due, readings, strict=True):
             self.measured.update(numbers(each.usable.plugin.name, reading.measures))
+        wishes = [max(each.again_s, SOONEST_S) for each in readings if each.again_s is not None]
+        self.again_s = min(wishes, default=None)
         return [reading.breach for reading in readings if reading.breach]
 
     def _begin_look(self, each: Watched, view: View) -> Patience:

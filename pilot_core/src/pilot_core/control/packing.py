@@ -33,7 +33,7 @@ def new_tar(path: Path, compression: str) -> Iterator[TarFile]:
     with ExitStack() as opened:
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         raw = opened.enter_context(os.fdopen(fd, "wb"))
-        packed = opened.enter_context(_packed(compression, raw, "wb"))
+        packed = opened.enter_context(compressed(compression, raw, "wb"))
         yield opened.enter_context(tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT))
 
 
@@ -44,7 +44,7 @@ def check_tar(path: Path, compression: str, entries: int) -> None:
     from zlib import error as BadZlib  # noqa: N812
 
     try:
-        with path.open("rb") as raw, _packed(compression, raw, "rb") as packed:
+        with path.open("rb") as raw, compressed(compression, raw, "rb") as packed:
             with tarfile.open(fileobj=packed, mode="r:") as tar:
                 found = sum(1 for _ in tar)
             while packed.read(TAIL_B):
@@ -55,7 +55,8 @@ def check_tar(path: Path, compression: str, entries: int) -> None:
         raise OSError(f"{found} entries of {entries} can be read back")
 
 
-def _packed(kind: str, raw: BinaryIO, mode: Literal["rb", "wb"]) -> BinaryIO:
+def compressed(kind: str, raw: BinaryIO, mode: Literal["rb", "wb"]) -> BinaryIO:
+    """The bytes in or behind ``raw``, which the caller closes."""
     made: object = raw
     if kind == "gz":
         from gzip import GzipFile

@@ -17,10 +17,10 @@ from pilot_core.control.record import SIDES
 from pilot_core.control.running import PAYLOAD
 from pilot_core.errors import Code, PilotError
 from pilot_core.io.cgroup import Groups
-from pilot_core.io.files import UnsafeName, safe_name
 from pilot_core.io.process import MARK, ProcessSpec
 from pilot_core.machine.events import Result
 from pilot_core.model.job import Job
+from pilot_core.model.names import UnsafeName, safe_name
 from pilot_core.model.payload import Command, Outcome, SideProcess
 from pilot_core.model.records import pack, unpack
 from pilot_core.plugins.guard import PluginFailed

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
+from itertools import count
 from pathlib import Path
 from stat import S_ISREG
 
@@ -20,6 +21,7 @@ from attrs import frozen
 
 from pilot_core.config.schema import DataOptions
 from pilot_core.control.isolated import Verb, run_tool
+from pilot_core.control.lanes import UnderWay
 from pilot_core.errors import Code, ErrorCode, PilotError, Retry
 from pilot_core.io.cancel import Cancelled
 from pilot_core.io.checksum import sum_file
@@ -130,6 +132,7 @@ class Mover:
         redactor: Redactor,
         plugins: Mapping[str, PluginRef],
         pause_s: float,
+        under_way: UnderWay,
     ) -> None:
         self._tools = tools
         self._hooks = hooks
@@ -137,6 +140,7 @@ class Mover:
         self._scrub = redactor.scrub
         self._attempts = max(task.settings.of(DataOptions).attempts, 1)
         self._pause_s = pause_s
+        self._moving = partial(under_way.move, task.job.id)
         self._limit = Limit(task.cancel, task.budget_s)
         self._full: PilotError | None = None
 
@@ -192,10 +196,17 @@ class Mover:
         raise self._failure(side, transfer.file.lfn, reasons)
 
     def _chances(self, ways: Sequence[Way], reasons: Mapping[Way, PilotError]) -> Iterator[Way]:
-        """The ways in order, again and again, without those that ``reasons`` say are hopeless."""
-        for number in range(self._attempts):
+        """The ways in order, again and again, without those that ``reasons`` say are hopeless.
+
+        After so many rounds as the site allows, only a storage that is out of reach is still tried: it comes back.
+        """
+        for number in count():
             hopeful = [way for way in ways if way not in reasons or _is_hopeful(reasons[way])]
-            if number and hopeful:
+            if number >= self._attempts:
+                hopeful = [way for way in hopeful if reasons[way].code is Code.COMMUNICATIONFAILURE]
+            if not hopeful:
+                return
+            if number:
                 self._limit.wait(self._pause(number))
             for way in hopeful:
                 if reasons and self._limit.is_over():
@@ -221,7 +232,7 @@ class Mover:
     def _pause(self, number: int) -> float:
         from random import random
 
-        return min(self._pause_s * 2.0 ** (number - 1), LONGEST_PAUSE_S) * (0.5 + random() / 2)
+        return min(self._pause_s * 2.0 ** min(number - 1, 16), LONGEST_PAUSE_S) * (0.5 + random() / 2)
 
     def _fetch_once(self, file: FileSpec, target: Path, way: Way) -> Moved:
         with ExitStack() as unless_right:
@@ -267,10 +278,12 @@ class Mover:
         left_s = self._limit.left_s()
         own_s = budget_s(file.size_b)
         limit = Limit(self._limit.asked, own_s if left_s is None else min(own_s, left_s))
-        moving = Moving(cancel=limit, budget_s=limit.limit_s)
-        run = partial(run_tool, way.tool, side.verb, path, way.replica, file, moving, limit.asked, side.expired)
         try:
-            return self._hooks.guarded(self._plugin(way.tool), side.verb, run)
+            with self._moving(file.lfn, side.direction, file.size_b) as progress:
+                moving = Moving(cancel=limit, budget_s=limit.limit_s, progress=progress.tell)
+                args = (way.tool, side.verb, path, way.replica, file, moving, limit.asked, side.expired)
+                run = partial(run_tool, *args)
+                return self._hooks.guarded(self._plugin(way.tool), side.verb, run)
         except (PilotError, PluginFailed):
             if limit.is_over() and not limit.asked.is_set():
                 raise PilotError(side.expired, f"not done after {limit.limit_s:g} s") from None

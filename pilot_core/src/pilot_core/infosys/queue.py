@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 from attrs import evolve
 
 from pilot_core.config.layers import Layer, Rank
 from pilot_core.errors import Code, PilotError
+from pilot_core.infosys.storage import storages_of
 from pilot_core.model.queue import Queue
 from pilot_core.spec.drivers import InfoSource
 
@@ -25,7 +26,7 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 
-def resolve(name: str, sources: Iterable[InfoSource]) -> tuple[Queue, Layer | None]:
+def resolve(name: str, sources: Sequence[InfoSource]) -> tuple[Queue, Layer | None]:
     """The queue and the options that its facts set; the first source that knows a fact tells it.
 
     A queue that nobody knows is refused if a source keeps a list, and has default facts if there is none. Raises
@@ -35,7 +36,7 @@ def resolve(name: str, sources: Iterable[InfoSource]) -> tuple[Queue, Layer | No
     if not tellers:
         return Queue(name=name), None
     cast = _Cast(name, facts)
-    queue = _queue(name, cast)
+    queue = evolve(_queue(name, cast), storages=storages_of(facts, sources))
     if queue.state != "ACTIVE":
         raise PilotError(Code.PANDAQUEUENOTACTIVE, f"queue {name} is {queue.state}")
     if queue.status.lower() == "offline":

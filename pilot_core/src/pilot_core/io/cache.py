@@ -1,8 +1,9 @@
 """Content-addressed files that the pilots of a node share.
 
-A file is fetched once: whoever comes second waits and takes a hard link, or a copy where links do not
-reach. An entry's name holds its key, size and time of last change, so one rename makes it appear whole, and
-an entry that no longer looks like its name is known as spoilt (a payload wrote into its input) and dropped.
+A file is fetched once: whoever comes second waits and takes a copy, which shares the blocks where the file
+system can and never the file, so what a job does to its input is nobody else's concern. An entry's name holds
+its key, size and time of last change, so one rename makes it appear whole, and an entry that no longer looks
+like its name is known as spoilt and dropped.
 Locks are the kernel's and end with their pilot. Trouble with the cache is a miss and fails no job.
 """
 
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 FIRST_LOOK_S = 0.02
 LAST_LOOK_S = 1.0
 ROOM_WAIT_S = 60.0
+FICLONE = 0x40049409
+"""The kernel's order to share blocks, which Python has no name for yet."""
 
 _KEY = re.compile(r"[a-z0-9]+(-[a-z0-9]+)+")
 _NAME = re.compile(r"([a-z0-9-]+)\.([0-9]+)\.([0-9]+)")
@@ -59,7 +62,7 @@ class Cache:
         return any(_give(entry, dest) for entry in self._find(_checked(key)))
 
     def put(self, key: str, path: Path) -> bool:
-        """Keep this file, which becomes read-only if it can be linked; false if larger than the limit."""
+        """Keep a copy of this file; false if it is larger than the limit."""
         name, found = _checked(key), path.lstat()
         if not S_ISREG(found.st_mode):
             raise ValueError(f"{path} is no regular file, and only those are kept")
@@ -129,7 +132,7 @@ class Cache:
     def _take(self, key: str, path: Path) -> None:
         """Let an entry appear, whole and on the disk; under the lock, so the temporary name is ours."""
         temporary = self._partial / key
-        _link_or_copy(path, temporary)
+        _copy(path, temporary)
         try:
             found = _settle(temporary)
             os.rename(temporary, self._entries / f"{key}.{found.st_size}.{found.st_mtime_ns}")
@@ -177,7 +180,7 @@ def _give(entry: _Entry, dest: Path) -> bool:
         entry.drop()
         return False
     try:
-        _link_or_copy(entry.path, dest)
+        _copy(entry.path, dest)
     except FileExistsError:
         raise
     except OSError:
@@ -189,25 +192,26 @@ def _give(entry: _Entry, dest: Path) -> bool:
     return True
 
 
-def _link_or_copy(source: Path, dest: Path) -> None:
-    try:
-        os.link(source, dest, follow_symlinks=False)
-    except (FileExistsError, FileNotFoundError):
-        raise
-    except OSError:
-        _copy(source, dest)
-
-
 def _copy(source: Path, dest: Path) -> None:
     with (
         open(os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), "rb") as reader,
         open(dest, "xb") as writer,
     ):
         try:
-            copy_summed(reader.fileno(), writer.fileno(), ())
+            if not _share_blocks(reader.fileno(), writer.fileno()):
+                copy_summed(reader.fileno(), writer.fileno(), ())
         except OSError:
             dest.unlink()
             raise
+
+
+def _share_blocks(source_fd: int, dest_fd: int) -> bool:
+    """Make one file of the blocks of another, each written anew when it changes; whether the file system can."""
+    try:
+        fcntl.ioctl(dest_fd, FICLONE, source_fd)
+    except OSError:
+        return False
+    return True
 
 
 def _settle(path: Path) -> os.stat_result:

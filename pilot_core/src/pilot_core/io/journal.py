@@ -55,6 +55,8 @@ class Story:
     damage_b: int
     """Bytes that follow the last good record and are not reserve: a torn write, or worse."""
     end_b: int = field(repr=False)
+    gap: bool = False
+    """Whether it is worse: lines follow the damaged one, so this is not the whole story."""
 
 
 class Journal:
@@ -92,6 +94,7 @@ class Journal:
             story = _tell(path, _read_all(fd))
             if story.sealed:
                 raise JournalError(path, "is sealed: nothing may follow")
+            check_whole(path, story)
             if story.end_b == 0:
                 return cls._begin(path, fd, reserve_b), story
             _write_at(fd, bytes(story.damage_b), story.end_b)
@@ -163,6 +166,12 @@ def read_back(path: Path) -> Story:
         return _tell(path, _read_all(fd))
     finally:
         os.close(fd)
+
+
+def check_whole(path: Path, story: Story) -> None:
+    """``JournalError`` where more was written than can be read, so that nobody may go by this story."""
+    if story.gap:
+        raise JournalError(path, f"is damaged at byte {story.end_b}, and what was written behind that is not known")
 
 
 def line_of(record: Record) -> bytes:
@@ -300,13 +309,14 @@ def _line(value: object) -> bytes:
 
 def _tell(path: Path, data: bytes) -> Story:
     values, end_b = _good_lines(data)
-    damage_b = len(data[end_b:].rstrip(b"\0"))
+    damage = data[end_b:].rstrip(b"\0")
     sealed = values[-1:] == [_SEAL]
     if values:
         _check_format(path, values[0])
-    elif damage_b:
+    elif damage:
         raise JournalError(path, "does not begin as a journal does")
-    return Story(tuple(values[1 : len(values) - sealed]), sealed, damage_b, end_b)
+    gap = not sealed and b"\n" in damage[:-1]
+    return Story(tuple(values[1 : len(values) - sealed]), sealed, len(damage), end_b, gap)
 
 
 def _good_lines(data: bytes) -> tuple[list[Any], int]:

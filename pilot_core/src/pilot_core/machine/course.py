@@ -44,6 +44,8 @@ class Course:
     """When the work under way will be left behind."""
     holds_slot: bool = False
     hurry_until: float | None = None
+    excuse: PilotError | None = None
+    """A stop that came when only the fruits were to be saved: the error of whatever it keeps from being done."""
     tries: int = 0
     began: float = 0.0
     heartbeat_s: float = 1800.0
@@ -104,6 +106,13 @@ def with_result(job: Job, result: e.Result) -> Job:
         outputs=job.outputs if result.outputs is None else result.outputs,
         notes={**job.notes, **result.notes},
     )
+
+
+def with_excuse(course: Course) -> Course:
+    """The course once something was not done for a stop's sake: the stop came before whatever went wrong then."""
+    if course.excuse is None:
+        return course
+    return evolve(course, job=evolve(course.job, errors=(course.excuse, *course.job.errors)), excuse=None)
 
 
 def with_errors(job: Job, *errors: PilotError) -> Job:

@@ -110,6 +110,14 @@ class FileStored(JobEvent):
 
 
 @frozen(kw_only=True)
+class HeartbeatSet(JobEvent):
+    """From now on the server wants an update this often."""
+
+    journaled = False
+    every_s: float
+
+
+@frozen(kw_only=True)
 class StopAsked(JobEvent):
     """End this job now, in an orderly way, for this reason; ``hurry_s`` is all the time there is, if limited."""
 
@@ -210,6 +218,8 @@ class JobTaken(Event):
 
     job: str
     needs: Resources
+    inherited: bool = False
+    """Whether another pilot had taken it before."""
 
 
 @frozen(kw_only=True)

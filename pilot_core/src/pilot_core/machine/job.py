@@ -46,6 +46,7 @@ from pilot_core.machine.course import (
     left,
     prefixed,
     with_errors,
+    with_excuse,
     with_receipts,
     with_result,
 )
@@ -124,9 +125,10 @@ def _accept(course: Course, event: e.Accepted) -> Move:
 
 def _advance(course: Course, event: e.JobEvent) -> Move:
     """Take the next step that is still to be taken, or conclude."""
+    course = with_excuse(course) if course.job.errors else course
     at = course.at + 1
     while at < len(course.steps) and not _to_be_taken(course, course.steps[at], event.mono):
-        at += 1
+        course, at = with_excuse(course), at + 1
     moved = evolve(course, at=at)
     if at == len(course.steps):
         return prefixed((free_slot(moved),), conclude(evolve(moved, holds_slot=False), event))
@@ -232,6 +234,11 @@ def _heartbeat(course: Course, event: e.HeartbeatDue) -> Move:
     return course, (c.Report(job=course.job), again)
 
 
+def _heartbeat_set(course: Course, event: e.HeartbeatSet) -> Move:
+    due = c.SetTimer(key=course.heart, after_s=event.every_s, event=e.HeartbeatDue(job=course.job.id))
+    return evolve(course, heartbeat_s=event.every_s), (due,)
+
+
 def _ignored(course: Course, _: e.JobEvent) -> Move:
     return course, ()
 
@@ -245,8 +252,17 @@ def _stop_waiting(course: Course, event: e.StopAsked) -> Move:
 
 
 def _stop_working(course: Course, event: e.StopAsked) -> Move:
+    at = course.steps[course.at]
+    if at.saves and event.hurry_s is not None:
+        return _hurried(_excused(course, event), event)
     stopped = _with_stop(course, event)
-    return _cancel(stopped, event.grace_s, event) if course.steps[course.at].cut else _hurried(stopped, event)
+    return _cancel(stopped, event.grace_s, event) if at.cut else _hurried(stopped, event)
+
+
+def _excused(course: Course, event: e.StopAsked) -> Course:
+    if course.job.errors:
+        return _with_stop(course, event)
+    return evolve(course, excuse=course.excuse or event.error, hurry_until=hurry(course, event))
 
 
 def _cancel(course: Course, grace_s: float, event: e.JobEvent) -> Move:
@@ -299,10 +315,10 @@ def _hurried(course: Course, event: e.JobEvent) -> Move:
 
 def _resume(course: Course, event: e.Resumed) -> Move:
     """Begin the stand anew: clocks of another process mean nothing, so every limit starts over."""
-    anew = evolve(course, tries=0, began=event.mono, final_ticket=course.ticket + 1)
+    anew = evolve(course, tries=0, began=event.mono, final_ticket=course.ticket + 1, excuse=None)
     fresh = evolve(anew, hurry_until=None, holds_slot=False, payload_started=False)
     taken: tuple[c.Command, ...] = (
-        c.Post(event=e.JobTaken(job=course.job.id, needs=course.job.needs)),
+        c.Post(event=e.JobTaken(job=course.job.id, needs=course.job.needs, inherited=True)),
         c.SetTimer(key=course.heart, after_s=course.heartbeat_s, event=e.HeartbeatDue(job=course.job.id)),
     )
     return prefixed(taken, _RESUMED[course.stand](fresh, event))
@@ -371,6 +387,8 @@ RULES: dict[tuple[Stand, type[e.JobEvent]], Rule] = {
     **{(stand, e.Sampled): _sampled for stand in (Stand.WORK, Stand.END)},
     **{(stand, e.Sampled): _ignored for stand in Stand if stand not in (Stand.NEW, Stand.WORK, Stand.END)},
     **{(stand, e.HeartbeatDue): _heartbeat for stand in (Stand.SLOT, Stand.WORK, Stand.END)},
+    **{(stand, e.HeartbeatSet): _heartbeat_set for stand in (Stand.SLOT, Stand.WORK, Stand.END)},
+    **{(stand, e.HeartbeatSet): _ignored for stand in (Stand.REPORT, Stand.RETRY, Stand.CLEAN, Stand.OVER)},
     **{(stand, e.HeartbeatDue): _ignored for stand in (Stand.REPORT, Stand.RETRY, Stand.CLEAN, Stand.OVER)},
     **{(stand, e.StopAsked): _stop_noted for stand in (Stand.REPORT, Stand.RETRY, Stand.CLEAN)},
     **{(stand, e.Hastened): _hastened for stand in (Stand.REPORT, Stand.RETRY, Stand.CLEAN)},

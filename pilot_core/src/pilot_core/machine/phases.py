@@ -31,6 +31,9 @@ class Step:
     """Holds the job's share of the slot."""
     cut: bool = True
     """Whether a stop cuts it short."""
+    saves: bool = False
+    """Brings the fruits of a payload into safety: a stop in a hurry leaves it what is left of the time, and is no
+    error as long as all of it is done."""
     resumes: bool = False
     """Whether another pilot can take it up after a crash."""
     failed: int = 1319

@@ -14,7 +14,7 @@ from typing import Any
 
 from attrs import field, frozen
 
-from pilot_core.errors import PilotError, code, merge
+from pilot_core.errors import PilotError, Stage, code, merge
 from pilot_core.machine import commands as c
 from pilot_core.machine import events as e
 from pilot_core.model.change import evolve
@@ -209,6 +209,8 @@ def _no_more(pilot: Pilot) -> Pilot:
 
 def _unanswered(pilot: Pilot, event: e.Answered) -> Move:
     said = c.Say(text=f"no answer to a request for work: {event.error}")
+    if event.error is not None and event.error.facts.get("permanent"):
+        return evolve(pilot, mode=_after(pilot, True), reason=pilot.reason or event.error), (said,)
     if pilot.unanswered < pilot.limits.failed_answers or pilot.mode is Mode.PAUSED:
         return _and((said,), _rest(pilot, event.again_s or 0.0))
     silence = PilotError(code(1318), f"{pilot.unanswered} requests in a row had no answer, the last: {event.error}")
@@ -231,7 +233,8 @@ def _give_up(pilot: Pilot, _: e.AskGivenUp) -> Move:
 
 def _take(pilot: Pilot, event: e.JobTaken) -> Move:
     claim = pilot.claims.get(event.job, Claim(needs=event.needs))
-    taken = evolve(pilot, taken=pilot.taken + 1, claims={**pilot.claims, event.job: claim})
+    count = pilot.taken + (not event.inherited)
+    taken = evolve(pilot, taken=count, claims={**pilot.claims, event.job: claim})
     if pilot.mode is Mode.STOPPING and pilot.reason is not None:
         return taken, (c.Post(event=e.StopAsked(job=event.job, error=pilot.reason, hurry_s=10.0)),)
     return taken, ()
@@ -263,14 +266,22 @@ def _job_over(pilot: Pilot, event: e.JobOver) -> Move:
 
 
 def _refused(pilot: Pilot, event: e.JobRefused) -> Move:
-    return _failed(evolve(pilot, taken=pilot.taken + 1), event.error, 0.0)
+    """A description that makes no sense is no fault of this node."""
+    last = event.error if _ends(event.error) else None
+    return evolve(pilot, taken=pilot.taken + 1, failed=pilot.failed + 1, last=last), ()
 
 
 def _failed(pilot: Pilot, error: PilotError, lasted_s: float) -> Move:
-    ends = error.code.number in ENDS_PILOT or error.code.exit_code > 1
     quick = pilot.quick_failures + 1 if lasted_s < pilot.limits.black_hole_s else 0
-    failed = evolve(pilot, failed=pilot.failed + 1, quick_failures=quick, last=error if ends else None)
+    failed = evolve(pilot, failed=pilot.failed + 1, quick_failures=quick, last=error if _ends(error) else None)
     return _black_hole(failed, error)
+
+
+def _ends(error: PilotError) -> bool:
+    """A stop is the reason of this pilot's end itself, or else ended the one before it."""
+    if error.code.stage is Stage.STOP:
+        return False
+    return error.code.number in ENDS_PILOT or error.code.exit_code > 1
 
 
 def _black_hole(pilot: Pilot, last: PilotError) -> Move:

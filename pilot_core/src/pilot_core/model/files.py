@@ -59,6 +59,8 @@ class FileSpec:
     """An output that may be missing without failing the job."""
     always: bool = field(default=False)
     """An output that is stored after a failure, too, if it is there."""
+    replace: bool = field(default=False)
+    """Whether it may take the place of another file of its name; else that is an error."""
 
 
 @frozen(kw_only=True)

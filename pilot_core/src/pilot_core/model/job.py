@@ -72,6 +72,8 @@ class Job:
     attempt: int = 0
     transformation: str = ""
     arguments: tuple[str, ...] = ()
+    parameters: str = ""
+    """Arguments as shell text, where a server gives them so; no byte of it is changed."""
     environment: Mapping[str, str] = field(factory=dict)
     inputs: tuple[FileSpec, ...] = ()
     outputs: tuple[FileSpec, ...] = ()

@@ -49,6 +49,20 @@ def _less(there: int | None, given: int | None) -> int | None:
 
 
 @frozen(kw_only=True)
+class Storage:
+    """Where files of a storage endpoint are written to and read from, as beginnings of URLs, the best first."""
+
+    name: str
+    write: tuple[str, ...] = ()
+    read: tuple[str, ...] = ()
+
+    def places(self, scope: str, lfn: str, *, write: bool) -> tuple[str, ...]:
+        """The URLs of a file there."""
+        below = f"{scope}/{lfn}" if scope else lfn
+        return tuple(f"{begin.rstrip('/')}/{below}" for begin in (self.write if write else self.read))
+
+
+@frozen(kw_only=True)
 class Queue:
     """The facts of one queue, from whatever source told them; ``params`` keeps what the core has no field for."""
 
@@ -62,4 +76,6 @@ class Queue:
     copytools: tuple[str, ...] = ()
     container: str = "none"
     environment: Mapping[str, str] = field(factory=dict)
+    storages: Mapping[str, Storage] = field(factory=dict)
+    """The storage endpoints that the queue uses, by name."""
     params: Mapping[str, object] = field(factory=dict)

@@ -28,7 +28,7 @@ _SIZES: Final = {"b": 1} | {
 }
 _TIMES: Final = {"s": 1, "min": 60, "h": 3600, "d": 86400}
 _MEASURE: Final = re.compile(r"\s*([0-9]{1,15}(?:\.[0-9]{1,9})?)\s*([a-z]{1,3})\s*", re.ASCII | re.IGNORECASE)
-_PLAIN_PLACE: Final = re.compile(r"[\w.-]{1,64}(?:\[\d{1,9}\])*", re.ASCII)
+_PLAIN_PLACE: Final = re.compile(r"[\w.-]{1,64}(?:\[\d{1,9}\](?:\.[\w.-]{1,64})?)*", re.ASCII)
 
 
 @frozen

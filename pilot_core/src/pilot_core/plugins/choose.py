@@ -68,7 +68,8 @@ def choose_plugins(discovery: Discovery, hooks: Hooks, wish: Wish) -> Chosen:
     plugins = _choose_all(discovery, hooks, wish)
     problems += _experiment_problems(experiments, wish)
     problems += _required_problems(discovery, (*experiments, *plugins), wish)
-    warnings = _unknown_names(plugins, wish)
+    problems += _missing(plugins, wish)
+    warnings = _not_here(plugins, wish.blocked)
     if wish.site_file is not None:
         told, faults = _register_site(hooks, wish.site_file)
         warnings += told
@@ -133,10 +134,13 @@ def _register(hooks: Hooks, entry: Entry, tier: Tier) -> Entry:
     return entry
 
 
-def _unknown_names(plugins: list[Entry], wish: Wish) -> list[str]:
+def _missing(plugins: list[Entry], wish: Wish) -> list[str]:
+    return _not_here(plugins, {*(wish.only or ())} - {wish.experiment})
+
+
+def _not_here(plugins: list[Entry], named: Collection[str]) -> list[str]:
     known = {entry.name for entry in plugins}
-    named = sorted({*wish.blocked, *(wish.only or ())} - known - {wish.experiment})
-    return [f"no plugin {name!r} is installed{meant(name, known)}" for name in named]
+    return [f"no plugin {name!r} is installed{meant(name, known)}" for name in sorted({*named} - known)]
 
 
 def _required_problems(discovery: Discovery, entries: Iterable[Entry], wish: Wish) -> list[str]:

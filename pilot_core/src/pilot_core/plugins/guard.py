@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from threading import get_ident
+from threading import current_thread, get_ident, main_thread
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from attrs import frozen
@@ -51,6 +51,11 @@ class PluginFailed(Exception):
         self.cause = cause
 
 
+def is_ours(cause: BaseException) -> bool:
+    """Whether it is an interrupt that the process itself was sent; plugins raise all else, cancellations too."""
+    return isinstance(cause, KeyboardInterrupt) and current_thread() is main_thread()
+
+
 class Guard:
     """Calls plugins, knows which one every thread is in, and finds the culprit of an exception."""
 
@@ -80,7 +85,9 @@ class Guard:
         except PilotError as said:
             said.facts.setdefault("plugin", plugin.name)
             raise
-        except (Exception, SystemExit) as cause:
+        except BaseException as cause:
+            if is_ours(cause):
+                raise
             raise PluginFailed(self._culprit(plugin, cause), what, cause) from cause
         finally:
             if outer is None:

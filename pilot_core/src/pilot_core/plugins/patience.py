@@ -7,7 +7,7 @@ from contextvars import copy_context
 from threading import Thread
 from typing import TYPE_CHECKING, Any
 
-from pilot_core.errors import PilotError
+from pilot_core.errors import Code, PilotError
 from pilot_core.plugins.guard import PluginFailed
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ class Patience:
         self.name = name
         self._call = call
         self._answer: Any = None
+        self._answered = False
         self._failed: PluginFailed | PilotError | None = None
         self._thread = Thread(target=copy_context().run, args=(self._live,), name=name, daemon=True)
         self._thread.start()
@@ -42,11 +43,14 @@ class Patience:
             raise TimeoutError(f"no answer within {limit_s:g} s")
         if self._failed is not None:
             raise self._failed
+        if not self._answered:
+            raise PilotError(Code.INTERNALPILOTPROBLEM, f"{self.name} ended without an answer")
         return self._answer
 
     def _live(self) -> None:
         try:
             self._answer = self._call()
+            self._answered = True
         except (PluginFailed, PilotError) as failed:
             self._failed = failed
 

@@ -1,11 +1,11 @@
 """All that a plugin, a driver or a workflow may import: values and the contract here, tools in the modules below.
 
-``pilot_core.sdk.io``, ``.wire``, ``.control`` and ``.loop`` are imported by whoever uses them. Anything else of
-``pilot_core`` is private and changes without notice.
+``pilot_core.sdk.io``, ``.wire``, ``.web``, ``.control`` and ``.loop`` are imported by whoever uses them. Anything else
+of ``pilot_core`` is private and changes without notice.
 """
 
 from pilot_core.config.options import option
-from pilot_core.config.schema import SlotOptions
+from pilot_core.config.schema import Connection, PilotOptions, ReportOptions, SlotOptions
 from pilot_core.errors import Code, ErrorCode, Party, PilotError, Retry, Stage
 from pilot_core.machine.events import Result
 from pilot_core.machine.phases import Step
@@ -23,7 +23,7 @@ from pilot_core.model.job import (
     Phase,
 )
 from pilot_core.model.payload import Command, Outcome, SideProcess, Usage, Verdict
-from pilot_core.model.queue import Queue, Resources
+from pilot_core.model.queue import Queue, Resources, Storage
 from pilot_core.spec.drivers import (
     Communicator,
     Container,
@@ -64,6 +64,7 @@ __all__ = [
     "Code",
     "Command",
     "Communicator",
+    "Connection",
     "Container",
     "CopyTool",
     "Driver",
@@ -89,11 +90,13 @@ __all__ = [
     "Patch",
     "Phase",
     "PilotError",
+    "PilotOptions",
     "Queue",
     "Reading",
     "Receipt",
     "Replica",
     "Reply",
+    "ReportOptions",
     "Resource",
     "Resources",
     "Result",
@@ -103,6 +106,7 @@ __all__ = [
     "SlotOptions",
     "Stage",
     "Step",
+    "Storage",
     "Stores",
     "Task",
     "Transfer",

@@ -2,24 +2,24 @@
 
 from pilot_core.io.cancel import CancelFlag, Cancelled
 from pilot_core.io.cgroup import Groups
-from pilot_core.io.checksum import copy_summed, sum_file
+from pilot_core.io.checksum import Digest, copy_summed, sum_file
 from pilot_core.io.files import (
     Lock,
     NotJson,
     Taken,
-    UnsafeName,
     free_bytes,
     read_json,
-    safe_name,
     sync_folder,
     write_atomic,
 )
 from pilot_core.io.helper import call_in_child
 from pilot_core.io.inside import Inside, Outside
+from pilot_core.model.names import UnsafeName, safe_name
 
 __all__ = [
     "CancelFlag",
     "Cancelled",
+    "Digest",
     "Groups",
     "Inside",
     "Lock",

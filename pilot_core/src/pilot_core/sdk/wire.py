@@ -1,6 +1,22 @@
 """Messages, for communicators and information sources: read with all their problems, written as JSON material."""
 
+from pilot_core.model.described import SUFFIXES, describe, read_job, undescribed
+from pilot_core.model.plain import LARGEST_B, parse_plain
 from pilot_core.model.records import pack, unpack
 from pilot_core.model.wire import BadMessage, Fields, Problem, oddity, shown
 
-__all__ = ["BadMessage", "Fields", "Problem", "oddity", "pack", "shown", "unpack"]
+__all__ = [
+    "LARGEST_B",
+    "SUFFIXES",
+    "BadMessage",
+    "Fields",
+    "Problem",
+    "describe",
+    "oddity",
+    "pack",
+    "parse_plain",
+    "read_job",
+    "shown",
+    "undescribed",
+    "unpack",
+]

@@ -66,6 +66,8 @@ class Update:
     at: float
     node: str = ""
     log_tail: str = ""
+    debug: bool = False
+    """Whether somebody follows this job, and wants to see what it says."""
 
 
 @frozen(kw_only=True)
@@ -81,9 +83,15 @@ class Letter:
 
 @frozen(kw_only=True)
 class Reply:
-    """What the server said to an update. ``stop`` ends the job, for that reason."""
+    """What the server said to an update. ``stop`` ends the job, for that reason.
+
+    ``heartbeat_s`` is how often it wants updates from now on, ``debug`` whether somebody wants to follow the job;
+    ``None`` changes nothing.
+    """
 
     stop: PilotError | None = None
+    heartbeat_s: float | None = None
+    debug: bool | None = None
     notes: Mapping[str, object] = field(factory=dict)
 
 
@@ -177,7 +185,8 @@ class Stores(CopyTool):
     def store(self, source: Path, replica: Replica, file: FileSpec, moving: Moving) -> Moved:
         """Put ``source`` under the place's final name, only after size and digest at the far end are those of ``file``.
 
-        Storing the same file again does no harm; a different one under that name is an error. Raises ``PilotError``
+        Storing the same file again does no harm; a different one under that name is replaced in one step if
+        ``file.replace`` says so, and else is an error. Raises ``PilotError``
         when it could not be done, and leaves nothing under the final name then.
         """
 
@@ -236,10 +245,14 @@ class View:
 
 @frozen(kw_only=True)
 class Reading:
-    """What a monitor found: numbers under its own names, and the error that is to stop the job, if any."""
+    """What a monitor found: numbers under its own names, and the error that is to stop the job, if any.
+
+    ``again_s`` asks for another look after this time, if that is sooner than the next one would come.
+    """
 
     measures: Mapping[str, float] = field(factory=dict)
     breach: PilotError | None = None
+    again_s: float | None = None
 
 
 class Monitor(Driver):
@@ -269,6 +282,10 @@ class InfoSource(Driver):
     @abstractmethod
     def queue(self, name: str) -> Mapping[str, object] | None:
         """The facts of this queue, in the field's names; ``None`` where this source does not know it."""
+
+    def storage(self, name: str) -> Mapping[str, object] | None:
+        """The facts of this storage endpoint, in the field's names; ``None`` where this source does not know it."""
+        return None
 
 
 class EventChannel(Driver):

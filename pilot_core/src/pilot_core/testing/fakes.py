@@ -12,11 +12,11 @@ from typing import Any, ClassVar
 
 from attrs import define, field, frozen
 
-from pilot_core.builtin.described import read_job
 from pilot_core.builtin.filebox import report_of
 from pilot_core.errors import Code, PilotError
 from pilot_core.io.checksum import Digest
 from pilot_core.io.process import OrphanPolicy, Processes, ProcessSpec, Starter, Wire, WireProcesses
+from pilot_core.model.described import read_job
 from pilot_core.model.files import Checksum, FileSpec, Replica
 from pilot_core.model.job import Job
 from pilot_core.spec.drivers import Communicator, Fetches, Letter, Moved, Moving, Offer, Reply, Stores, Update
@@ -241,7 +241,7 @@ class FakeCopyTool(Fetches, Stores):
         _go_on(moving, len(content) // 2)
         if file.size_b not in (None, len(content)) or _differs(file.checksum, content):
             raise PilotError(Code.PUTADMISMATCH, f"{replica.url}: what arrived is not the file")
-        if self.storage.files.get(replica.url, content) != content:
+        if not file.replace and self.storage.files.get(replica.url, content) != content:
             raise PilotError(Code.FILEEXISTS, f"{replica.url}: another file has this name")
         self.storage.files[replica.url] = content
         moving.progress(len(content))

@@ -234,7 +234,7 @@ class PilotKit:
             .with_objects({f"{PREFIX}copytool": {"kit": tool}, f"{PREFIX}communicator": {"kit": self.communicator}})
             .with_objects({PREFIX + group.removeprefix(PREFIX): named for group, named in self.drivers.items()})
         )
-        flags = {"bootstrap.plugins": ",".join(names) or "none but the core", "bootstrap.experiment": "kit"}
+        flags = {"bootstrap.plugins": ",".join(names) or "none", "bootstrap.experiment": "kit"}
         return prepare(Sources(site=site, environ={}, flags=flags), discovery)
 
 

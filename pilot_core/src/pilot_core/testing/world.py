@@ -352,7 +352,7 @@ def journaled(course: Course) -> Course:
     """A course without what no journal keeps."""
     notes = {name: note for name, note in course.job.notes.items() if name != "journal_lost"}
     usage = course.job.outcome.usage if course.job.outcome else Usage()
-    return evolve(course, job=evolve(course.job, usage=usage, notes=notes))
+    return evolve(course, job=evolve(course.job, usage=usage, notes=notes), heartbeat_s=0.0)
 
 
 def a_receipt(lfn: str, direction: str = "out") -> Receipt:

@@ -2,6 +2,7 @@
 
 A job waits for its share of the slot only when its inputs are there, so the next one's arrive while this one runs.
 What is stored, and the log, are left to a pilot that recovers; a failure or a stop skips what is not ``always``.
+Outputs that are being stored when the slot is taken away have the rest of its time.
 """
 
 from __future__ import annotations
@@ -19,12 +20,22 @@ PAYLOAD = (
         budget_s=300.0,
         always=True,
         cut=False,
+        saves=True,
         resumes=True,
         failed=1310,
         expired=1317,
     ),
 )
-STORE = Step(name="stage_out", phase=STAGE_OUT, budget_s=10800.0, always=True, resumes=True, failed=1137, expired=1152)
+STORE = Step(
+    name="stage_out",
+    phase=STAGE_OUT,
+    budget_s=10800.0,
+    always=True,
+    saves=True,
+    resumes=True,
+    failed=1137,
+    expired=1152,
+)
 LOG = (
     Step(
         name="archive",
@@ -32,6 +43,7 @@ LOG = (
         budget_s=3600.0,
         always=True,
         cut=False,
+        saves=True,
         resumes=True,
         failed=1320,
         expired=1376,
@@ -42,6 +54,7 @@ LOG = (
         budget_s=3600.0,
         always=True,
         cut=False,
+        saves=True,
         resumes=True,
         failed=1137,
         expired=1152,

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import pytest
+from attrs import evolve
 
 from pilot_core.config.layers import Schema, Settings
 from pilot_core.config.schema import CORE
@@ -236,6 +237,14 @@ class StoreContract(_Contract):
         result = self.stage_out("taken", CONTENT[::-1], place)
         assert [error.code for error in result.errors] == [Code.FILEEXISTS]
         assert self.read(place) == CONTENT
+        assert len(self.names_stored()) == 1
+
+    def test_another_file_is_replaced_where_that_is_wanted(self) -> None:
+        place = self.make_place("newer")
+        for content in (CONTENT, CONTENT[::-1]):
+            file = evolve(describe("newer", content, place), replace=True)
+            self.store(content, file, Moving(cancel=CancelFlag()))
+        assert self.read(place) == CONTENT[::-1]
         assert len(self.names_stored()) == 1
 
     def test_what_is_not_the_described_file_is_not_stored(self) -> None:

@@ -1,4 +1,4 @@
-"""Files that people write, YAML or JSON, as plain values: texts, numbers, true, false, null, lists and mappings.
+"""Texts that people write, YAML or JSON, as plain values: texts, numbers, true, false, null, lists and mappings.
 
 YAML is read by the rules of its version 1.2, so that ``on`` is a text and ``1:30`` no number, and without what only
 surprises: tags, anchors, merge keys. A key that stands twice is refused. Numbers keep the text they were written as or
@@ -10,10 +10,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from pilot_core.sdk.wire import BadMessage, Problem
+from pilot_core.model.wire import BadMessage, Problem
 
 if TYPE_CHECKING:
     import yaml
@@ -31,13 +30,6 @@ class _Wrong(ValueError):
     def __init__(self, place: str, text: str) -> None:
         super().__init__(text)
         self.problem = Problem(place, text)
-
-
-def read_plain(path: Path, where: str = "") -> object:
-    """What a file holds; ``BadMessage`` says where it is wrong, ``OSError`` that it cannot be read."""
-    with path.open("rb") as file:
-        data = file.read(LARGEST_B + 1)
-    return parse_plain(data, where or str(path), as_json=path.suffix == ".json")
 
 
 def parse_plain(data: bytes, where: str, *, as_json: bool = False) -> object:

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from attrs import evolve
 
-from pilot_core.builtin.described import describe, read_job
+from pilot_core.model.described import describe, read_job
 from pilot_core.model.files import Checksum
 from pilot_core.model.queue import Resources
 from pilot_core.sdk.wire import BadMessage, Fields

@@ -10,10 +10,12 @@ from typing import Final
 
 from attrs import evolve, frozen
 
-from pilot_core.builtin.plain import parse_plain
-from pilot_core.sdk import Checksum, FileSpec, Job, Replica, Resources
-from pilot_core.sdk.io import UnsafeName, safe_name
-from pilot_core.sdk.wire import BadMessage, Fields, Problem, oddity, shown
+from pilot_core.model.files import Checksum, FileSpec, Replica
+from pilot_core.model.job import Job
+from pilot_core.model.names import UnsafeName, safe_name
+from pilot_core.model.plain import parse_plain
+from pilot_core.model.queue import Resources
+from pilot_core.model.wire import BadMessage, Fields, Problem, oddity, shown
 
 SUFFIXES: Final = (".yaml", ".yml", ".json")
 OWN_FILES: Final = ("payload.stdout", "payload.stderr")
@@ -176,7 +178,8 @@ class _Description:
         value = self.fields.value("log")
         if value is None:
             return []
-        spec = self._file("log", value, partial(_read_stored, name=f"{job_id}.log.tar.gz"), "name")
+        read = partial(_read_stored, name=f"{job_id}.log.tar.gz", replace=True)
+        spec = self._file("log", value, read, "name")
         if spec.lfn and not _ARCHIVE.search(spec.lfn):
             self.fields.problem("log.name", f"{shown(spec.lfn)} names no archive; write one such as 'my.log.tar.gz'")
         return [("log", spec)]
@@ -221,11 +224,11 @@ def _read_output(fields: Fields, directory: Path) -> FileSpec:
     return evolve(spec, optional=fields.flag("optional"), always=fields.flag("always"))
 
 
-def _read_stored(fields: Fields, directory: Path, name: str = "") -> FileSpec:
+def _read_stored(fields: Fields, directory: Path, name: str = "", replace: bool = False) -> FileSpec:
     name = fields.text("name", name, required=not name)
     if fields.value("name") == "":
         fields.problem("name", "is empty; write the name of the file that the payload makes")
-    spec = _identified(fields, name)
+    spec = evolve(_identified(fields, name), replace=fields.flag("replace", replace))
     destination = fields.text("destination")
     if not destination:
         return spec

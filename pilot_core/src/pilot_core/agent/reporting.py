@@ -1,0 +1,102 @@
+"""Updates of running jobs: one at a time for each job, what the server answers, and what holds when it does not."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from functools import partial
+from threading import Event
+from typing import Any
+
+from attrs import define
+
+from pilot_core.agent.jobs import HeldJob
+from pilot_core.agent.loop import Loop
+from pilot_core.agent.post import Poster
+from pilot_core.clock import Clock
+from pilot_core.config.schema import ReportOptions
+from pilot_core.control.job import JobControl
+from pilot_core.errors import Code, PilotError
+from pilot_core.io.logs import bound
+from pilot_core.machine import events as e
+from pilot_core.model.job import Job
+from pilot_core.spec.drivers import Reply
+
+AGAIN_S = 60.0
+"""While the server is out of reach, it is looked for this often."""
+log = logging.getLogger(__name__)
+
+
+@define(eq=False)
+class Reporting:
+    """Sends updates; lives in the loop's thread, and gives the sending to workers."""
+
+    jobs: JobControl
+    loop: Loop[Any, Any, Any]
+    poster: Poster
+    clock: Clock
+    within: Callable[..., None]
+    """Begins a piece of work within a budget."""
+    busy: Callable[[object], bool]
+    held: Mapping[str, HeldJob]
+    budget_s: float
+
+    def report(self, job: Job) -> None:
+        """Send an update; if one is under way, the latest follows it and what lies between is left out."""
+        held = self.held[job.id]
+        key = (held.id, "report")
+        if self.busy(key):
+            held.to_report = job
+            return
+        held.updated = Event()
+        send, end = partial(self._send, held, job), partial(self._answered, held)
+        self.within(self.budget_s, key, f"report/{held.id}", send, end)
+
+    def _send(self, held: HeldJob, job: Job) -> Reply:
+        with bound(job=job.id):
+            return self.jobs.report(job, held.workdir, debug=held.debug)
+
+    def _answered(self, held: HeldJob, answer: Reply | PilotError) -> None:
+        if held.updated is not None:
+            held.updated.set()
+            held.updated = None
+        if isinstance(answer, PilotError):
+            log.warning("job %s: an update was not delivered: %s", held.id, answer)
+            self._lost(held)
+        else:
+            self._obey(held, answer)
+        following, held.to_report = held.to_report, None
+        if following is not None and held.id in self.held:
+            self.report(following)
+
+    def _obey(self, held: HeldJob, reply: Reply) -> None:
+        if held.lost_since is not None:
+            log.warning("job %s: the server answers again", held.id)
+            held.lost_since = None
+        if reply.debug is not None:
+            held.debug = reply.debug
+        if reply.heartbeat_s is not None and reply.heartbeat_s != held.heartbeat_s:
+            held.heartbeat_s = reply.heartbeat_s
+            self.poster.post(e.HeartbeatSet(job=held.id, every_s=reply.heartbeat_s))
+        if reply.stop is not None:
+            self.poster.post(e.StopAsked(job=held.id, error=reply.stop))
+
+    def _lost(self, held: HeldJob) -> None:
+        """Go on as the site's policy says, and look for the server again before long."""
+        if held.id not in self.held:
+            return
+        now, options = self.clock.mono(), held.settings.of(ReportOptions)
+        held.lost_since = now if held.lost_since is None else held.lost_since
+        left_s = held.lost_since + options.lost_s - now
+        if options.when_lost != "stop-after":
+            left_s = AGAIN_S
+        elif left_s <= 0:
+            told = f"the server has not answered for {now - held.lost_since:.0f} s, and report.when_lost is stop-after"
+            self.poster.post(e.StopAsked(job=held.id, error=PilotError(Code.COMMUNICATIONFAILURE, told)))
+            return
+        again = partial(self._look_again, held)
+        self.loop.after(f"{held.id}/lost", min(AGAIN_S, options.heartbeat_s, left_s), again)
+
+    def _look_again(self, held: HeldJob) -> None:
+        if held.id in self.held and held.lost_since is not None:
+            self.poster.post(e.HeartbeatDue(job=held.id))

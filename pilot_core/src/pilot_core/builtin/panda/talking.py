@@ -1,0 +1,335 @@
+"""The conversation with a PanDA server: a request for work, updates, and the commands that come back.
+
+Of one job at most one message is under way, and nothing follows its last word. What was said of a job is kept for a
+while, so that a server which offers it again hears its end again.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Mapping
+from typing import Final
+
+from attrs import define, field, frozen
+
+from pilot_core import __version__
+from pilot_core.builtin.panda.answers import Envelope, failure, read_envelope, refusal_of
+from pilot_core.builtin.panda.reading import MB, is_unset, key_of, read_job, whole
+from pilot_core.builtin.panda.updating import Identity, diagnosis_of, fields_of, reduced
+from pilot_core.builtin.panda.words import V1, Dialect, Words, fitted, real
+from pilot_core.sdk import (
+    Code,
+    Communicator,
+    Connection,
+    Job,
+    Letter,
+    Offer,
+    PilotError,
+    PilotOptions,
+    Queue,
+    Reply,
+    ReportOptions,
+    Resources,
+    Settings,
+    Update,
+    option,
+)
+
+TROUBLES: Final = 3
+"""So often a final update is refused by the database before it is reduced to what matters."""
+REMEMBERED: Final = 64
+NO_JOBS: Final = "No jobs in PanDA"
+SEARCH_S: Final = 60
+LONGEST_PAUSE_S: Final = 600
+SHORTEST_HEARTBEAT_S: Final = 1.0
+DAY_S: Final = 86400.0
+PERMANENT: Final = frozenset({50, 60, 70, 80})
+UNIFIED: Final = frozenset({"", "managed", "user", "unified"})
+log = logging.getLogger(__name__)
+
+
+@frozen(kw_only=True)
+class PandaOptions:
+    """The communicator "panda"."""
+
+    section = "panda"
+
+    label: str = option("managed", help="The kind of jobs to ask for, a prodSourceLabel.")
+    n_jobs: int = option(1, help="Jobs to ask for at a time.")
+    computing_element: str = option("", help="The name by which the server notes the slot; the queue's if empty.")
+    resource_type: str = option("", help="Take jobs of this type alone, such as SCORE or MCORE.")
+    node: str = option("", help="The name of this node, if not its host name.", env="PANDA_HOSTNAME")
+    slot: str = option("", help="The slot on this node, for its name.", env="_CONDOR_SLOT")
+    harvester_id: str = option("", help="The harvester that started this pilot.", env="HARVESTER_ID")
+    worker_id: int | None = option(None, help="That harvester's number of this pilot.", env="HARVESTER_WORKER_ID")
+    scheduler_id: str = option("", help="The scheduler that started this pilot.", env="PANDA_JSID")
+    batch_id: str = option("", help="The number of this pilot in the batch system.")
+    log_url: str = option("", help="Where the batch system's log of this pilot will be.", env="GTAG")
+    version_tag: str = option("PR", help="The kind of this pilot: PR in production, RC for a candidate.")
+    limit_wall: bool = option(True, help="A job's maxWalltime is a limit; off where the server puts an estimate there.")
+    pause_s: float = option(60.0, help="After an empty answer, ask again after this time up to thrice it.", unit="s")
+    request_s: float = option(120.0, help="For one request, answer and all.", unit="s")
+    debug_heartbeat_s: float = option(60.0, help="Between two updates of a job that somebody follows.", unit="s")
+
+
+@define
+class _Talk:
+    """What was said of one attempt at a job."""
+
+    lock: threading.Lock = field(factory=threading.Lock)
+    troubles: int = 0
+    last: Letter | None = None
+
+
+class Panda(Communicator):
+    """Jobs from a PanDA server, one request at a time, and reports to it."""
+
+    name = "panda"
+    options = PandaOptions
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        from pilot_core.sdk.web import web_of
+
+        urls = settings.of(Connection).url
+        if not urls:
+            raise PilotError(Code.BADQUEUECONFIGURATION, "connection.url names no server; `pilot run --url URL` does")
+        self._origin = urls[0]
+        self._options = settings.of(PandaOptions)
+        self._web = web_of(settings)
+        self._dialect: Dialect = V1
+        self._who = _identity(settings)
+        self._untaken: set[tuple[str, str]] = set()
+        self._talks: dict[tuple[str, int], _Talk] = {}
+        self._talking = threading.Lock()
+
+    # --- getting jobs ---
+
+    def request_fields(self, queue: Queue, free: Resources) -> Mapping[str, object]:
+        """The fields of a request, as far as they are known."""
+        options = self._options
+        tested = queue.status.lower() == "test" and options.label in UNIFIED
+        site = queue.params.get("panda_resource")
+        asked = {
+            "site_name": site if isinstance(site, str) and site else queue.name,
+            "prod_source_label": "test" if tested else options.label,
+            "computing_element": options.computing_element or queue.name,
+            "node": self._who.node,
+            "memory": _megabytes(free.memory_b),
+            "disk_space": _megabytes(free.disk_b),
+            "resource_type": options.resource_type,
+            "n_jobs": options.n_jobs,
+            "harvester_id": options.harvester_id,
+            "worker_id": options.worker_id,
+            "scheduler_id": options.scheduler_id,
+            "timeout": SEARCH_S,
+        }
+        return fitted(self._dialect.asks, asked)
+
+    def acquire(self, request: Mapping[str, object]) -> Offer:
+        """Ask once. What was sent is not sent again, as a lost answer may have reserved a job."""
+        envelope = self._call(self._dialect.acquire, self._dialect.asks, request, repeat=False)
+        if not envelope.success and "no jobs" in envelope.message.lower():
+            if len(envelope.message) > len(NO_JOBS):
+                log.warning("%.300s", envelope.message)
+            return Offer(again_s=self._pause_s(envelope))
+        if not envelope.success or envelope.status:
+            raise _error_in(envelope)
+        jobs = envelope.inner.get("jobs")
+        if not isinstance(jobs, (list, tuple)):
+            raise failure("the answer to a request for work holds no list of jobs")
+        usable = tuple(raw for raw in jobs if isinstance(raw, Mapping) and self._is_new(raw))
+        return Offer(jobs=usable, again_s=None if usable else self._pause_s(envelope))
+
+    def read(self, raw: Mapping[str, object]) -> Job:
+        """Read one of them."""
+        return read_job(raw, self._origin, limit_wall=self._options.limit_wall)
+
+    def _is_new(self, raw: Mapping[str, object]) -> bool:
+        """Whether to take a job; one that is under way is not begun again, of one that is over the end is repeated."""
+        status, key = raw.get("StatusCode"), key_of(raw)
+        if not is_unset(status) and whole(status) != 0:
+            log.error("job %s is not usable: its StatusCode is %r", raw.get("PandaID"), status)
+            return False
+        if key is None:
+            return True
+        if (known := self._talks.get(key)) is None:
+            self._talk(*key)
+            return True
+        log.warning("job %s, attempt %s was offered again", *key)
+        if known.last is not None:
+            self._say_again(known.last)
+        return False
+
+    def _say_again(self, last: Letter) -> None:
+        try:
+            self.send(last)
+        except PilotError as error:
+            log.warning("job %s: its end could not be told again: %s", last.job, error)
+
+    def _pause_s(self, envelope: Envelope) -> float:
+        """When to ask again: when the server says, or else at some time that other pilots hardly choose as well."""
+        from random import uniform
+
+        told = whole(envelope.headers.get("retry-after"))
+        if told is not None and 0 <= told <= LONGEST_PAUSE_S:
+            return float(told)
+        return self._options.pause_s * uniform(1, 3)
+
+    # --- reporting ---
+
+    def compose(self, update: Update) -> Letter:
+        """The update in the server's words."""
+        job = update.job
+        body = fitted(self._dialect.tells, fields_of(update, self._who))
+        return Letter(communicator=self.name, job=job.id, attempt=job.attempt, final=update.final, body=body)
+
+    def refuse(self, raw: Mapping[str, object], error: PilotError) -> Letter | None:
+        """The last word on a job that could not be begun."""
+        key = key_of(raw)
+        if key is None:
+            return None
+        told = {
+            "job_id": int(key[0]),
+            "attempt_nr": key[1],
+            "job_status": "failed",
+            "site_name": self._who.site,
+            "node": self._who.node,
+            "pilot_id": self._who.pilot,
+            "pilot_error_code": error.code.number,
+            "pilot_error_diag": diagnosis_of(error),
+        }
+        body = fitted(self._dialect.tells, told)
+        return Letter(communicator=self.name, job=key[0], attempt=key[1], final=True, body=body)
+
+    def send(self, letter: Letter) -> Reply:
+        """Deliver a letter; one that comes after the last word is not sent."""
+        talk = self._talk(letter.job, letter.attempt)
+        with talk.lock:
+            if talk.last is not None and not letter.final:
+                return Reply()
+            envelope = self._told(letter.body)
+            if letter.final and envelope.status == 30:
+                envelope = self._told_less(letter.body, talk, envelope)
+            if not envelope.success or envelope.status != 0:
+                raise _error_in(envelope)
+            if letter.final:
+                talk.last = letter
+        return self._reply(letter, envelope)
+
+    def _told(self, body: Mapping[str, object]) -> Envelope:
+        return self._call(self._dialect.update, self._dialect.tells, body, repeat=True)
+
+    def _told_less(self, body: Mapping[str, object], talk: _Talk, refused: Envelope) -> Envelope:
+        """Say what matters, where the database does not take all of it."""
+        if "meta_data" in body and "meta_data" in str(refused.inner.get("ErrorDiag")):
+            return self._told({name: value for name, value in body.items() if name != "meta_data"})
+        talk.troubles += 1
+        return refused if talk.troubles < TROUBLES else self._told(reduced(body))
+
+    def _reply(self, letter: Letter, envelope: Envelope) -> Reply:
+        tokens = _tokens(envelope.inner.get("command"))
+        if letter.final:
+            return Reply(notes={"commands": list(tokens)} if tokens else {})
+        usual_s, told_s = self.settings.of(ReportOptions).heartbeat_s, real(envelope.inner.get("heartbeat"))
+        if told_s is not None and not SHORTEST_HEARTBEAT_S <= told_s <= DAY_S:
+            told_s = None
+        return reply_to(tokens, letter.job, Pace(self._options.debug_heartbeat_s, usual_s, told_s))
+
+    # --- the wire ---
+
+    def _call(self, path: str, words: Words, values: Mapping[str, object], *, repeat: bool) -> Envelope:
+        """Say something; again at once, if the server refused all of it for a field that it can do without."""
+        while True:
+            wanted = {name: value for name, value in values.items() if (path, name) not in self._untaken}
+            sent = fitted(words, wanted)
+            answer = self._web.call("POST", path, json=sent, limit_s=self._options.request_s, repeat=repeat)
+            envelope = read_envelope(answer)
+            name = envelope.rejected
+            if name not in sent or name in self._dialect.vital:
+                return envelope
+            log.warning("%s is left out from now on, as the server does not take it: %s", name, envelope.message)
+            self._untaken.add((path, name))
+
+    def _talk(self, job: str, attempt: int) -> _Talk:
+        with self._talking:
+            talk = self._talks.setdefault((job, attempt), _Talk())
+            over = [key for key, each in self._talks.items() if each.last is not None]
+            for key in over[: max(len(over) - REMEMBERED, 0)]:
+                del self._talks[key]
+            return talk
+
+
+@frozen
+class Pace:
+    """How often updates are sent: of a job that somebody follows, of others, and what the server wants of this one."""
+
+    debug_s: float
+    usual_s: float
+    told_s: float | None = None
+
+    @property
+    def followed_s(self) -> float:
+        """For a job that somebody follows."""
+        return min(self.debug_s, self.told_s or self.debug_s)
+
+
+def reply_to(tokens: tuple[str, ...], job: str, pace: Pace) -> Reply:
+    """What a server's commands come to while a job runs. A kill wins over everything else."""
+    for token in tokens:
+        if why := KILLS.get(token):
+            return Reply(stop=PilotError(Code.PANDAKILL, why))
+    rest = [token for token in tokens if token not in ("debug", "debugoff")]
+    for token in rest:
+        log.warning("job %s: the server's command %.80r is not obeyed", job, token)
+    notes = {"commands": rest} if rest else {}
+    if "debugoff" in tokens:
+        return Reply(debug=False, heartbeat_s=pace.told_s or pace.usual_s, notes=notes)
+    if "debug" in tokens:
+        return Reply(debug=True, heartbeat_s=pace.followed_s, notes=notes)
+    return Reply(heartbeat_s=pace.told_s, notes=notes)
+
+
+KILLS: Final[Mapping[str, str]] = {
+    "tobekilled": "the server says: tobekilled",
+    "badattemptnr": "the server has begun another attempt at this job",
+    "alreadydone": "the server has the last word on this job already",
+}
+
+
+def _tokens(command: object) -> tuple[str, ...]:
+    if not isinstance(command, str):
+        if command is not None:
+            log.warning("a command that is no text is not obeyed: %.80r", command)
+        return ()
+    return tuple(token for each in command.split(",") if (token := each.strip()) not in ("", "NULL"))
+
+
+def _error_in(envelope: Envelope) -> PilotError:
+    """What a failed call means, and whether it can ever succeed."""
+    said = envelope.message or str(envelope.inner.get("ErrorDiag") or "")
+    if refused := refusal_of(said):
+        return refused
+    if envelope.status in PERMANENT:
+        told = f"the server refuses this for good, with status {envelope.status}: {said[:300]}; its log says why"
+        return PilotError(Code.COMMUNICATIONFAILURE, told, permanent=True)
+    return failure(f"the server could not do it: {said[:300] or 'it gives no reason'} (status {envelope.status})")
+
+
+def _megabytes(size_b: int | None) -> int | None:
+    return size_b // MB if size_b is not None and size_b > 0 else None
+
+
+def _identity(settings: Settings) -> Identity:
+    import socket
+
+    options = settings.of(PandaOptions)
+    host = options.node or socket.gethostname()
+    return Identity(
+        site=settings.of(PilotOptions).queue,
+        node=f"{options.slot}@{host}" if options.slot else host,
+        pilot="|".join((options.log_url or "unknown", options.version_tag, __version__)),
+        batch=options.batch_id,
+        scheduler=options.scheduler_id,
+    )

@@ -1,0 +1,213 @@
+"""How a job stands, in the server's words. Pure; what does not fit is cut by ``words`` before it is sent."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from math import isfinite
+from typing import Final
+
+from attrs import frozen
+
+from pilot_core.builtin.panda.words import head
+from pilot_core.sdk import (
+    ACCEPTED,
+    RUNNING,
+    STAGE_IN,
+    STAGE_OUT,
+    Job,
+    Phase,
+    PilotError,
+    Receipt,
+    Update,
+    Usage,
+    Verdict,
+)
+
+STATES: Final[Mapping[Phase, str]] = {ACCEPTED: "starting", STAGE_IN: "starting"}
+"""The server's word for a phase; every other one is ``running``, until the job is over."""
+SHORT_DIAG_B: Final = 250
+SPARED: Final = frozenset({"job_metrics", "pilot_log", "stdout", "meta_data", "cpu_consumption_unit", "job_sub_status"})
+"""What a final update that the database refuses can do without."""
+_STAMP: Final = re.compile(r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(?:[.,]\d{1,6})?\s*", re.ASCII)
+_UNFIT: Final = re.compile(r"[\s=,]+")
+
+
+@frozen(kw_only=True)
+class Identity:
+    """Who this pilot is to the server; what is empty is not said."""
+
+    site: str = ""
+    node: str = ""
+    pilot: str = ""
+    batch: str = ""
+    scheduler: str = ""
+
+
+def fields_of(update: Update, who: Identity) -> dict[str, object]:
+    """The fields of an update, named as the server names them."""
+    job = update.job
+    fields: dict[str, object] = {
+        "job_id": int(job.id) if job.id.isdecimal() else job.id,
+        "attempt_nr": job.attempt,
+        "job_status": state_of(update),
+        "job_sub_status": "" if update.final else job.phase,
+        "site_name": who.site,
+        "node": who.node or update.node,
+        "scheduler_id": who.scheduler,
+        "pilot_id": who.pilot,
+        "start_time": job.times.get(RUNNING),
+        "core_count": job.needs.cores,
+        "n_input_files": len(job.inputs),
+        "stdout": update.log_tail if update.debug else "",
+        **_used(update),
+    }
+    if state_of(update) == "starting":
+        # A pilot that goes on with the job in another slot would be a second incarnation with an id of its own.
+        fields["batch_id"] = who.batch
+    return fields | (_last(update) if update.final else {})
+
+
+def state_of(update: Update) -> str:
+    """The server's word for where the job stands."""
+    return update.job.verdict.value if update.final else STATES.get(update.job.phase, "running")
+
+
+def reduced(fields: Mapping[str, object]) -> dict[str, object]:
+    """A final update with only what matters, in the plainest letters: one that any database takes."""
+    plain = {name: _plain(value) for name, value in fields.items() if name not in SPARED}
+    return plain | {
+        name: head(str(value), SHORT_DIAG_B) for name, value in plain.items() if name.endswith("_error_diag")
+    }
+
+
+def _plain(value: object) -> object:
+    return value.encode("ascii", "replace").decode() if isinstance(value, str) else value
+
+
+# --- numbers ----------------------------------------------------------------------------------------------------------
+
+
+def _used(update: Update) -> dict[str, object]:
+    """What the payload used so far, once there is anything to tell."""
+    job = update.job
+    usage = job.outcome.usage if job.outcome is not None else job.usage
+    if usage == Usage():
+        return {}
+    cpu_s, ran_s = usage.cpu_user_s + usage.cpu_system_s, _ran_s(update)
+    return {
+        "cpu_consumption_time": cpu_s,
+        "cpu_conversion_factor": 1.0,
+        "mean_core_count": cpu_s / ran_s if ran_s else None,
+        "max_rss": max(usage.rss_peak_b, usage.rss_b) / 1024,
+        "tot_rbytes": usage.read_b,
+        "tot_wbytes": usage.written_b,
+        "job_metrics": metrics_of(job, usage),
+    }
+
+
+def _ran_s(update: Update) -> float:
+    job = update.job
+    if job.outcome is not None:
+        return max(job.outcome.wall_s, 0.0)
+    return max(update.at - job.times[RUNNING], 0.0) if RUNNING in job.times else 0.0
+
+
+def metrics_of(job: Job, usage: Usage) -> str:
+    """Pairs that say what was measured, what everybody asks for first."""
+    measured: dict[str, float] = {
+        "cpu": usage.cpu_user_s + usage.cpu_system_s,
+        "rss": usage.rss_b,
+        "processes": usage.processes,
+        "workDirSize": usage.disk_b,
+    }
+    told = {name: value for name, value in measured.items() if value} | {"coreCount": job.needs.cores}
+    for name, value in usage.more.items():
+        told.setdefault(_UNFIT.sub("_", name), value)
+    return " ".join(f"{name}={_written(value)}" for name, value in told.items() if isfinite(value))
+
+
+def _written(value: float) -> str:
+    """A number without an exponent."""
+    return str(value) if isinstance(value, int) else f"{value:.3f}".rstrip("0").rstrip(".")
+
+
+# --- the last word ----------------------------------------------------------------------------------------------------
+
+
+def _last(update: Update) -> dict[str, object]:
+    job = update.job
+    return {
+        "end_time": update.at,
+        "pilot_timing": timing_of(update),
+        "trans_exit_code": _exit_code(job),
+        "pilot_log": update.log_tail,
+        "job_output_report": report_of(job),
+        **_errors(job.error),
+    }
+
+
+def _exit_code(job: Job) -> int | None:
+    """The payload's exit status; nothing, if there was no payload to have one."""
+    if job.outcome is not None:
+        return job.outcome.transform_code
+    return 0 if job.verdict is Verdict.FINISHED else None
+
+
+def _errors(error: PilotError | None) -> dict[str, object]:
+    if error is None:
+        return {"pilot_error_code": 0}
+    said: dict[str, object] = {"pilot_error_code": error.code.number, "pilot_error_diag": diagnosis_of(error)}
+    own = error.facts.get("exe")
+    return said | ({"exe_error_code": own, "exe_error_diag": _timeless(error.detail)} if own is not None else {})
+
+
+def diagnosis_of(error: PilotError) -> str:
+    """What went wrong, without times of day: the same error is to read the same for every job."""
+    said = f"{error.code.sentence}: {error.detail}" if error.detail else error.code.sentence
+    return _timeless(said)
+
+
+def _timeless(text: str) -> str:
+    return _STAMP.sub("", text)
+
+
+def timing_of(update: Update) -> str:
+    """Whole seconds of getting the job, stage-in, payload, stage-out, the pilot's set-up and the payload's."""
+    times = update.job.times
+    in_s = _between(times, STAGE_IN, (RUNNING, STAGE_OUT), update.at)
+    out_s = _between(times, STAGE_OUT, (), update.at)
+    setup_s = _between(times, ACCEPTED, (STAGE_IN, RUNNING, STAGE_OUT), update.at)
+    return "|".join(str(round(each)) for each in (0, in_s, _ran_s(update), out_s, setup_s, 0))
+
+
+def _between(times: Mapping[str, float], begun: Phase, ended: tuple[Phase, ...], now: float) -> float:
+    """How long a phase lasted by the wall clock, which may have been set back meanwhile."""
+    if begun not in times:
+        return 0.0
+    return max(next((times[phase] for phase in ended if phase in times), now) - times[begun], 0.0)
+
+
+def report_of(job: Job) -> str:
+    """What was stored, as JSON by name; of a failed job the log alone, and what was asked for whatever happens."""
+    files = {file.lfn: file for file in job.outputs if file.always or job.verdict is Verdict.FINISHED}
+    if job.log is not None:
+        files[job.log.lfn] = job.log
+    stored = {
+        each.lfn: _entry(each, files[each.lfn].guid)
+        for each in job.receipts
+        if each.direction == "out" and each.lfn in files
+    }
+    return json.dumps(stored) if stored else ""
+
+
+def _entry(receipt: Receipt, guid: str) -> dict[str, object]:
+    entry = {"guid": receipt.guid or guid, "fsize": receipt.size_b, **_digest(receipt), "surl": receipt.url}
+    return entry | ({"endpoint": receipt.endpoint} if receipt.endpoint else {})
+
+
+def _digest(receipt: Receipt) -> dict[str, object]:
+    keys = {"adler32": "adler32", "md5": "md5sum"}
+    checksum = receipt.checksum
+    return {keys[checksum.kind]: checksum.value} if checksum is not None and checksum.kind in keys else {}

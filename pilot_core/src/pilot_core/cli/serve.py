@@ -1,0 +1,136 @@
+"""``pilot serve``: a dispatcher for a laptop or a small cluster, until it is told to end."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import signal
+import sys
+from argparse import Namespace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pilot_core.cli.client import default_home
+from pilot_core.cli.mistakes import Usage
+from pilot_core.cli.parser import Parser, add_json
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+    from pilot_core.dispatcher.serve import Dispatcher
+
+
+def describe(parser: Parser) -> None:
+    """Add the arguments of ``pilot serve``."""
+    add = parser.add_argument
+    add("--home", type=Path, metavar="DIR", help="All it keeps; by default the one of this user.")
+    add("--listen", type=address, default=("127.0.0.1", 0), metavar="HOST:PORT", help="By default loopback, any port.")
+    add("--config", type=Path, metavar="FILE", help="Queues and storages; by default server.yaml in its home.")
+    add("--cert", type=Path, metavar="FILE", help="A certificate, in PEM form; by default it makes one of its own.")
+    add("--key", type=Path, metavar="FILE", help="The key of that certificate.")
+    add("--queue", metavar="NAME", help="The queue that it tells pilots to serve; by default the first one.")
+    add("--show-join", action="store_true", help="Print the join string, which holds a token.")
+    add_json(parser)
+
+
+def run(arguments: Namespace) -> int:
+    """Serve until SIGTERM or SIGINT; then let running requests end."""
+    from pilot_core.dispatcher.serve import CannotServe, Dispatcher
+    from pilot_core.dispatcher.tls import NoTls
+
+    if (arguments.cert is None) != (arguments.key is None):
+        raise Usage("--cert and --key go together", "serve")
+    certificate = (arguments.cert, arguments.key) if arguments.cert else None
+    os.umask(0o077)
+    home = (arguments.home or default_home(os.environ)).absolute()
+    try:
+        dispatcher = Dispatcher(home, config=arguments.config, address=arguments.listen, certificate=certificate)
+    except (CannotServe, NoTls) as error:
+        raise Usage(str(error), "serve") from None
+    try:
+        _work(dispatcher, arguments)
+    finally:
+        dispatcher.close()
+    return 0
+
+
+def address(text: str) -> tuple[str, int]:
+    """``HOST:PORT``; of an IPv6 address ``[::1]:8080``."""
+    host, colon, port = text.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]") if host.startswith("[") else host
+    if not (colon and host and port.isascii() and port.isdigit() and int(port) < 65536):
+        raise argparse.ArgumentTypeError(f"{text!r} is not HOST:PORT, such as 0.0.0.0:8443 or [::1]:8080")
+    return host, int(port)
+
+
+def _work(dispatcher: Dispatcher, arguments: Namespace) -> None:
+    from pilot_core.io import logs
+    from pilot_core.io.files import write_atomic
+    from pilot_core.redact import Redactor
+
+    queue = _queue(dispatcher, arguments.queue)
+    join = dispatcher.join(queue)
+    secrets = (dispatcher.tokens.path(role).read_text() for role in ("run", "submit", "admin"))
+    logs.setup("DEBUG" if arguments.debug else "INFO", Redactor((*secrets, join.text())))
+    write_atomic(dispatcher.home / "join", f"{join.text()}\n")
+    _obey_signals(dispatcher)
+    _tell(dispatcher, queue, arguments)
+    dispatcher.run()
+
+
+def _queue(dispatcher: Dispatcher, named: str | None) -> str:
+    from pilot_core.config.spelling import meant
+
+    queues = dispatcher.config.queues
+    if named is None:
+        return next(iter(queues))
+    if named not in queues:
+        raise Usage(f"no queue {named!r}{meant(named, queues)}", "serve")
+    return named
+
+
+def _obey_signals(dispatcher: Dispatcher) -> None:
+    """The first signal asks for an orderly end, a second one has its usual effect."""
+
+    def end(signum: int, frame: FrameType | None) -> None:
+        for each in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(each, signal.SIG_DFL)
+        dispatcher.stop()
+
+    for each in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(each, end)
+
+
+def _tell(dispatcher: Dispatcher, queue: str, arguments: Namespace) -> None:
+    """Where it is and how a pilot comes to it; whoever started it may wait for this."""
+    from pilot_core.cli.output import answer
+
+    run = ["pilot", "run", "--queue", queue, "--url", dispatcher.url]
+    run += ["--token-file", str(dispatcher.tokens.path("run"))]
+    run += ["--fingerprint", dispatcher.fingerprint] if dispatcher.fingerprint else []
+    told: dict[str, object] = {
+        "url": dispatcher.url,
+        "fingerprint": dispatcher.fingerprint,
+        "home": str(dispatcher.home),
+        "queues": [*dispatcher.config.queues],
+        "run": run,
+        "join": str(dispatcher.home / "join"),
+    }
+    lines = [
+        f"page:             {dispatcher.url}/",
+        f"its token:        in {dispatcher.tokens.path('admin')}",
+        f"a pilot here:     {shlex.join(run)}",
+        f"pilots elsewhere: {_elsewhere(dispatcher)}",
+    ]
+    if arguments.show_join:
+        told["join_string"] = dispatcher.join(queue).text()
+        lines.append(f"join string:      {told['join_string']}")
+    answer(arguments.json, told, "\n".join(lines))
+    sys.stdout.flush()
+
+
+def _elsewhere(dispatcher: Dispatcher) -> str:
+    if not dispatcher.fingerprint:
+        return "reach it when it listens beyond loopback, as with `--listen 0.0.0.0:8443`"
+    return f"get in by the join string in {dispatcher.home / 'join'}; keep it like a password"

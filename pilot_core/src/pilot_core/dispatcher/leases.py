@@ -1,0 +1,162 @@
+"""Who holds a job, and what a word about it does to it. Pure: no store, no clock.
+
+A lease is a job in the hands of one pilot under one attempt number. The number grows each time the job is put back, so
+whoever held it before speaks with an older number and changes nothing. A job ends once: it is over by the first final
+word of its present attempt, or by the dispatcher's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Final
+
+from attrs import frozen
+
+from pilot_core.errors import Code, NoSuchCode, Party, Retry, code
+
+WAITING: Final = "activated"
+SENT: Final = "sent"
+STARTING: Final = "starting"
+RUNNING: Final = "running"
+HOLDING: Final = "holding"
+FINISHED: Final = "finished"
+FAILED: Final = "failed"
+CANCELLED: Final = "cancelled"
+
+LEASED: Final = (SENT, STARTING, RUNNING, HOLDING)
+OVER: Final = (FINISHED, FAILED, CANCELLED)
+STATES: Final = (WAITING, *LEASED, *OVER)
+SPOKEN: Final = (STARTING, RUNNING, HOLDING, "transferring", FINISHED, FAILED)
+"""What a pilot may say of a job."""
+
+NOTHING: Final = "NULL"
+STOP: Final = "tobekilled"
+KNOWN: Final = "alreadydone"
+
+SILENT: Final = 100
+UNANSWERED: Final = 102
+MISSING_OUTPUT: Final = Code.MISSINGOUTPUTFILE.number
+
+
+@frozen(kw_only=True)
+class Lease:
+    """How a job stands with whoever holds it."""
+
+    state: str
+    attempt: int
+    batch_id: str = ""
+    kill: bool = False
+    debug: bool | None = None
+    """``None``: never asked for. ``False``: asked for and taken back."""
+    lost: int = 0
+    said: str = ""
+    """The final word of this attempt's pilot."""
+
+    @property
+    def command(self) -> str:
+        """What its pilot is told with each reply."""
+        words = [] if self.debug is None else ["debug" if self.debug else "debugoff"]
+        return ",".join([*words, STOP] if self.kill else words) or NOTHING
+
+
+@frozen(kw_only=True)
+class Word:
+    """What a pilot says of a job."""
+
+    status: str
+    attempt: int
+    batch_id: str = ""
+    error_code: int = 0
+    missing: Collection[str] = ()
+    """Outputs that must be there and were not reported."""
+
+    @property
+    def final(self) -> bool:
+        """Whether the pilot is done with the job."""
+        return self.status in (FINISHED, FAILED)
+
+
+@frozen(kw_only=True)
+class Ruling:
+    """What a word does. ``state`` is the job's from now on, ``None`` if the word is not taken."""
+
+    command: str
+    state: str | None = None
+    heard: bool = False
+    """Whether the holder of the lease has spoken, so that the lease lives on."""
+    double: bool = False
+    """Whether another incarnation of the pilot spoke."""
+
+
+def rule(lease: Lease, word: Word) -> Ruling:
+    """What a word does to a job; the first rule that fits decides."""
+    if word.attempt != lease.attempt or lease.state == WAITING:
+        return Ruling(command=STOP)
+    if two_bodies(lease.batch_id, word.batch_id):
+        return Ruling(command=STOP, double=lease.state in LEASED)
+    if lease.state in OVER:
+        return Ruling(command=KNOWN if word.final and lease.said else STOP)
+    if word.final:
+        return Ruling(command=lease.command, state=_end(lease, word), heard=True)
+    if lease.state == HOLDING:
+        return Ruling(command=lease.command, heard=True)
+    return Ruling(command=lease.command, state=_onward(lease.state, word.status), heard=True)
+
+
+def two_bodies(known: str, told: str) -> bool:
+    """Whether two batch jobs speak for one job; plain numbers are too weak a proof."""
+    return bool(known and told) and known != told and not (known.isdigit() or told.isdigit())
+
+
+def _onward(state: str, status: str) -> str:
+    if status in (HOLDING, "transferring"):
+        return HOLDING
+    return RUNNING if state == RUNNING else status
+
+
+def _end(lease: Lease, word: Word) -> str:
+    """How the job stands after its pilot's final word; an evicted one waits again."""
+    if word.status == FINISHED:
+        return FAILED if word.missing else FINISHED
+    if lease.kill:
+        return CANCELLED
+    return WAITING if evicted(word.error_code) else FAILED
+
+
+def evicted(number: int) -> bool:
+    """Whether the site took the slot away, which is nobody's failure. What an owner or a server ended stays ended."""
+    try:
+        row = code(number)
+    except NoSuchCode:
+        return False
+    return row.retry is Retry.UNCOUNTED and row.party is Party.SITE
+
+
+def is_lost(silent_s: float, lost_after_s: float) -> bool:
+    """Whether a holder that was silent for so long has lost its lease."""
+    return silent_s >= lost_after_s
+
+
+def after_loss(lease: Lease, retries: int) -> str:
+    """How a job stands whose holder is lost."""
+    if lease.kill:
+        return CANCELLED
+    return WAITING if lease.lost < retries else FAILED
+
+
+def loss_code(state: str) -> int:
+    """The dispatcher's number for a holder that went silent."""
+    return UNANSWERED if state == SENT else SILENT
+
+
+def why_not_cancelled(state: str) -> str:
+    """Why a job cannot be cancelled, or nothing."""
+    return f"it is {state} already" if state in OVER else ""
+
+
+def why_not_retried(state: str) -> str:
+    """Why a job cannot be put back, or nothing."""
+    if state in (FAILED, CANCELLED):
+        return ""
+    told = "nothing is left to do" if state == FINISHED else "only failed and cancelled jobs are put back"
+    return f"it is {state}: {told}"

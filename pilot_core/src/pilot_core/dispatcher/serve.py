@@ -1,0 +1,203 @@
+"""A dispatcher, assembled in its home: one directory that no two ever share.
+
+Whatever ends it, even ``kill -9``, it starts again from its home as if nothing had been: the lock is the kernel's, and
+what an earlier one left half done is not missed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import threading
+from collections.abc import Callable
+from contextlib import ExitStack
+from ipaddress import ip_address
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Final, Protocol, Self
+
+from attrs import frozen
+
+from pilot_core.clock import Clock, SystemClock
+from pilot_core.dispatcher.config import Config, read_config
+from pilot_core.dispatcher.http import Limits, Request, Response, Server, guard, serve
+from pilot_core.dispatcher.join import Join
+from pilot_core.dispatcher.storage import Storage
+from pilot_core.dispatcher.tokens import Tokens
+from pilot_core.io.files import Lock, write_atomic
+
+if TYPE_CHECKING:
+    import ssl
+
+LOOPBACK: Final = ("127.0.0.1", 0)
+SWEEP_S: Final = 5.0
+
+
+class CannotServe(Exception):
+    """A dispatcher cannot start like this; the message says what would help."""
+
+
+class Answering(Protocol):
+    """What knows the jobs."""
+
+    def answer(self, request: Request) -> Response: ...
+
+    def sweep(self) -> object:
+        """Take back what nobody holds any more; called every few seconds."""
+        ...
+
+    def let_go(self) -> None:
+        """Answer at once those who wait for something to change, now and from now on: it ends."""
+        ...
+
+    def close(self) -> None: ...
+
+
+@frozen
+class Place:
+    """What a dispatcher has found in its home, and how it is reached."""
+
+    home: Path
+    config: Config
+    storage: Storage
+    clock: Clock
+    scheme: str
+
+
+def open_service(place: Place) -> Answering:
+    """The jobs that are kept in a home."""
+    from pilot_core.dispatcher.service import Service
+    from pilot_core.dispatcher.store import Store
+
+    store = Store(place.home / "dispatcher.sqlite", place.clock)
+    return Service(store, place.storage, place.config, place.clock, scheme=place.scheme)
+
+
+class Dispatcher:
+    """Listens once it is made, answers while ``run`` runs, or within ``with`` in a thread of its own.
+
+    ``certificate`` is a certificate and its key; without, it makes its own as soon as it listens beyond loopback.
+    """
+
+    def __init__(
+        self,
+        home: Path,
+        *,
+        config: Path | None = None,
+        address: tuple[str, int] = LOOPBACK,
+        certificate: tuple[Path, Path] | None = None,
+        opening: Callable[[Place], Answering] = open_service,
+        clock: Clock | None = None,
+        limits: Limits | None = None,
+    ) -> None:
+        self.home = home
+        self._clock = clock or SystemClock()
+        self._ending = threading.Event()
+        with ExitStack() as leaving:
+            home.mkdir(mode=0o700, parents=True, exist_ok=True)
+            leaving.enter_context(Lock(home / "lock"))
+            self.config = _read_config(home, config)
+            self.tokens = Tokens(home / "tokens")
+            host, where = address[0], _resolve(address[0])
+            tls, self.fingerprint = _tls(home, host, where, certificate)
+            scheme = "https" if tls else "http"
+            storage = Storage(self.config.own.path or home / "storage")
+            leaving.callback(storage.close)
+            self._service = opening(Place(home, self.config, storage, self._clock, scheme))
+            leaving.callback(self._service.close)
+            self.server = self._serve((where, address[1]), tls, limits)
+            leaving.callback(self.server.close)
+            self.url = f"{scheme}://{_shown(host, where)}:{self.server.port}"
+            self._announce(f"{scheme}://{_near(host, where)}:{self.server.port}")
+            leaving.callback((home / "server.json").unlink, missing_ok=True)
+            self._leaving = leaving.pop_all()
+
+    def run(self) -> None:
+        """Answer until ``stop`` is called, and let running requests end."""
+        self._ending.clear()
+        sweeper = threading.Thread(target=self._sweep, name="sweeper")
+        sweeper.start()
+        try:
+            self.server.run()
+        finally:
+            self._ending.set()
+            sweeper.join()
+
+    def stop(self) -> None:
+        """Ask ``run`` to end. From any thread, and from a signal's handler."""
+        self.server.stop()
+        self._service.let_go()
+
+    def close(self) -> None:
+        """Stop, and leave the home to the next one."""
+        self.stop()
+        self._leaving.close()
+
+    def __enter__(self) -> Self:
+        self._thread = threading.Thread(target=self.run, name="dispatcher", daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.stop()
+        self._thread.join()
+        self.close()
+
+    def join(self, queue: str) -> Join:
+        """What a pilot on another node needs to serve ``queue``."""
+        token = self.tokens.path("run").read_text().strip()
+        return Join(self.url, token, self.fingerprint, queue)
+
+    def _serve(self, address: tuple[str, int], tls: ssl.SSLContext | None, limits: Limits | None) -> Server:
+        try:
+            return serve(address, self._service.answer, tls=tls, roles=self.tokens.role, limits=limits)
+        except (OSError, OverflowError) as error:
+            told = getattr(error, "strerror", None) or error
+            raise CannotServe(f"cannot listen at {address[0]} port {address[1]}: {told}") from None
+
+    def _announce(self, url: str) -> None:
+        """Say where it is to the commands of this node."""
+        told = {"url": url, "fingerprint": self.fingerprint, "pid": os.getpid(), "started": self._clock.now()}
+        write_atomic(self.home / "server.json", json.dumps(told))
+
+    def _sweep(self) -> None:
+        while not self._ending.wait(SWEEP_S):
+            guard(self._service.sweep, "its round for lost jobs", lambda: None)
+
+
+def _read_config(home: Path, config: Path | None) -> Config:
+    usual = home / "server.yaml"
+    if config is None and not usual.exists():
+        return Config()
+    return read_config(config or usual)
+
+
+def _resolve(host: str) -> str:
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except (OSError, UnicodeError) as error:
+        raise CannotServe(f"there is no address {host!r} to listen at: {error}") from None
+    return str(found[0][4][0])
+
+
+def _tls(home: Path, host: str, where: str, certificate: tuple[Path, Path] | None) -> tuple[ssl.SSLContext | None, str]:
+    """What encrypts, and the fingerprint of its certificate; nothing on loopback, if nothing is given."""
+    if certificate is None and ip_address(where).is_loopback:
+        return None, ""
+    from pilot_core.dispatcher.tls import fingerprint, own_certificate, server_context
+
+    names = ("localhost", "127.0.0.1", "::1", socket.gethostname(), host)
+    cert, key = certificate or own_certificate(home, names)
+    return server_context(cert, key), fingerprint(cert)
+
+
+def _shown(host: str, where: str) -> str:
+    """The host as others may call it."""
+    name = socket.gethostname() if ip_address(where).is_unspecified else host
+    return f"[{name}]" if ":" in name else name
+
+
+def _near(host: str, where: str) -> str:
+    """The host as this node may call it."""
+    return "127.0.0.1" if ip_address(where).is_unspecified else _shown(host, where)

@@ -1,0 +1,177 @@
+"""Every route of the dispatcher, and who may go it."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from attrs import frozen
+
+from pilot_core.clock import Clock
+from pilot_core.config.spelling import meant
+from pilot_core.dispatcher.config import Config
+from pilot_core.dispatcher.facts import queue_facts, storage_facts
+from pilot_core.dispatcher.head import Refused
+from pilot_core.dispatcher.messages import Body, Request, Response
+from pilot_core.dispatcher.own_calls import OwnCalls
+from pilot_core.dispatcher.pilot_calls import Nodes, PilotCalls, alive, database_failed
+from pilot_core.dispatcher.store import Store
+from pilot_core.dispatcher.wire import attempt_of
+
+RUN: Final = "run"
+SUBMIT: Final = "submit"
+ADMIN: Final = "admin"
+_STORED: Final = re.compile(r"/storage/([^/]+)/([^/]+)")
+_INPUT: Final = re.compile(r"/storage/inputs/([^/]+)/([^/]+)")
+_QUEUE: Final = re.compile(r"/cache/schedconfig/([^/]+)\.all\.json")
+_JOB: Final = re.compile(r"/dispatcher/v1/jobs/[^/]+")
+_PILOT: Final = "/api/"
+
+
+class Keeps(Protocol):
+    """What keeps the bytes of stored files; it refuses by ``Refused``."""
+
+    def put(self, scope: str, name: str, body: Body, length: int, digest: str) -> Response: ...
+    def put_input(self, sha256: str, name: str, body: Body, length: int) -> Response: ...
+    def open(self, scope: str, name: str, span: str = "") -> Response: ...
+    def open_input(self, sha256: str, name: str, span: str = "") -> Response: ...
+
+
+@frozen
+class Route:
+    """How one path is gone: by which method, by whom, and what answers."""
+
+    method: str
+    roles: frozenset[str]
+    answer: Callable[[Request], Response]
+
+
+class Service:
+    """Answers requests; what it will not do it refuses by ``Refused``. Several threads may ask at once.
+
+    ``scheme`` is what it is reached by, for the addresses that it tells.
+    """
+
+    def __init__(self, store: Store, storage: Keeps, config: Config, clock: Clock, *, scheme: str = "http") -> None:
+        self.store = store
+        self._storage = storage
+        self._config = config
+        self.scheme = scheme
+        nodes = Nodes(config, clock)
+        self._routes = self._table(PilotCalls(store, config, nodes), OwnCalls(store, config, nodes))
+
+    def answer(self, request: Request) -> Response:
+        """The answer to one request."""
+        if request.path in ("/", "/index.html") and request.method in ("GET", "HEAD"):
+            return _page()
+        if request.role not in (RUN, SUBMIT, ADMIN):
+            raise Refused(403, "a valid token is needed; send it as 'Authorization: Bearer ...'")
+        route = self._find(request)
+        if request.role not in route.roles:
+            wanted = " or ".join(f"{role!r}" for role in sorted(route.roles))
+            raise Refused(403, f"the token is for {request.role!r}; this takes one for {wanted}")
+        try:
+            return route.answer(request)
+        except sqlite3.Error as error:
+            if request.path.startswith(_PILOT):
+                return database_failed()
+            raise Refused(503, f"the dispatcher's database failed: {error}; try again") from None
+
+    def sweep(self) -> list[int]:
+        """Take jobs away from pilots that are lost; which those were."""
+        return self.store.sweep(self._config.queue)
+
+    def let_go(self) -> None:
+        """Answer those at once who wait for something to change."""
+        self.store.let_go()
+
+    def close(self) -> None:
+        """Leave the store."""
+        self.store.close()
+
+    def _find(self, request: Request) -> Route:
+        found = self._routes.get(request.path) or self._pattern(request)
+        if not found:
+            raise Refused(404, f"nothing is at {request.path[:80]!r}{meant(request.path, self._routes)}")
+        method = "GET" if request.method == "HEAD" else request.method
+        for route in found:
+            if route.method == method:
+                return route
+        known = ", ".join(route.method for route in found)
+        raise Refused(405, f"{request.path[:80]} takes {known}, not {request.method}")
+
+    def _pattern(self, request: Request) -> tuple[Route, ...]:
+        return next((routes for pattern, routes in self._patterns if pattern.fullmatch(request.path)), ())
+
+    def _table(self, pilots: PilotCalls, own: OwnCalls) -> dict[str, tuple[Route, ...]]:
+        run, people = frozenset({RUN, ADMIN}), frozenset({SUBMIT, ADMIN})
+        admin, all_three = frozenset({ADMIN}), frozenset({RUN, SUBMIT, ADMIN})
+        self._patterns = (
+            (_JOB, (Route("GET", people, own.job),)),
+            (_QUEUE, (Route("GET", run, self._queue_facts),)),
+            (_INPUT, (Route("GET", all_three, self._get_input), Route("PUT", people, self._put_input))),
+            (_STORED, (Route("GET", all_three, self._get), Route("PUT", run, self._put))),
+        )
+        return {
+            "/api/v1/pilot/acquire_jobs": (Route("POST", run, pilots.acquire),),
+            "/api/v1/pilot/update_job": (Route("POST", run, pilots.update),),
+            "/api/v1/pilot/update_jobs_bulk": (Route("POST", run, pilots.update_bulk),),
+            "/api/v1/pilot/get_job_status": (Route("GET", run, pilots.states),),
+            "/api/v1/system/is_alive": (Route("GET", all_three, alive),),
+            "/cache/ddmendpoints.json": (Route("GET", run, self._storage_facts),),
+            "/dispatcher/v1/queues": (Route("GET", people, own.queues),),
+            "/dispatcher/v1/jobs": (Route("GET", people, own.jobs),),
+            "/dispatcher/v1/submit": (Route("POST", people, own.submit),),
+            "/dispatcher/v1/cancel": (Route("POST", people, own.cancel),),
+            "/dispatcher/v1/retry": (Route("POST", people, own.retry),),
+            "/dispatcher/v1/debug": (Route("POST", admin, own.debug),),
+        }
+
+    # --- facts ---
+
+    def _queue_facts(self, request: Request) -> Response:
+        name = _parts(_QUEUE, request)[0]
+        queue = self._config.queues.get(name)
+        if queue is None:
+            raise Refused(404, f"no queue {name[:80]!r} is served here{meant(name, self._config.queues)}")
+        return Response.of(queue_facts(queue))
+
+    def _storage_facts(self, request: Request) -> Response:
+        return Response.of(storage_facts(self._config, f"{self.scheme}://{request.headers.get('host', '')}"))
+
+    # --- stored files ---
+
+    def _get(self, request: Request) -> Response:
+        scope, name = _parts(_STORED, request)
+        return self._storage.open(scope, name, request.headers.get("range", ""))
+
+    def _get_input(self, request: Request) -> Response:
+        sha256, name = _parts(_INPUT, request)
+        return self._storage.open_input(sha256, name, request.headers.get("range", ""))
+
+    def _put(self, request: Request) -> Response:
+        """Only the attempt that holds its job's lease stores anything, and only in its own folder."""
+        scope, name = _parts(_STORED, request)
+        attempt = attempt_of(scope)
+        if attempt is None or not self.store.holds(*attempt):
+            raise Refused(403, f"{scope[:80]!r} is no attempt that holds its job now, so nothing is stored for it")
+        digest = request.headers.get("digest", "")
+        return self._storage.put(scope, name, request.body, request.body.length, digest)
+
+    def _put_input(self, request: Request) -> Response:
+        sha256, name = _parts(_INPUT, request)
+        return self._storage.put_input(sha256, name, request.body, request.body.length)
+
+
+def _parts(pattern: re.Pattern[str], request: Request) -> tuple[str, ...]:
+    found = pattern.fullmatch(request.path)
+    assert found is not None
+    return found.groups()
+
+
+def _page() -> Response:
+    from pilot_core.dispatcher.page import HEADERS, page
+
+    return Response(200, page(), type="text/html; charset=utf-8", headers=HEADERS)

@@ -1,0 +1,221 @@
+"""The dispatcher's own storage: files below one directory, written once, whole, and never changed.
+
+What comes is streamed to a temporary name, summed on its way, synced, and only then gets its name. Names come from
+strangers, so every path is walked from the root's descriptor and never through a link.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, Final
+
+from pilot_core.dispatcher.head import Refused
+from pilot_core.dispatcher.messages import Response
+from pilot_core.io.checksum import Digest, sum_file
+from pilot_core.io.files import sync_folder
+from pilot_core.io.inside import Inside, Outside
+from pilot_core.model.names import UnsafeName, safe_name
+
+if TYPE_CHECKING:
+    from pilot_core.dispatcher.messages import Body
+
+PIECE_B: Final = 2**18
+INPUTS: Final = "inputs"
+PARTS: Final = ".parts"
+ATTRIBUTE: Final = "user.pilot.adler32"
+FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+_DIGEST = re.compile(r"(?:^|[,\s])adler32=([0-9a-f]{8})(?:$|[,\s])", re.IGNORECASE)
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_SPAN = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
+
+
+class Storage:
+    """Files in folders: one for each attempt of a job, and below ``inputs`` one for each content."""
+
+    def __init__(self, root: Path) -> None:
+        root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._inside = Inside(root)
+        self._inside.makedirs(PARTS, 0o700)
+        self._naming = threading.Lock()
+        for left in self._inside.names(PARTS):
+            self._inside.remove(f"{PARTS}/{left}")
+
+    def close(self) -> None:
+        self._inside.close()
+
+    def put(self, scope: str, name: str, body: Body, length: int, digest: str) -> Response:
+        """Keep the ``length`` bytes of ``body``: 201, or 200 if just these are there. ``digest`` is the header.
+
+        ``Refused`` with 400, 409 or 507, and then nothing is kept.
+        """
+        wanted = _DIGEST.search(digest)
+        if wanted is None:
+            raise Refused(400, "a file wants a header such as 'Digest: adler32=0a1b2c3d'")
+        return self._put(_scope(scope), _safe(name), body, length, "adler32", wanted[1].lower())
+
+    def put_input(self, sha256: str, name: str, body: Body, length: int) -> Response:
+        """Keep a file in the folder of its content, as ``put`` does."""
+        return self._put(_content(sha256), _safe(name), body, length, "sha256", sha256)
+
+    def open(self, scope: str, name: str, span: str = "") -> Response:
+        """The file, or the ``span`` of it that a Range header asks for; ``Refused`` with 404 or 416."""
+        return self._open(_scope(scope), _safe(name), span)
+
+    def open_input(self, sha256: str, name: str, span: str = "") -> Response:
+        """A file that was put by its content, as ``open`` does."""
+        return self._open(_content(sha256), _safe(name), span)
+
+    def has(self, scope: str, name: str) -> bool:
+        """Whether this file is there."""
+        return self._inside.exists(f"{_scope(scope)}/{_safe(name)}")
+
+    def remove(self, scope: str) -> list[str]:
+        """Remove what an attempt stored; say what would not go, and why."""
+        return self._inside.remove_tree(_scope(scope))
+
+    def _put(self, folder: str, name: str, body: Body, length: int, kind: str, wanted: str) -> Response:
+        part = f"{PARTS}/{os.urandom(12).hex()}"
+        with _refusing(name):
+            try:
+                sums = self._write(part, body, length, {"adler32", kind})
+                if sums[kind] != wanted:
+                    raise Refused(
+                        400, f"the bytes of {name!r} have {kind} {sums[kind]}, not {wanted}; nothing was kept"
+                    )
+                new = self._settle(part, folder, name)
+            finally:
+                with suppress(FileNotFoundError):
+                    self._inside.remove(part)
+        return Response(201 if new else 200, headers={"Digest": f"adler32={sums['adler32']}"})
+
+    def _write(self, part: str, body: Body, length: int, kinds: set[str]) -> dict[str, str]:
+        digest, size_b = Digest(kinds), 0
+        with self._inside.open_write(part) as file:
+            while piece := body.read(PIECE_B):
+                file.write(piece)
+                digest.update(piece)
+                size_b += len(piece)
+            if size_b != length:
+                raise Refused(400, f"{size_b} bytes came and {length} were announced; nothing was kept")
+            sums = digest.hexdigests()
+            _note(file, sums["adler32"])
+            file.flush()
+            os.fsync(file.fileno())
+        return sums
+
+    def _settle(self, part: str, folder: str, name: str) -> bool:
+        """Give the file its name, which then is on the disk too; false if the same file had it already."""
+        path = f"{folder}/{name}"
+        self._inside.makedirs(folder)
+        with self._naming:
+            new = not self._inside.exists(path)
+            if new:
+                self._inside.rename(part, path)
+        if not new and not self._same(part, path):
+            raise Refused(409, f"{name!r} is there already, with other bytes; a name is used once")
+        for above in (self._inside.root / folder / "_").parents[: folder.count("/") + 2]:
+            sync_folder(above)
+        return new
+
+    def _same(self, one: str, other: str) -> bool:
+        with self._inside.open_read(one) as left, self._inside.open_read(other) as right:
+            if _size_of(left) != _size_of(right):
+                return False
+            while piece := left.read(PIECE_B):
+                if piece != right.read(PIECE_B):
+                    return False
+        return True
+
+    def _open(self, folder: str, name: str, span: str) -> Response:
+        with ExitStack() as unless_given, _refusing(name):
+            file = unless_given.enter_context(self._found(folder, name))
+            size_b, adler32 = _size_of(file), _adler32_of(file)
+            headers = {"Digest": f"adler32={adler32}", "Accept-Ranges": "bytes"}
+            first, length = _span(span, size_b)
+            if length != size_b:
+                headers["Content-Range"] = f"bytes {first}-{first + length - 1}/{size_b}"
+            file.seek(first)
+            unless_given.pop_all()
+        status = 200 if length == size_b else 206
+        return Response(status, type="application/octet-stream", headers=headers, file=file, length=length)
+
+    def _found(self, folder: str, name: str) -> BinaryIO:
+        try:
+            return self._inside.open_read(f"{folder}/{name}")
+        except (FileNotFoundError, NotADirectoryError):
+            raise Refused(404, f"there is no file {name!r}") from None
+
+
+def _scope(scope: str) -> str:
+    if scope == INPUTS or scope.startswith("."):
+        raise Refused(400, f"{scope!r} names no attempt of a job")
+    return _safe(scope)
+
+
+def _content(sha256: str) -> str:
+    if not _SHA256.fullmatch(sha256):
+        raise Refused(400, f"{sha256[:80]!r} is no sha256: 64 digits 0-9a-f")
+    return f"{INPUTS}/{sha256}"
+
+
+def _safe(name: str) -> str:
+    try:
+        return safe_name(name)
+    except UnsafeName as unsafe:
+        raise Refused(400, str(unsafe)) from None
+
+
+@contextmanager
+def _refusing(name: str) -> Iterator[None]:
+    """What the file system says about a name, as an answer."""
+    try:
+        yield
+    except Outside as outside:
+        raise Refused(400, f"{name!r} is refused: {outside.why}") from None
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        raise Refused(507, f"there is no room for {name!r}: {error.strerror}; nothing was kept") from None
+
+
+def _size_of(file: BinaryIO) -> int:
+    return os.fstat(file.fileno()).st_size
+
+
+def _note(file: BinaryIO, adler32: str) -> None:
+    """Keep a file's sum with it where the file system can; elsewhere it is summed when it is wanted."""
+    if hasattr(os, "setxattr"):
+        with suppress(OSError):
+            os.setxattr(file.fileno(), ATTRIBUTE, adler32.encode())
+
+
+def _adler32_of(file: BinaryIO) -> str:
+    if hasattr(os, "getxattr"):
+        with suppress(OSError):
+            return str(os.getxattr(file.fileno(), ATTRIBUTE), "ascii")
+    adler32 = sum_file(file.fileno(), ("adler32",)).sums["adler32"]
+    _note(file, adler32)
+    return adler32
+
+
+def _span(span: str, size_b: int) -> tuple[int, int]:
+    """First byte and length of what is wanted; a Range that is not understood asks for everything."""
+    found = _SPAN.fullmatch(span)
+    if found is None or not (found[1] or found[2]):
+        return 0, size_b
+    if not found[1]:
+        first, last = max(size_b - int(found[2]), 0), size_b - 1
+    else:
+        first, last = int(found[1]), min(int(found[2] or size_b), size_b - 1)
+        if found[2] and int(found[2]) < first:
+            return 0, size_b
+    if first > last:
+        raise Refused(416, f"the file has {size_b} bytes; {span!r} is not among them")
+    return first, last - first + 1

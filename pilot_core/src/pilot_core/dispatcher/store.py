@@ -1,0 +1,355 @@
+"""The jobs of a dispatcher on SQLite: one writer, every answer given only when its change is committed.
+
+What a submission, an acquired job or a final word changes is on the disk before anybody hears of it; a heartbeat may be
+lost with the machine, never with the process. How long a pilot has been silent is measured in this process only, so
+that neither a restart nor a clock that jumps takes a job from a healthy pilot.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from attrs import evolve, frozen
+
+from pilot_core.clock import Clock
+from pilot_core.dispatcher import leases
+from pilot_core.dispatcher.config import ServedQueue
+from pilot_core.dispatcher.leases import Lease, Ruling, Word
+from pilot_core.dispatcher.schema import open_database
+from pilot_core.dispatcher.updates import Report, error_of, read_report, told_error, usage_of
+from pilot_core.dispatcher.wire import Order, leased
+
+_LEASE: Final = "state, attempt, batch_id, kill, debug, lost, said"
+_LEASED: Final = ", ".join(f"'{state}'" for state in leases.LEASED)
+_ORDERED: Final = "queue, description, name, priority, label, resource, memory_mb, disk_mb, wall_s, outputs, submitted"
+
+
+@frozen(kw_only=True)
+class Wanted:
+    """What a pilot asks for; 0 or nothing is no limit."""
+
+    queue: str
+    labels: tuple[str, ...]
+    count: int = 1
+    memory_mb: int = 0
+    disk_mb: int = 0
+    remaining_s: int = 0
+    resource: str = ""
+    node: str = ""
+    heartbeat_s: float = 30.0
+
+
+class Store:
+    """Every job, and what was said of it."""
+
+    def __init__(self, path: Path, clock: Clock) -> None:
+        self._clock = clock
+        self._database = open_database(path)
+        self._lock = threading.Lock()
+        self._changed = threading.Condition()
+        self._heard: dict[int, float] = {}
+        self._opened = clock.mono()
+        self._version = int(self._database.execute("SELECT ifnull(max(version), 0) FROM jobs").fetchone()[0])
+        self._next = self._version
+        self._ending = False
+
+    @property
+    def version(self) -> int:
+        """Grows with each change of a job."""
+        return self._version
+
+    def let_go(self) -> None:
+        """Let those who wait for a change go, now and from now on."""
+        with self._changed:
+            self._ending = True
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        """Leave the file."""
+        self.let_go()
+        with self._lock:
+            self._database.close()
+
+    def wait(self, since: int, wait_s: float) -> bool:
+        """Whether anything has changed after ``since``; if not, wait for it for so long."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._version > since or self._ending, wait_s)
+            return self._version > since
+
+    @contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """The database, as it stands between two changes."""
+        with self._lock:
+            yield self._database
+
+    @contextmanager
+    def _writing(self, *, durable: bool = True) -> Iterator[sqlite3.Connection]:
+        """One change, whole or not at all; ``durable`` returns when the disk holds it. The lock is held already."""
+        database = self._database
+        database.execute("PRAGMA synchronous = FULL" if durable else "PRAGMA synchronous = NORMAL")
+        database.execute("BEGIN IMMEDIATE")
+        with ExitStack() as undoing:
+            undoing.callback(self._undo)
+            yield database
+            database.execute("COMMIT")
+            undoing.pop_all()
+        with self._changed:
+            self._version = self._next
+            self._changed.notify_all()
+
+    def _undo(self) -> None:
+        if self._database.in_transaction:
+            self._database.execute("ROLLBACK")
+        self._next = self._version
+
+    def _set(self, job: int, **values: object) -> None:
+        """Change a job. Names of columns come from this module only."""
+        self._next += 1
+        values |= {"changed": self._clock.now(), "version": self._next}
+        columns = ", ".join(f"{name} = ?" for name in values)
+        self._database.execute(f"UPDATE jobs SET {columns} WHERE id = ?", (*values.values(), job))  # noqa: S608
+
+    # --- submitting and handing out ---
+
+    def submit(self, queue: str, orders: Iterable[Order]) -> list[int]:
+        """New jobs, all or none; their numbers."""
+        with self._lock, self._writing():
+            return [job for order in orders for job in self._insert(queue, order)]
+
+    def _insert(self, queue: str, order: Order) -> Iterator[int]:
+        texts = [json.dumps(each) for each in (order.outputs, order.required, order.inputs)]
+        insert = "INSERT INTO descriptions(described, wire, outputs, required, inputs) VALUES (?, ?, ?, ?, ?)"
+        description = self._database.execute(insert, (order.description, order.wire, *texts)).lastrowid
+        now = self._clock.now()
+        row: tuple[object, ...] = (queue, description, order.name, order.priority, order.label, order.resource)
+        row += (order.memory_mb, order.disk_mb, order.wall_s, len(order.outputs), now)
+        insert = f"INSERT INTO jobs({_ORDERED}, changed, version) VALUES ({'?,' * 12} ?)"  # noqa: S608
+        for _ in range(order.count):
+            self._next += 1
+            yield int(self._database.execute(insert, (*row, now, self._next)).lastrowid or 0)
+
+    def acquire(self, wanted: Wanted) -> list[str]:
+        """Jobs for a pilot as it gets them, the most urgent first and then the oldest; each is its own from now on."""
+        with self._lock:
+            rows = self._waiting(wanted)
+            if not rows:
+                return []
+            with self._writing():
+                return [self._lease(wanted, *row) for row in rows]
+
+    def _waiting(self, wanted: Wanted) -> list[tuple[Any, ...]]:
+        marks = ", ".join("?" * len(wanted.labels))
+        limits = (
+            ("memory_mb <= ?", wanted.memory_mb),
+            ("disk_mb <= ?", wanted.disk_mb),
+            ("wall_s <= ?", wanted.remaining_s),
+            ("resource = ?", wanted.resource),
+        )
+        asked = [(text, value) for text, value in limits if value]
+        where = "".join(f" AND {text}" for text, _ in asked)
+        select = (
+            "SELECT jobs.id, attempt, jobs.outputs, debug, wire FROM jobs JOIN descriptions ON descriptions.id"  # noqa: S608
+            f" = jobs.description WHERE queue = ? AND state = 'activated' AND label IN ({marks}){where}"
+            " ORDER BY priority DESC, jobs.id LIMIT ?"
+        )
+        values = (wanted.queue, *wanted.labels, *(value for _, value in asked), wanted.count)
+        return self._database.execute(select, values).fetchall()
+
+    def _lease(self, wanted: Wanted, job: int, attempt: int, outputs: int, debug: int | None, wire: str) -> str:
+        now = self._clock.now()
+        self._set(job, state=leases.SENT, node=wanted.node)
+        insert = "INSERT INTO attempts(job, attempt, node, state, began) VALUES (?, ?, ?, 'sent', ?)"
+        self._database.execute(insert, (job, attempt, wanted.node, now))
+        self._heard[job] = self._clock.mono()
+        return leased(wire, job, attempt, outputs, debug=bool(debug), heartbeat_s=wanted.heartbeat_s)
+
+    # --- what pilots say ---
+
+    def tell(self, update: Mapping[str, Any]) -> tuple[Ruling, str]:
+        """What a pilot's update does, and the job's queue; it has ``job_id``, ``attempt_nr`` and ``job_status``."""
+        job = update["job_id"]
+        with self._lock:
+            lease, queue, description = self._find(job)
+            if lease is None:
+                return Ruling(command=leases.STOP), ""
+            word = _word(update)
+            report = read_report(update.get("job_output_report", "")) if word.final else Report()
+            if word.status == leases.FINISHED:
+                word = evolve(word, missing=self._missing(description, report))
+            ruling = leases.rule(lease, word)
+            if ruling.heard:
+                self._heard[job] = self._clock.mono()
+            if ruling.double or ruling.state is not None:
+                with self._writing(durable=word.final):
+                    self._apply(job, lease, word, ruling, update, report)
+        return ruling, queue
+
+    def _find(self, job: int) -> tuple[Lease | None, str, int]:
+        row = self._database.execute(f"SELECT {_LEASE}, queue, description FROM jobs WHERE id = ?", (job,)).fetchone()  # noqa: S608
+        return (_lease(row[:-2]), *row[-2:]) if row else (None, "", 0)
+
+    def _missing(self, description: int, report: Report) -> tuple[str, ...]:
+        row = self._database.execute("SELECT required FROM descriptions WHERE id = ?", (description,)).fetchone()
+        return tuple(name for name in json.loads(row[0]) if name not in report.names)
+
+    def _apply(
+        self, job: int, lease: Lease, word: Word, ruling: Ruling, update: Mapping[str, Any], report: Report
+    ) -> None:
+        if ruling.state is None:
+            self._database.execute("UPDATE jobs SET doubles = doubles + 1 WHERE id = ?", (job,))
+            return
+        values = self._told(job, lease, ruling.state, update)
+        if not word.final:
+            self._set(job, state=ruling.state, **values)
+            return
+        self._register(job, lease.attempt, report)
+        error = None if ruling.state == leases.FINISHED else _why(word, update, report)
+        self._end(job, lease, ruling.state, error, said=word.status, **values)
+
+    def _told(self, job: int, lease: Lease, state: str, update: Mapping[str, Any]) -> dict[str, object]:
+        """The columns that an update sets, whatever else it does; its usage and log are kept beside."""
+        names = {"node": "node", "pilot": "pilot_id", "batch_id": "batch_id", "sub": "job_sub_status"}
+        names |= {"exit_code": "trans_exit_code", "timing": "pilot_timing"}
+        values: dict[str, object] = {name: update[key] for name, key in names.items() if key in update}
+        usage, now = usage_of(update), self._clock.now()
+        values |= {
+            name: value
+            for name, value in (("cpu_s", usage.cpu_s), ("rss_b", usage.rss_b), ("disk_b", usage.disk_b))
+            if value is not None
+        }
+        if usage.cpu_s is not None or usage.rss_b is not None:
+            row = (job, now, usage.cpu_s, usage.rss_b, usage.read_b, usage.written_b, usage.processes, usage.disk_b)
+            self._database.execute("INSERT INTO usage VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
+        if tail := update.get("stdout") or update.get("pilot_log"):
+            self._database.execute("INSERT OR REPLACE INTO tails VALUES (?, ?)", (job, tail))
+        if lease.state in (leases.SENT, leases.STARTING) and state not in (leases.SENT, leases.STARTING):
+            values["began"] = now
+        return values
+
+    def _register(self, job: int, attempt: int, report: Report) -> None:
+        rows = ((job, attempt, each["name"], each["size_b"], each["checksum"], each["url"]) for each in report.files)
+        self._database.executemany("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?)", rows)
+
+    def _end(self, job: int, lease: Lease, state: str, error: object, **values: object) -> None:
+        """End an attempt, and with it the job or not."""
+        now = self._clock.now()
+        text = json.dumps(error) if error else None
+        closed = leases.FAILED if state == leases.WAITING else state
+        update = "UPDATE attempts SET state = ?, ended = ?, error = ? WHERE job = ? AND attempt = ?"
+        self._database.execute(update, (closed, now, text, job, lease.attempt))
+        values |= {"state": state, "error": text, "ended": now, "kill": 0}
+        self._set(job, **(values | _anew(lease.attempt) if state == leases.WAITING else values))
+        self._heard.pop(job, None)
+
+    # --- what becomes of leases ---
+
+    def sweep(self, queue_of: Callable[[str], ServedQueue]) -> list[int]:
+        """Take the jobs whose pilots are lost away from them; which those were."""
+        with self._lock:
+            select = f"SELECT id, queue, {_LEASE} FROM jobs WHERE state IN ({_LEASED})"  # noqa: S608
+            held = [(job, queue_of(queue), _lease(row)) for job, queue, *row in self._database.execute(select)]
+            lost = [each for each in held if leases.is_lost(self._silent_s(each[0]), each[1].lost_after_s)]
+            if lost:
+                with self._writing():
+                    for job, queue, lease in lost:
+                        self._lose(job, queue, lease)
+        return [job for job, _, _ in lost]
+
+    def _silent_s(self, job: int) -> float:
+        return self._clock.mono() - self._heard.get(job, self._opened)
+
+    def _lose(self, job: int, queue: ServedQueue, lease: Lease) -> None:
+        number, again = leases.loss_code(lease.state), leases.after_loss(lease, queue.retries)
+        sentence = "No pilot answered for the job" if number == leases.UNANSWERED else "The job's pilot fell silent"
+        detail = f"attempt {lease.attempt} was {lease.state} and not heard of for {queue.lost_after_s:g} s"
+        error = told_error(number, detail, sentence)
+        self._end(job, lease, again, error, lost=lease.lost + 1)
+
+    def cancel(self, jobs: Iterable[int]) -> dict[int, str]:
+        """End waiting jobs now, held ones by their pilots; which were not, and why."""
+        return self._steer(jobs, self._cancel)
+
+    def retry(self, jobs: Iterable[int]) -> dict[int, str]:
+        """Put jobs back that failed or were cancelled; which were not, and why."""
+        return self._steer(jobs, self._retry)
+
+    def debug(self, jobs: Iterable[int], on: bool) -> dict[int, str]:
+        """Have jobs' pilots speak often and send what the payload says, or no more; which not, and why."""
+
+        def turn(job: int, lease: Lease) -> str:
+            if lease.state in leases.OVER:
+                return f"it is {lease.state} already"
+            self._set(job, debug=int(on))
+            return ""
+
+        return self._steer(jobs, turn)
+
+    def _steer(self, jobs: Iterable[int], turn: Callable[[int, Lease], str]) -> dict[int, str]:
+        refused = {}
+        with self._lock, self._writing():
+            for job in dict.fromkeys(jobs):
+                lease, _, _ = self._find(job)
+                if why := turn(job, lease) if lease else "there is no such job":
+                    refused[job] = why
+        return refused
+
+    def _cancel(self, job: int, lease: Lease) -> str:
+        if why := leases.why_not_cancelled(lease.state):
+            return why
+        waits = lease.state == leases.WAITING
+        self._set(job, **({"state": leases.CANCELLED, "ended": self._clock.now()} if waits else {"kill": 1}))
+        return ""
+
+    def _retry(self, job: int, lease: Lease) -> str:
+        if why := leases.why_not_retried(lease.state):
+            return why
+        self._set(job, error=None, kill=0, lost=0, **_anew(lease.attempt))
+        return ""
+
+    def holds(self, job: int, attempt: int) -> bool:
+        """Whether this attempt is the one that holds the job's lease."""
+        with self._lock:
+            lease, _, _ = self._find(job)
+        return lease is not None and lease.attempt == attempt and lease.state in leases.LEASED
+
+    def states(self, jobs: Sequence[int]) -> list[tuple[int, str, int]]:
+        """Each job with its state and attempt; ``not found`` and 0 of one that is not there."""
+        with self._lock:
+            found = [(job, self._find(job)[0]) for job in jobs]
+        return [(job, lease.state, lease.attempt) if lease else (job, "not found", 0) for job, lease in found]
+
+
+def _lease(row: Sequence[Any]) -> Lease:
+    state, attempt, batch_id, kill, debug, lost, said = row
+    on = None if debug is None else bool(debug)
+    return Lease(state=state, attempt=attempt, batch_id=batch_id, kill=bool(kill), debug=on, lost=lost, said=said)
+
+
+def _word(update: Mapping[str, Any]) -> Word:
+    return Word(
+        status=update["job_status"],
+        attempt=update["attempt_nr"],
+        batch_id=update.get("batch_id", ""),
+        error_code=abs(update.get("pilot_error_code", 0)),
+    )
+
+
+def _why(word: Word, update: Mapping[str, Any], report: Report) -> dict[str, object]:
+    """Why a job did not finish, whichever way it was told."""
+    if word.missing:
+        told = report.problem or "the pilot's report does not name them"
+        return told_error(leases.MISSING_OUTPUT, f"finished without {', '.join(word.missing)}: {told}")
+    return error_of(update) or told_error(0, "", "The pilot gave no reason")
+
+
+def _anew(attempt: int) -> dict[str, object]:
+    """The columns of a job that waits again: a new attempt, of which nothing is known."""
+    blank = dict.fromkeys(("sub", "node", "pilot", "batch_id", "said", "timing"), "")
+    unknown = dict.fromkeys(("began", "ended", "cpu_s", "rss_b", "disk_b", "exit_code"))
+    return {"state": leases.WAITING, "attempt": attempt + 1, **blank, **unknown}

@@ -1,0 +1,199 @@
+"""What pilots say: the fields of their calls typed as PanDA types them, and what is to be read out of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from typing import Any, Final
+
+from attrs import frozen
+
+from pilot_core.config.spelling import meant
+from pilot_core.errors import Code, NoSuchCode, code
+from pilot_core.model.wire import shown
+
+_NUMBER: Final = (int, float)
+_Kind = type | tuple[type, ...]
+ACQUIRE: Final[Mapping[str, _Kind]] = {
+    **dict.fromkeys(
+        ("site_name", "prod_source_label", "computing_element", "node", "job_type", "resource_type", "prod_user_id"),
+        str,
+    ),
+    **dict.fromkeys(("harvester_id", "scheduler_id", "get_proxy_key"), str),
+    **dict.fromkeys(("memory", "disk_space", "n_jobs", "task_id", "worker_id", "timeout"), int),
+    **dict.fromkeys(("background", "via_topic"), bool),
+    "remaining_time": object,
+}
+UPDATE: Final[Mapping[str, _Kind]] = {
+    **dict.fromkeys(("job_id", "attempt_nr", "core_count", "mean_core_count", "n_events", "n_input_files"), int),
+    **dict.fromkeys(("cpu_consumption_time", "trans_exit_code", "pilot_error_code", "exe_error_code", "timeout"), int),
+    **dict.fromkeys(
+        [f"{how}_{what}" for how in ("max", "avg") for what in ("rss", "vmem", "swap", "pss")]
+        + [f"{how}_{what}" for how in ("tot", "rate") for what in ("rchar", "wchar", "rbytes", "wbytes")]
+        + ["cpu_conversion_factor"],
+        _NUMBER,
+    ),
+    **dict.fromkeys(
+        ("job_status", "job_sub_status", "site_name", "node", "scheduler_id", "pilot_id", "batch_id", "start_time"), str
+    ),
+    **dict.fromkeys(("end_time", "cpu_consumption_unit", "cpu_architecture_level", "job_metrics", "pilot_timing"), str),
+    **dict.fromkeys(("pilot_error_diag", "exe_error_diag", "job_output_report", "meta_data", "pilot_log"), str),
+    **dict.fromkeys(("stdout", "corrupted_files", "grid", "source_site", "destination_site"), str),
+}
+NEVER_NULL: Final = frozenset({"job_output_report", "meta_data", "pilot_log", "stdout", "n_jobs", "timeout"})
+LIMITS: Final = {
+    **dict.fromkeys(("node", "scheduler_id", "computing_element", "cpu_consumption_unit", "prod_user_id"), 128),
+    **dict.fromkeys(("job_sub_status", "batch_id"), 80),
+    **dict.fromkeys(("job_metrics", "pilot_error_diag", "exe_error_diag"), 500),
+    "pilot_id": 200,
+    "pilot_timing": 100,
+    "pilot_log": 4000,
+    "stdout": 2048,
+}
+
+
+class Mistyped(ValueError):
+    """A call is refused as a whole; the message is PanDA's own form."""
+
+
+def read_typed(raw: object, kinds: Mapping[str, _Kind], required: Iterable[str]) -> dict[str, Any]:
+    """The arguments of a pilot's call, cut to length, without those that say nothing; or ``Mistyped``."""
+    if not isinstance(raw, Mapping):
+        raise Mistyped("Argument error: the body wants to be one JSON object, sent as application/json")
+    if missing := [name for name in required if raw.get(name) is None]:
+        raise Mistyped(f"Argument error: missing a required argument: '{missing[0]}'")
+    for name, value in raw.items():
+        if name not in kinds:
+            raise Mistyped(f"Argument error: got an unexpected keyword argument {name!r:.80}{meant(name, kinds)}")
+        _check_type(name, value, kinds[name])
+    return {name: _cut(name, value) for name, value in raw.items() if value is not None and value != ""}
+
+
+def _check_type(name: str, value: object, kind: _Kind) -> None:
+    if isinstance(value, int) and value.bit_length() > 63:
+        raise Mistyped(f"Type error: '{name}' has more digits than any number here")
+    if isinstance(value, kind) or (value is None and name not in NEVER_NULL):
+        return
+    wanted = " or ".join(each.__name__ for each in (kind if isinstance(kind, tuple) else (kind,)))
+    raise Mistyped(f"Type error: '{name}' must be of type {wanted}, got {type(value).__name__}.")
+
+
+def _cut(name: str, value: Any) -> Any:
+    return clean(value)[: LIMITS.get(name)] if isinstance(value, str) else value
+
+
+def clean(text: str) -> str:
+    """A text that any database and any page takes."""
+    if not text.isascii():
+        text = text.encode(errors="replace").decode()
+    return text.replace("\0", "") if "\0" in text else text
+
+
+def seconds(value: object) -> int:
+    """A time that may be anything; what is no number is 0."""
+    try:
+        return max(int(value), 0) if isinstance(value, (int, float, str)) else 0
+    except (ValueError, OverflowError):
+        return 0
+
+
+@frozen(kw_only=True)
+class Usage:
+    """What a job has used up to one update."""
+
+    cpu_s: float | None = None
+    rss_b: int | None = None
+    read_b: int | None = None
+    written_b: int | None = None
+    processes: int | None = None
+    disk_b: int | None = None
+
+
+def usage_of(update: Mapping[str, Any]) -> Usage:
+    """What an update says of use; its own metrics tell more than the fixed fields."""
+    metrics = dict(each.partition("=")[::2] for each in update.get("job_metrics", "").split())
+    rss_kb = _whole(update.get("max_rss"))
+    rss_b = _whole(metrics.get("rss"))
+    return Usage(
+        cpu_s=_number(metrics.get("cpu", update.get("cpu_consumption_time"))),
+        rss_b=rss_b if rss_b is not None else None if rss_kb is None else rss_kb * 1024,
+        read_b=_whole(update.get("tot_rbytes")),
+        written_b=_whole(update.get("tot_wbytes")),
+        processes=_whole(metrics.get("processes")),
+        disk_b=_whole(metrics.get("workDirSize")),
+    )
+
+
+def _whole(value: object) -> int | None:
+    number = _number(value)
+    return None if number is None else int(number)
+
+
+def _number(value: object) -> float | None:
+    try:
+        number = float(value) if isinstance(value, (int, float, str)) else None
+    except (ValueError, OverflowError):
+        return None
+    return number if number is not None and 0 <= number < 2**62 else None
+
+
+_TIMES: Final = ("get_job", "stage_in", "payload", "stage_out", "initial_setup", "setup")
+
+
+def timing_of(text: str) -> dict[str, int]:
+    """Seconds by stretch from the pilot's timing, ``getjob|stagein|payload|stageout|...``."""
+    return {name: int(each) for name, each in zip(_TIMES, text.split("|"), strict=False) if each.strip().isdigit()}
+
+
+@frozen(kw_only=True)
+class Report:
+    """The files that a final update tells of; ``problem`` says why the report cannot be read."""
+
+    files: tuple[Mapping[str, object], ...] = ()
+    problem: str = ""
+    names: frozenset[str] = frozenset()
+
+
+def read_report(text: str) -> Report:
+    """The output report of a final update: JSON by LFN, each with a guid."""
+    try:
+        raw = json.loads(text) if text else {}
+    except (ValueError, RecursionError):
+        return Report(problem="the pilot's output report is no JSON")
+    if not isinstance(raw, Mapping):
+        return Report(problem=f"the pilot's output report wants to be an object, not {shown(raw)}")
+    for lfn, entry in raw.items():
+        if not isinstance(entry, Mapping) or not entry.get("guid"):
+            return Report(problem=f"the pilot's output report has no guid for {shown(lfn)}")
+    return Report(files=tuple(_stored(lfn, entry) for lfn, entry in raw.items()), names=frozenset(raw))
+
+
+def _stored(lfn: str, entry: Mapping[str, object]) -> dict[str, object]:
+    adler, md5 = entry.get("adler32"), entry.get("md5sum")
+    digest = f"adler32:{adler}" if adler else f"md5:{md5}" if md5 else None
+    url = clean(str(entry.get("surl") or ""))[:2048]
+    size_b = _whole(entry.get("fsize"))
+    return {"name": clean(lfn)[:256], "size_b": size_b, "checksum": digest and clean(digest)[:80], "url": url}
+
+
+def error_of(update: Mapping[str, Any]) -> dict[str, object] | None:
+    """Why a job failed in its pilot's words: the pilot's own code before the payload's, before a bare exit code."""
+    if number := update.get("pilot_error_code", 0):
+        return told_error(abs(number), update.get("pilot_error_diag", ""))
+    if number := update.get("exe_error_code", 0):
+        return told_error(number, update.get("exe_error_diag", ""), "The payload reported an error")
+    if number := update.get("trans_exit_code", 0):
+        return told_error(Code.PAYLOADEXECUTIONFAILURE.number, f"exit code {number}")
+    return None
+
+
+def told_error(number: int, detail: str = "", sentence: str = "") -> dict[str, object]:
+    """An error as people are shown it; ``sentence`` is for numbers that are not the pilot's."""
+    acronym = ""
+    if not sentence:
+        with suppress(NoSuchCode):
+            row = code(number)
+            acronym, sentence = row.acronym, row.sentence
+            detail = detail.removeprefix(f"{sentence}: ")
+    return {"code": number, "acronym": acronym, "sentence": sentence or "The pilot gave a code", "detail": detail}

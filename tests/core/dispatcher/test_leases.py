@@ -1,0 +1,170 @@
+"""Who holds a job, and what a word about it does."""
+
+from __future__ import annotations
+
+import pytest
+from attrs import evolve
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pilot_core.dispatcher.leases import (
+    LEASED,
+    OVER,
+    SPOKEN,
+    STATES,
+    Lease,
+    Word,
+    after_loss,
+    evicted,
+    is_lost,
+    loss_code,
+    rule,
+    two_bodies,
+    why_not_cancelled,
+    why_not_retried,
+)
+
+HELD = Lease(state="running", attempt=2)
+LEASES = st.builds(
+    Lease,
+    state=st.sampled_from(STATES),
+    attempt=st.integers(1, 3),
+    batch_id=st.sampled_from(["", "a#1", "b#1", "7"]),
+    kill=st.booleans(),
+    debug=st.sampled_from([None, True, False]),
+    said=st.sampled_from(["", "finished", "failed"]),
+)
+WORDS = st.builds(
+    Word,
+    status=st.sampled_from(SPOKEN),
+    attempt=st.integers(1, 3),
+    batch_id=st.sampled_from(["", "a#1", "b#1", "7"]),
+    error_code=st.sampled_from([0, 1201, 1305]),
+    missing=st.sampled_from([(), ("out.txt",)]),
+)
+
+
+def say(lease: Lease = HELD, status: str = "running", **more):
+    return rule(lease, Word(**{"status": status, "attempt": lease.attempt, **more}))
+
+
+@pytest.mark.parametrize("status", SPOKEN)
+def test_a_word_with_another_attempt_changes_nothing(status):
+    for attempt in (1, 3):
+        ruling = say(status=status, attempt=attempt)
+        assert (ruling.command, ruling.state, ruling.heard) == ("tobekilled", None, False)
+
+
+@pytest.mark.parametrize("status", SPOKEN)
+def test_nobody_speaks_for_a_job_that_waits(status):
+    ruling = say(Lease(state="activated", attempt=1), status)
+    assert (ruling.command, ruling.state) == ("tobekilled", None)
+
+
+@pytest.mark.parametrize(
+    ("state", "status", "then"),
+    [
+        ("sent", "starting", "starting"),
+        ("sent", "running", "running"),
+        ("starting", "running", "running"),
+        ("running", "starting", "running"),
+        ("running", "holding", "holding"),
+        ("running", "transferring", "holding"),
+        ("sent", "finished", "finished"),
+        ("holding", "finished", "finished"),
+        ("holding", "failed", "failed"),
+    ],
+)
+def test_the_holder_moves_its_job(state, status, then):
+    ruling = say(evolve(HELD, state=state), status)
+    assert (ruling.command, ruling.state, ruling.heard) == ("NULL", then, True)
+
+
+@pytest.mark.parametrize("status", ["holding", "transferring", "starting", "running"])
+def test_what_holds_is_not_moved_back_but_its_pilot_was_heard(status):
+    ruling = say(evolve(HELD, state="holding"), status)
+    assert (ruling.command, ruling.state, ruling.heard) == ("NULL", None, True)
+
+
+def test_a_final_word_said_twice_is_known_already():
+    over = evolve(HELD, state="finished", said="finished")
+    assert say(over, "finished").command == "alreadydone"
+    assert say(over, "failed").command == "alreadydone"
+    assert say(over, "running").command == "tobekilled"
+
+
+def test_a_pilot_that_comes_back_to_a_job_given_up_stops():
+    assert say(evolve(HELD, state="failed"), "finished").command == "tobekilled"
+
+
+def test_a_second_body_is_stopped_and_noticed():
+    ruling = say(evolve(HELD, batch_id="ce#1"), "finished", batch_id="ce#2")
+    assert (ruling.command, ruling.state, ruling.double) == ("tobekilled", None, True)
+
+
+def test_a_second_body_is_not_told_that_the_job_it_holds_ended_well():
+    over = evolve(HELD, state="finished", said="finished", batch_id="ce#1")
+    ruling = say(over, "finished", batch_id="ce#2")
+    assert (ruling.command, ruling.double) == ("tobekilled", False)
+
+
+@pytest.mark.parametrize(("known", "told"), [("", "a"), ("a", ""), ("a", "a"), ("7", "a"), ("a", "8")])
+def test_what_is_no_proof_of_two_bodies(known, told):
+    assert not two_bodies(known, told)
+
+
+def test_a_promised_output_that_is_missing_fails_the_job():
+    assert say(status="finished", missing=("out.txt",)).state == "failed"
+
+
+def test_a_kill_is_passed_on_and_ends_the_job_as_cancelled():
+    killed = evolve(HELD, kill=True)
+    assert say(killed).command == "tobekilled"
+    assert say(killed, "failed", error_code=1144).state == "cancelled"
+    assert say(killed, "finished").state == "finished"
+
+
+@pytest.mark.parametrize(("debug", "kill", "command"), [
+    (None, False, "NULL"),
+    (True, False, "debug"),
+    (False, False, "debugoff"),
+    (True, True, "debug,tobekilled"),
+])  # fmt: skip
+def test_commands(debug, kill, command):
+    assert say(evolve(HELD, debug=debug, kill=kill)).command == command
+
+
+@pytest.mark.parametrize(("number", "is_evicted"), [
+    (1201, True), (1379, True), (1375, True),  # the site took the slot
+    (1305, False), (1165, False), (0, False), (2999, False),
+    (1205, False), (1144, False),  # somebody wanted its end
+])  # fmt: skip
+def test_who_was_evicted(number, is_evicted):
+    assert evicted(number) == is_evicted
+    assert say(status="failed", error_code=number).state == ("activated" if is_evicted else "failed")
+
+
+def test_a_lost_job_begins_again_until_it_was_lost_too_often():
+    assert [after_loss(evolve(HELD, lost=lost), 3) for lost in range(5)] == [*["activated"] * 3, "failed", "failed"]
+    assert after_loss(evolve(HELD, kill=True), 3) == "cancelled"
+
+
+def test_silence():
+    assert is_lost(300, 300)
+    assert not is_lost(299, 300)
+    assert (loss_code("sent"), loss_code("running")) == (102, 100)
+
+
+def test_what_can_be_cancelled_and_retried():
+    assert {state for state in STATES if not why_not_cancelled(state)} == {"activated", *LEASED}
+    assert {state for state in STATES if not why_not_retried(state)} == {"failed", "cancelled"}
+
+
+@given(LEASES, WORDS)
+def test_only_the_holder_of_a_lease_changes_a_job(lease, word):
+    ruling = rule(lease, word)
+    if ruling.state is not None or ruling.heard:
+        assert lease.state in LEASED
+        assert word.attempt == lease.attempt
+    if ruling.state in OVER:
+        assert word.final

@@ -1,0 +1,247 @@
+import json
+import os
+import re
+import signal
+import stat
+import subprocess
+import sys
+import threading
+from contextlib import contextmanager
+
+import pytest
+import requests
+
+from pilot_core.cli.serve import address
+from pilot_core.dispatcher.http import Response
+from pilot_core.dispatcher.join import Join
+from pilot_core.dispatcher.serve import CannotServe, Dispatcher
+from pilot_core.io.files import Taken
+
+PILOT = """
+import sys
+from pilot_core.cli import main
+main.COMMANDS["Run jobs"].setdefault("serve", "serve jobs")
+sys.exit(main.main(sys.argv[1:]))
+"""
+
+
+class Jobs:
+    """Answers with the role, keeps the file that it is sent, and waits where it is told to."""
+
+    def __init__(self, place):
+        self.place = place
+        self.inside, self.go = threading.Event(), threading.Event()
+        self.swept, self.closed = threading.Semaphore(0), False
+
+    def answer(self, request):
+        if request.path == "/wait":
+            self.inside.set()
+            assert self.go.wait(10)
+            assert not self.closed
+        if request.method == "PUT":
+            digest = request.headers.get("digest", "")
+            return self.place.storage.put("7.1", "out", request.body, request.body.length, digest)
+        return Response.of({"role": request.role, "scheme": self.place.scheme})
+
+    def sweep(self):
+        self.swept.release()
+        raise ZeroDivisionError
+
+    def let_go(self):
+        self.go.set()
+
+    def close(self):
+        self.closed = self.go.is_set()
+
+
+@contextmanager
+def running(home, **more):
+    with Dispatcher(home, opening=Jobs, **more) as dispatcher:
+        yield dispatcher
+
+
+def bearer(dispatcher, role):
+    return {"Authorization": f"Bearer {dispatcher.tokens.path(role).read_text().strip()}"}
+
+
+def test_it_answers_by_roles_and_says_where_it_is(tmp_path):
+    home = tmp_path / "deep" / "home"
+    with running(home) as dispatcher:
+        told = json.loads((home / "server.json").read_text())
+        assert told == {"url": dispatcher.url, "fingerprint": "", "pid": os.getpid(), "started": told["started"]}
+        assert stat.S_IMODE((home / "server.json").stat().st_mode) == 0o600
+        assert stat.S_IMODE(home.stat().st_mode) == 0o700
+        for role in ("run", "submit", "admin"):
+            got = requests.get(told["url"], headers=bearer(dispatcher, role), timeout=10).json()
+            assert got == {"role": role, "scheme": "http"}
+        assert requests.get(told["url"], timeout=10).json()["role"] is None
+        put = requests.put(told["url"], b"hello", headers={"Digest": "adler32=062c0215"}, timeout=10)
+        assert (put.status_code, (home / "storage/7.1/out").read_bytes()) == (201, b"hello")
+    assert not (home / "server.json").exists()
+
+
+def test_one_home_has_one_dispatcher(tmp_path):
+    with running(tmp_path), pytest.raises(Taken, match=rf"lock is held by process {os.getpid()}"):
+        Dispatcher(tmp_path)
+    with running(tmp_path) as again:
+        assert requests.get(again.url, timeout=10).ok
+
+
+def test_its_configuration_is_given_or_lies_at_home(tmp_path):
+    (tmp_path / "server.yaml").write_text(f"storages: {{DISK: {{path: {tmp_path}/disk}}}}\nqueues: {{one: {{}}}}\n")
+    (tmp_path / "other.yaml").write_text("queues: {two: {}}\n")
+    with running(tmp_path) as dispatcher:
+        assert [*dispatcher.config.queues] == ["one"]
+        assert (tmp_path / "disk").is_dir()
+        assert not (tmp_path / "storage").exists()
+    with running(tmp_path, config=tmp_path / "other.yaml") as dispatcher:
+        assert [*dispatcher.config.queues] == ["two"]
+
+
+def test_beyond_loopback_all_is_encrypted_and_the_join_string_brings_others_in(tmp_path):
+    with running(tmp_path, address=("0.0.0.0", 0)) as dispatcher:
+        told = json.loads((tmp_path / "server.json").read_text())
+        assert re.fullmatch(r"https://127\.0\.0\.1:\d+", told["url"])
+        assert re.fullmatch(r"[0-9a-f]{64}", told["fingerprint"])
+        join = Join.read(dispatcher.join("local").text())
+        assert (join.fingerprint, join.queue, join.url) == (told["fingerprint"], "local", dispatcher.url)
+        got = requests.get(
+            told["url"], headers={"Authorization": f"Bearer {join.token}"}, verify=tmp_path / "cert.pem", timeout=10
+        )
+        assert got.json() == {"role": "run", "scheme": "https"}
+    with running(tmp_path, address=("0.0.0.0", 0)) as again:
+        assert again.fingerprint == join.fingerprint
+
+
+def test_a_certificate_that_is_given_is_used_on_loopback_too(tmp_path):
+    with running(tmp_path / "one", address=("0.0.0.0", 0)) as first:
+        certificate = (tmp_path / "one/cert.pem", tmp_path / "one/key.pem")
+        with running(tmp_path / "two", certificate=certificate) as second:
+            assert second.url.startswith("https://127.0.0.1:")
+            assert second.fingerprint == first.fingerprint
+            assert requests.get(second.url, verify=certificate[0], timeout=10).ok
+
+
+def test_where_it_cannot_listen_it_says_so_and_leaves_the_home_free(tmp_path):
+    with running(tmp_path / "one") as dispatcher:
+        port = dispatcher.server.port
+        with pytest.raises(CannotServe, match=rf"cannot listen at 127\.0\.0\.1 port {port}: Address already in use"):
+            Dispatcher(tmp_path / "two", address=("127.0.0.1", port))
+        with pytest.raises(CannotServe, match=r"no address 'no\.such"):
+            Dispatcher(tmp_path / "two", address=("no.such.host.invalid", 0))
+    with running(tmp_path / "two"):
+        pass
+
+
+def test_it_ends_when_running_requests_have_ended_and_none_is_kept_waiting(tmp_path):
+    with running(tmp_path) as dispatcher:
+        jobs, got = dispatcher._service, []
+        asking = threading.Thread(target=lambda: got.append(requests.get(f"{dispatcher.url}/wait", timeout=10)))
+        asking.start()
+        assert jobs.inside.wait(10)
+    asking.join()
+    assert got[0].status_code == 200
+    assert jobs.closed
+
+
+def test_lost_jobs_are_looked_for_again_and_again_even_after_a_defect(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr("pilot_core.dispatcher.serve.SWEEP_S", 0.01)
+    with running(tmp_path) as dispatcher:
+        for _ in range(3):
+            assert dispatcher._service.swept.acquire(timeout=10)
+    assert "the dispatcher failed at its round for lost jobs" in caplog.text
+
+
+@contextmanager
+def command(home, *words):
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("PILOT_")}
+    argv = [sys.executable, "-c", PILOT, "serve", "--home", str(home), *words]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def url_of(process):
+    return process.stdout.readline().split()[1].rstrip("/")
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
+def test_the_command_says_how_to_come_in_and_ends_on_a_signal(tmp_path, signum):
+    with command(tmp_path / "home") as process:
+        lines = [process.stdout.readline() for _ in range(4)]
+        url = lines[0].split()[1].rstrip("/")
+        assert requests.get(url, timeout=10).status_code == 200
+        assert f"pilot run --queue local --url {url} --token-file {tmp_path}/home/tokens/run\n" in lines[2]
+        process.send_signal(signum)
+        rest, errors = process.communicate(timeout=20)
+    assert (process.returncode, errors) == (0, "")
+    join = (tmp_path / "home/join").read_text()
+    assert Join.read(join).url == url
+    assert stat.S_IMODE((tmp_path / "home/join").stat().st_mode) == 0o600
+    secrets = [join.strip(), *(path.read_text().strip() for path in (tmp_path / "home/tokens").iterdir())]
+    assert not any(secret in "".join(lines) + rest for secret in secrets)
+
+
+def test_the_command_answers_in_json_and_shows_the_join_string_if_asked(tmp_path):
+    with command(tmp_path, "--json", "--show-join", "--listen", "0.0.0.0:0") as process:
+        told = json.loads("".join(iter(process.stdout.readline, "}\n")) + "}")
+        process.terminate()
+        process.wait(20)
+    assert told["join_string"] == (tmp_path / "join").read_text().strip()
+    assert told["queues"] == ["local"]
+    assert told["run"][told["run"].index("--fingerprint") + 1] == told["fingerprint"]
+
+
+def test_killed_at_any_moment_it_starts_again_at_the_same_port_with_all_it_had(tmp_path):
+    port, tokens = "0", None
+    for _ in range(3):
+        with command(tmp_path, "--listen", f"127.0.0.1:{port}") as process, requests.Session() as client:
+            url = url_of(process)
+            assert client.get(url, timeout=10).ok
+            assert port in ("0", url.rpartition(":")[2])
+            port = url.rpartition(":")[2]
+            now = {path.name: path.read_text() for path in (tmp_path / "tokens").iterdir()}
+            assert tokens in (None, now)
+            tokens = now
+            process.send_signal(signal.SIGKILL)
+            process.wait(20)
+    assert json.loads((tmp_path / "server.json").read_text())["url"] == url
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (("--listen", "here"), 2, "'here' is not HOST:PORT, such as 0.0.0.0:8443"),
+        (("--listen", "localhost:70000"), 2, "is not HOST:PORT"),
+        (("--cert", "c.pem"), 2, "--cert and --key go together"),
+        (("--cert", "/no/c.pem", "--key", "/no/k.pem"), 2, "/no/c.pem: there is no such file"),
+        (("--queue", "locl"), 2, "no queue 'locl'; did you mean 'local'?"),
+        (("--config", "/no/file.yaml"), 2, "/no/file.yaml"),
+        (("--listen", "no.such.host.invalid:0"), 2, "there is no address"),
+        (("--home", "/proc/none"), 1, "/proc/none: "),
+        (("--prot", "1"), 2, "no option --prot"),
+    ],
+)
+def test_a_mistake_gets_one_clear_sentence(tmp_path, words, code, said):
+    with command(tmp_path, *words) as process:
+        out, errors = process.communicate(timeout=20)
+    assert (process.returncode, out) == (code, "")
+    assert said in errors
+    assert "Traceback" not in errors
+
+
+def test_a_second_one_is_told_who_has_the_home(tmp_path):
+    with command(tmp_path) as first:
+        url_of(first)
+        with command(tmp_path) as second:
+            assert second.wait(20) == 1
+            assert f"lock is held by process {first.pid}" in second.stderr.read()
+        first.terminate()
+        assert first.wait(20) == 0
+
+
+def test_addresses_are_read_as_they_are_written():
+    assert address("localhost:80") == ("localhost", 80)
+    assert address("[::1]:0") == ("::1", 0)

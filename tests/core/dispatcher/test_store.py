@@ -1,0 +1,312 @@
+"""The jobs of a dispatcher: handed out, told of, taken back, steered."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import threading
+
+import pytest
+from attrs import evolve
+
+from pilot_core.dispatcher.listing import Asked, list_jobs, show_job
+from pilot_core.dispatcher.schema import WrongDatabase
+from pilot_core.dispatcher.store import Store
+from pilot_core.dispatcher.wire import labels_for
+from pilot_core.testing.fakes import FakeClock
+
+from .storing import QUEUE, REPORT, WANTED, finish, lose, order, show, take, tell
+
+
+@pytest.fixture
+def clock():
+    return FakeClock()
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "dispatcher.sqlite"
+
+
+@pytest.fixture
+def store(path, clock):
+    store = Store(path, clock)
+    yield store
+    store.close()
+
+
+# --- handing out ---
+
+
+def test_the_most_urgent_first_then_the_oldest(store):
+    low, high, late = (store.submit("q", [order(priority=priority)])[0] for priority in (0, 5, 5))
+    assert [job for job, _ in take(store, count=5)] == [high, late, low]
+    assert take(store) == []
+
+
+@pytest.mark.parametrize(
+    ("described", "wanted", "fits"),
+    [
+        ({"needs": {"memory": "2 GB"}}, {"memory_mb": 1999}, False),
+        ({"needs": {"memory": "2 GB"}}, {"memory_mb": 2000}, True),
+        ({"needs": {"disk": "2 GB"}}, {"disk_mb": 1999}, False),
+        ({"limits": {"wall": 100}}, {"remaining_s": 99}, False),
+        ({"limits": {"wall": 100}}, {"remaining_s": 100}, True),
+        ({}, {"remaining_s": 1, "memory_mb": 1, "disk_mb": 1}, True),
+        ({"needs": {"cores": 4}}, {"resource": "SCORE"}, False),
+        ({"needs": {"cores": 4}}, {"resource": "MCORE"}, True),
+        ({"label": "user"}, {}, False),
+        ({"label": "user"}, {"labels": labels_for("unified")}, True),
+        ({}, {"queue": "other"}, False),
+    ],
+)
+def test_a_pilot_gets_what_it_can_run(store, described, wanted, fits):
+    store.submit("q", [order(description=described)])
+    assert bool(take(store, **wanted)) == fits
+
+
+def test_a_count_shares_one_description(store):
+    ids = store.submit("q", [order(count=3), order(count=2)])
+    assert ids == [1, 2, 3, 4, 5]
+    with store.reading() as database:
+        assert database.execute("SELECT count(*) FROM descriptions").fetchone() == (2,)
+
+
+# --- what pilots say ---
+
+
+def test_the_life_of_a_job(store, clock):
+    (job,) = store.submit("q", [order()])
+    assert take(store) == [(job, 1)]
+    assert tell(store, job, status="starting", node="n2", batch_id="b#1").command == "NULL"
+    clock.advance(5)
+    began = clock.now()
+    tell(store, job, job_metrics="rss=5 processes=2 workDirSize=7", cpu_consumption_time=3, pilot_log="said")
+    clock.advance(5)
+    assert finish(store, job).state == "finished"
+    told = show(store, job)
+    assert (told["state"], told["node"], told["began"], told["ended"]) == ("finished", "n2", began, clock.now())
+    assert (told["cpu_s"], told["rss_b"], told["disk_b"], told["log_tail"]) == (3, 5, 7, "said")
+    assert [each["processes"] for each in told["usage"]] == [2]
+    (file,) = told["files"]
+    assert file == {
+        "name": "out.txt", "size_b": 3, "checksum": "adler32:01020304", "url": "https://h/out.txt", "direction": "out",
+    }  # fmt: skip
+    assert [(each["attempt"], each["state"], each["error"]) for each in told["attempts"]] == [(1, "finished", None)]
+
+
+def test_a_promised_output_that_no_report_names_fails_the_job(store):
+    (job,) = store.submit("q", [order()])
+    take(store)
+    assert tell(store, job, status="finished", job_output_report="{}").state == "failed"
+    error = show(store, job)["error"]
+    assert (error["code"], error["acronym"]) == (1165, "MISSINGOUTPUTFILE")
+    assert error["detail"] == "finished without out.txt: the pilot's report does not name them"
+
+
+def test_a_word_of_nobodys_job(store):
+    assert tell(store, 99).command == "tobekilled"
+
+
+def test_a_failure_stays_with_its_reason_and_advice(store):
+    (job,) = store.submit("q", [order()])
+    take(store)
+    tell(store, job, status="failed", trans_exit_code=3, pilot_error_code=1305, pilot_error_diag="it said no")
+    told = show(store, job)
+    assert (told["state"], told["exit_code"], told["error"]["detail"]) == ("failed", 3, "it said no")
+    assert told["advice"] == "correct the job first; this attempt counts"
+
+
+def test_an_evicted_job_waits_again_and_loses_no_try(store):
+    (job,) = store.submit("q", [order()])
+    for attempt in range(1, 6):
+        assert take(store) == [(job, attempt)]
+        tell(store, job, attempt, "failed", pilot_error_code=1379)
+    told = show(store, job)
+    assert (told["state"], told["attempt"], told["lost"], told["node"]) == ("activated", 6, 0, "")
+    assert [each["error"]["code"] for each in told["attempts"]] == [1379] * 5
+
+
+def test_a_lost_job_begins_again_as_often_as_the_queue_says(store, clock):
+    (job,) = store.submit("q", [order()])
+    for attempt in (1, 2, 3):
+        assert take(store) == [(job, attempt)]
+        tell(store, job, attempt)
+        assert lose(store, clock) == [job]
+        assert tell(store, job, attempt, "finished", job_output_report=REPORT).command == "tobekilled"
+    told = show(store, job)
+    assert (told["state"], told["lost"], told["error"]["code"]) == ("failed", 3, 100)
+    assert "attempt 3 was running and not heard of for 300 s" in told["error"]["detail"]
+    assert told["advice"].startswith("look whether pilots")
+
+
+def test_a_pilot_that_speaks_keeps_its_job(store, clock):
+    (job,) = store.submit("q", [order()])
+    take(store)
+    for status in ("starting", "running", "holding", "holding"):
+        clock.advance(QUEUE.lost_after_s - 1)
+        tell(store, job, status=status)
+        assert store.sweep(lambda name: QUEUE) == []
+
+
+def test_a_restart_takes_no_job_from_a_healthy_pilot(store, clock, path):
+    (job,) = store.submit("q", [order()])
+    take(store)
+    store.close()
+    clock.advance(10 * QUEUE.lost_after_s)
+    again = Store(path, clock)
+    assert again.sweep(lambda name: QUEUE) == []
+    assert finish(again, job).state == "finished"
+    again.close()
+
+
+# --- steering ---
+
+
+def test_a_waiting_job_is_cancelled_at_once_and_put_back_under_a_new_attempt(store):
+    (job,) = store.submit("q", [order()])
+    assert store.cancel([job, job, 99]) == {99: "there is no such job"}
+    assert (show(store, job)["state"], take(store)) == ("cancelled", [])
+    assert store.cancel([job]) == {job: "it is cancelled already"}
+    assert store.retry([job]) == {}
+    assert take(store) == [(job, 2)]
+
+
+def test_a_held_job_is_cancelled_by_its_pilot(store, clock):
+    first, second = store.submit("q", [order(count=2)])
+    take(store, count=2)
+    store.cancel([first, second])
+    assert tell(store, first).command == "tobekilled"
+    assert tell(store, first, status="failed", pilot_error_code=1144).state == "cancelled"
+    assert lose(store, clock) == [second]
+    assert show(store, second)["state"] == "cancelled"
+
+
+def test_what_runs_or_finished_is_not_put_back(store):
+    first, second = store.submit("q", [order(count=2)])
+    take(store, count=2)
+    finish(store, first)
+    told = store.retry([first, second])
+    assert told[first] == "it is finished: nothing is left to do"
+    assert told[second].startswith("it is sent: only failed")
+
+
+def test_debug_is_told_with_each_reply_until_it_is_taken_back(store):
+    (job,) = store.submit("q", [order()])
+    store.debug([job], True)
+    assert json.loads(store.acquire(WANTED)[0])["debug"] == "True"
+    assert tell(store, job, stdout="newest words").command == "debug"
+    assert show(store, job)["log_tail"] == "newest words"
+    store.debug([job], False)
+    assert tell(store, job).command == "debugoff"
+    finish(store, job)
+    assert store.debug([job], True) == {job: "it is finished already"}
+
+
+# --- versions, indexes, the file ---
+
+
+def test_the_version_grows_and_tells_what_changed(store):
+    (first, second) = store.submit("q", [order(count=2)])
+    seen = store.version
+    take(store)
+    with store.reading() as database:
+        told = list_jobs(database, Asked(since=seen, state="activated"), store.version)
+    assert [job["id"] for job in told["jobs"]] == [first]
+    assert told["version"] == store.version > seen
+    assert (told["states"], told["total"]) == ({"activated": 1, "sent": 1}, 1)
+    assert second
+
+
+def test_too_many_changes_come_in_parts_with_none_left_out(store):
+    ids = store.submit("q", [order(count=7)])
+    seen, found = 0, []
+    while len(found) < 7:
+        with store.reading() as database:
+            told = list_jobs(database, Asked(since=seen, limit=3), store.version)
+        seen = told["version"]
+        found += sorted(job["id"] for job in told["jobs"])
+    assert found == ids
+
+
+def test_who_waits_for_a_change_hears_of_it(store):
+    heard = []
+    waiting = threading.Thread(target=lambda: heard.append(store.wait(0, 60)))
+    waiting.start()
+    store.submit("q", [order()])
+    waiting.join()
+    store.let_go()
+    assert heard == [True]
+    assert store.wait(store.version, 60) is False
+
+
+def test_a_failed_change_leaves_nothing_behind(store):
+    store.submit("q", [order()])
+    version = store.version
+    with pytest.raises(sqlite3.Error):
+        store.submit("q", [order(), evolve(order(), name=None)])
+    assert (store.version, len(take(store, count=9))) == (version, 1)
+
+
+def test_every_question_has_its_index(store):
+    said: list[str] = []
+    ids = store.submit("q", [order(count=20)])
+    with store.reading() as database:
+        database.set_trace_callback(said.append)
+    take(store, count=2)
+    finish(store, ids[0])
+    store.sweep(lambda name: QUEUE)
+    with store.reading() as database:
+        for asked in (Asked(), Asked(state="sent"), Asked(queue="q", before=9), Asked(since=3)):
+            list_jobs(database, asked, store.version)
+        show_job(database, ids[0])
+        database.set_trace_callback(None)
+        read = [each for each in said if each.startswith(("SELECT", "UPDATE"))]
+        plans = [(each, step[3]) for each in read for step in database.execute(f"EXPLAIN QUERY PLAN {each}")]
+    assert len(read) > 10
+    full = [(each, step) for each, step in plans if step.startswith("SCAN") and "counts" not in step]
+    pages = [each for each, _ in full if "ORDER BY id DESC LIMIT" in each]
+    assert [each for each, _ in full if each not in pages] == []
+    assert not [step for _, step in plans if "TEMP B-TREE" in step and "GROUP" not in step]
+
+
+def test_what_must_not_be_lost_is_synced_and_heartbeats_are_not(store):
+    said: list[str] = []
+    with store.reading() as database:
+        database.set_trace_callback(said.append)
+
+    def mode() -> str:
+        found = [each.rpartition(" ")[2] for each in said if each.startswith("PRAGMA synchronous")]
+        said.clear()
+        return found[-1]
+
+    (job,) = store.submit("q", [order()])
+    assert mode() == "FULL"
+    take(store)
+    assert mode() == "FULL"
+    tell(store, job)
+    assert mode() == "NORMAL"
+    finish(store, job)
+    assert mode() == "FULL"
+
+
+def test_the_file_is_its_owners_only(store, path):
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_newer_format_is_refused(store, path, clock):
+    with store.reading() as database:
+        database.execute("PRAGMA user_version = 2")
+    with pytest.raises(WrongDatabase, match="has format 2, written by a newer version; this one reads up to 1: run"):
+        Store(path, clock)
+
+
+def test_other_files_are_refused(tmp_path, clock):
+    (tmp_path / "text").write_text("no database at all, but long enough to be taken for a header" * 20)
+    with pytest.raises(WrongDatabase, match="text cannot be opened as a dispatcher's database"):
+        Store(tmp_path / "text", clock)
+    other = sqlite3.connect(tmp_path / "other")
+    other.execute("CREATE TABLE t(x)")
+    other.close()
+    with pytest.raises(WrongDatabase, match="other is another program's database"):
+        Store(tmp_path / "other", clock)
