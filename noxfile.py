@@ -72,7 +72,7 @@ PYTHONS = [version for version in ("3.11", "3.12", "3.13", "3.14") if version ==
 
 @nox.session(python=HERE)
 def demo(session: nox.Session) -> None:
-    """Run three described jobs, one of which fails on purpose and is explained."""
+    """A dispatcher, four jobs and a pilot; one job fails on purpose and is explained. The report stays in .nox/demo."""
     install(session, "core", "copytools")
     session.run("python", "tests/end_to_end/demo.py", *session.posargs)
 

@@ -103,8 +103,7 @@ def main() -> int:
     files = lay_out(Path(__file__).parents[2] / ".nox" / "demo")
     with dispatcher() as served:
         pilot("submit", *files)
-        whom = ("--url", served["url"], "--token-file", "server/tokens/run")
-        pilot("run", *whom, "--workdir", "work", "--set", "monitor.sample_s=0.3")
+        pilot("run", "--workdir", "work", "--set", "monitor.sample_s=0.3")
         pilot("jobs")
         pilot("jobs", "4")
         pilot("fetch", "1", "--to", "fetched")

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from pilot_core.cli.mistakes import Usage
 from pilot_core.cli.parser import Parser
@@ -78,7 +78,8 @@ def find(arguments: Namespace, environ: Mapping[str, str]) -> Place:
         return Place(arguments.url, arguments.fingerprint or "", arguments.token_file)
     if arguments.home is None and (joined := _joined(arguments, environ)):
         return joined
-    return _at_home(arguments.home or default_home(environ), arguments.token_file)
+    here = dispatcher_at(arguments.home or default_home(environ))
+    return evolve(here, token=arguments.token_file or here.token)
 
 
 def _refuse_contradiction(arguments: Namespace) -> None:
@@ -96,12 +97,13 @@ def default_home(environ: Mapping[str, str]) -> Path:
     return Path(environ.get("XDG_STATE_HOME") or Path.home() / ".local/state") / "pilot-server"
 
 
-def _at_home(home: Path, token: Path | None) -> Place:
+def dispatcher_at(home: Path, role: str = ROLE) -> Place:
+    """Where the dispatcher is that lives there, if one does, and the token of this role."""
     from pilot_core.io.files import NotJson, read_json
 
     try:
         told = read_json(home / "server.json")
-        place = Place(told["url"], told.get("fingerprint") or "", token or home / "tokens" / ROLE)
+        place = Place(told["url"], told.get("fingerprint") or "", home / "tokens" / role)
     except FileNotFoundError:
         raise NoDispatcher(f"no dispatcher runs in {home}; {WAY_OUT}") from None
     except NotJson as broken:

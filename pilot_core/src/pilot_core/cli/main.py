@@ -43,6 +43,7 @@ COMMANDS: Final = {
     },
     "Extend": {
         "completion": "print what lets a shell complete commands and options",
+        "bundle": "make a tree of chosen distributions that runs on nodes without pip",
         "new-plugin": "write a distribution of one's own, with tests that pass",
     },
 }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,8 +12,7 @@ from pilot_core.cli import OWN
 from pilot_core.cli.mistakes import Usage
 from pilot_core.cli.output import answer
 from pilot_core.cli.parser import Parser, add_json, add_sources, sources_of
-
-VARIABLE = "PILOT_JOIN"
+from pilot_core.cli.whom import whom
 
 if TYPE_CHECKING:
     from pilot_core.agent.run import Ending
@@ -68,46 +66,8 @@ def _check(arguments: Namespace) -> None:
 
 def _sources(arguments: Namespace, root: Path) -> Sources:
     sources = sources_of(arguments)
-    flags: dict[str, str] = {}
-    if arguments.job:
-        one = {"pilot.max_jobs": "1", "pilot.prefetch_jobs": "0"}
-        flags = {"pilot.communicator": "jobfile", "jobfile.path": str(arguments.job.absolute()), **one}
-    elif arguments.filebox:
-        flags = {"pilot.communicator": "filebox", "filebox.path": str(arguments.filebox.absolute())}
-    else:
-        flags = _of_server(arguments.join, sources, root)
-    _refuse_contradiction("--job" if arguments.job else "--filebox", flags, sources.assignments)
-    if arguments.debug:
-        flags["log.level"] = "debug"
-    return evolve(sources, flags={**sources.flags, **flags})
-
-
-def _of_server(source: str | None, sources: Sources, root: Path) -> dict[str, str]:
-    """What an address on the command line, or a join string, says of whom to ask; the token goes into a file."""
-    flags: dict[str, str] = {}
-    if source or (VARIABLE in sources.environ and "connection.url" not in sources.flags):
-        from pilot_core.dispatcher.join import find_join
-        from pilot_core.io.files import write_atomic
-
-        if join := find_join(source or "", sources.environ):
-            token = root / OWN / "token"
-            write_atomic(token, join.token)
-            flags = {"connection.url": join.url, "connection.token": str(token), "pilot.queue": join.queue}
-            flags |= {"connection.fingerprint": join.fingerprint} if join.fingerprint else {}
-    if not flags and "connection.url" not in sources.flags:
-        return {}
-    chosen = {written.partition("=")[0].strip() for written in sources.assignments} | sources.flags.keys()
-    speaks = {"pilot.communicator": "panda", "connection.info_sources": "server,file"}
-    return {path: value for path, value in {**speaks, **flags}.items() if path not in chosen}
-
-
-def _refuse_contradiction(option: str, flags: Mapping[str, str], assignments: Iterable[str]) -> None:
-    """``--job`` and ``--filebox`` say who brings the jobs; then nothing else may."""
-    for written in assignments:
-        path, _, value = written.partition("=")
-        meant = flags.get(path.strip())
-        if path.strip() == "pilot.communicator" and meant not in (None, value.strip()):
-            raise Usage(f"{option} takes the communicator {meant!r}, --set {written} another: give one of them", "run")
+    debug = {"log.level": "debug"} if arguments.debug else {}
+    return evolve(sources, flags={**sources.flags, **whom(arguments, sources, root), **debug})
 
 
 def _read_job(setup: Setup) -> str:

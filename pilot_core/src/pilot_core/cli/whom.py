@@ -1,0 +1,85 @@
+"""For whom a pilot works, as its command line says it: one job, a box, a server, or the dispatcher that runs here."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from pilot_core.cli import OWN
+from pilot_core.cli.mistakes import Usage
+
+if TYPE_CHECKING:
+    from pilot_core.agent.setup import Sources
+
+Flags = dict[str, str]
+ONE_JOB: Final = {"pilot.max_jobs": "1", "pilot.prefetch_jobs": "0"}
+SERVER: Final = {"pilot.communicator": "panda", "connection.info_sources": "server,file"}
+JOIN: Final = "PILOT_JOIN"
+SAYS_WHOM: Final = ("PILOT_PILOT_COMMUNICATOR", "PILOT_FILEBOX_PATH", "PILOT_JOBFILE_PATH", "PILOT_CONNECTION_URL")
+
+
+def whom(arguments: Namespace, sources: Sources, root: Path) -> Flags:
+    """The settings that the command line stands for; what it sets itself counts more."""
+    if arguments.job:
+        meant = {"pilot.communicator": "jobfile", "jobfile.path": str(arguments.job.absolute()), **ONE_JOB}
+        return _agreed("--job", meant, sources)
+    if arguments.filebox:
+        meant = {"pilot.communicator": "filebox", "filebox.path": str(arguments.filebox.absolute())}
+        return _agreed("--filebox", meant, sources)
+    return {path: value for path, value in _of_server(arguments, sources, root).items() if path not in _set(sources)}
+
+
+def _agreed(option: str, meant: Flags, sources: Sources) -> Flags:
+    """Who brings the jobs is said by the option; then nothing else may."""
+    for written in sources.assignments:
+        path, _, value = written.partition("=")
+        if path.strip() == "pilot.communicator" and value.strip() != meant["pilot.communicator"]:
+            communicator = meant["pilot.communicator"]
+            told = f"{option} takes the communicator {communicator!r}, --set {written} another: give one of them"
+            raise Usage(told, "run")
+    return meant
+
+
+def _set(sources: Sources) -> set[str]:
+    return {written.partition("=")[0].strip() for written in sources.assignments} | sources.flags.keys()
+
+
+def _of_server(arguments: Namespace, sources: Sources, root: Path) -> Flags:
+    if arguments.join or (JOIN in sources.environ and "connection.url" not in _set(sources)):
+        return SERVER | _joined(arguments.join or "", sources, root)
+    if "connection.url" in _set(sources):
+        return SERVER
+    if sources.site or "pilot.communicator" in _set(sources) or any(name in sources.environ for name in SAYS_WHOM):
+        return {}
+    return SERVER | _here(sources)
+
+
+def _joined(source: str, sources: Sources, root: Path) -> Flags:
+    """What a join string says; its token goes into a file of the pilot's own."""
+    from pilot_core.dispatcher.join import find_join
+    from pilot_core.io.files import write_atomic
+
+    join = find_join(source, sources.environ)
+    assert join is not None, "a source or the variable was there"
+    token = root / OWN / "token"
+    write_atomic(token, join.token)
+    return _place(join.url, token, join.fingerprint) | {"pilot.queue": join.queue}
+
+
+def _here(sources: Sources) -> Flags:
+    """The dispatcher of this user on this node, for a pilot that was told of nobody."""
+    from pilot_core.cli.client import NoDispatcher, default_home, dispatcher_at
+
+    try:
+        place = dispatcher_at(default_home(sources.environ), "run")
+    except NoDispatcher as none:
+        told = "name a job (--job), a box of jobs (--filebox) or a server (--url, --join)"
+        raise Usage(f"{told}; {none}", "run") from None
+    assert place.token is not None
+    return _place(place.url, place.token, place.fingerprint)
+
+
+def _place(url: str, token: Path, fingerprint: str) -> dict[str, str]:
+    place = {"connection.url": url, "connection.token": str(token)}
+    return place | {"connection.fingerprint": fingerprint} if fingerprint else place
