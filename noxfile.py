@@ -18,6 +18,7 @@ import shutil
 import subprocess
 import tomllib
 import venv
+from collections.abc import Mapping
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
@@ -109,6 +110,13 @@ def end_to_end(session: nox.Session) -> None:
 
 
 @nox.session(python=HERE)
+def nightly(session: nox.Session) -> None:
+    """What takes long: storms of crashes over hundreds of jobs."""
+    install(session, "core", "copytools", tools=TEST_TOOLS)
+    pytest(session, "tests/nightly")
+
+
+@nox.session(python=HERE)
 def example(session: nox.Session) -> None:
     """Third parties' plugins, built, installed, tested: our example, what ``pilot new-plugin`` writes."""
     install(session, "core", tools=(*TEST_TOOLS, "hatchling"))
@@ -128,6 +136,18 @@ def bench(session: nox.Session) -> None:
     """Measure the pilot; figures and machine facts go to a JSON file."""
     install(session, "core", "copytools")
     session.run("python", "tests/bench/bench.py", *session.posargs)
+
+
+@nox.session(python=HERE)
+def manual(session: nox.Session) -> None:
+    """The manual, in ``.nox/manual/html``; nothing is missing from it and all of it runs."""
+    tools = (*TEST_TOOLS, "sphinx>=8.2", "furo", "myst-parser>=4", "hatchling", "editables")
+    install(session, *DISTRIBUTIONS, tools=tools)
+    top = ROOT / ".nox" / "manual"
+    shutil.rmtree(top, ignore_errors=True)
+    html = str(top / "html")
+    session.run("python", "-m", "sphinx", "-q", "-W", "--keep-going", "-d", str(top / "read"), "docs", html)
+    pytest(session, "tests/manual", env={"PILOT_MANUAL": html})
 
 
 @nox.session(python=HERE)
@@ -192,9 +212,9 @@ def state(dist: str) -> str:
     return f"{dist}-{digest.hexdigest()[:16]}"
 
 
-def pytest(session: nox.Session, *arguments: str, name: str = "") -> None:
+def pytest(session: nox.Session, *arguments: str, name: str = "", env: Mapping[str, str] | None = None) -> None:
     """Run pytest against what is installed, and leave a report that ``.ci/run`` sums up."""
     report = REPORTS / f"{re.sub('[^a-z0-9.]+', '-', f'{session.name} {name}').strip('-')}.xml"
     command = ("python", "-m", "pytest", "-q", "-n", "auto", f"--junitxml={report}")
     settings = {"PYTHONSAFEPATH": "1", "PYTHONDONTWRITEBYTECODE": "1"}
-    session.run(*command, *arguments, *session.posargs, env=settings)
+    session.run(*command, *arguments, *session.posargs, env={**settings, **(env or {})})

@@ -188,7 +188,8 @@ class LongRun:
 
     def growth_b(self, look: Callable[[Sample], int]) -> float:
         """Bytes a job of growth, fitted over what comes after the first fifth."""
-        points = [(each.over, look(each)) for each in self.samples if each.over >= self.jobs / 5 and look(each)]
+        steady = (each for each in self.samples if each.over >= self.jobs / 5 and all(each.pilots_b))
+        points = [(each.over, look(each)) for each in steady]
         if len({over for over, _ in points}) < 2:
             return float("nan")
         return statistics.linear_regression(*zip(*points, strict=True)).slope
@@ -226,6 +227,7 @@ def measure_many(jobs: int, pilots: int, folder: Path) -> dict[str, float]:
         _check(served, jobs, ran)
         figures = listing(served)
     run.write(folder)
+    print(f"memory over time: {folder / 'dispatcher-memory.svg'} and .csv")
     return {
         "many_jobs": jobs,
         "many_pilots": pilots,

@@ -48,7 +48,7 @@ def test_local_inputs_are_brought_as_seen_from_the_file(pilot, dispatcher, home)
     assert job["count"] == 1
     local, remote = job["description"]["inputs"]
     known = {"size": len(DATA), "checksum": f"adler32:{SUM}"}
-    assert local == {"name": "na mes.txt", "source": dispatcher.url + PLACE, **known}
+    assert local == {"name": "na mes.txt", "source": PLACE, **known}
     assert remote == "https://elsewhere.example/geometry.db"
     assert job["description"]["id"] == "sort"
     assert job["description"]["script"] == 'sort "na mes.txt" > sorted.txt'

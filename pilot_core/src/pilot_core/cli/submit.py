@@ -46,7 +46,7 @@ def run(arguments: Namespace) -> int:
         uploads = {upload.path: upload for each in wanted for upload in each.uploads}
         for upload in uploads.values():
             _bring(client, upload)
-        jobs = [{"description": each.sent(client.url), "count": arguments.count} for each in wanted]
+        jobs = [{"description": each.sent(), "count": arguments.count} for each in wanted]
         ids = client.post("submit", {"queue": queue, "jobs": jobs})["ids"]
     answer(arguments.json, {"queue": queue, "ids": ids}, "\n".join(map(str, ids)))
     if sys.stderr.isatty() and not arguments.json:
@@ -77,20 +77,20 @@ class Wanted:
         """The files to bring."""
         return tuple(self.local.values())
 
-    def sent(self, url: str) -> dict[str, Any]:
+    def sent(self) -> dict[str, Any]:
         """The description as the dispatcher gets it: local inputs are those that it then has."""
         written = {**self.written, "id": self.job.id}
         if self.job.inputs:
-            written["inputs"] = [self._input(number, url) for number in range(len(self.job.inputs))]
+            written["inputs"] = [self._input(number) for number in range(len(self.job.inputs))]
         return written
 
-    def _input(self, number: int, url: str) -> object:
+    def _input(self, number: int) -> object:
         value, upload = self.written["inputs"][number], self.local.get(number)
         if upload is None:
             return value
         said = value if isinstance(value, Mapping) else {}
         known = {"size": upload.size_b, "checksum": upload.checksum}
-        return {**known, **said, "name": self.job.inputs[number].lfn, "source": f"{url}{upload.path}"}
+        return {**known, **said, "name": self.job.inputs[number].lfn, "source": upload.path}
 
 
 def read_all(paths: Sequence[Path]) -> list[Wanted]:

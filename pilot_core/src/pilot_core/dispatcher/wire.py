@@ -18,6 +18,7 @@ from pilot_core.model.files import Checksum, FileSpec
 from pilot_core.model.job import Job
 from pilot_core.model.wire import BadMessage, Fields, Problem, joined, shown
 
+UPLOADED: Final = "/storage/inputs/"
 MB: Final = 10**6
 UNSET: Final = "NULL"
 OF_ATTEMPT: Final = frozenset(
@@ -106,10 +107,15 @@ def _unreachable(described: Mapping[str, object]) -> Iterable[tuple[str, str]]:
             written = value.get(key) if isinstance(value, Mapping) else value if key == "source" else None
             if name == "inputs" and not written:
                 yield place, "has no 'source'; write the URL that pilots are to bring it from"
-            elif isinstance(written, str) and "://" not in written:
+            elif isinstance(written, str) and "://" not in written and not (key == "source" and _is_ours(written)):
                 told = "put the file on the dispatcher first ('pilot submit' does), or write a URL"
                 rest = told if key == "source" else "write a URL, or leave it out: the queue's storage takes it"
                 yield f"{place}.{key}", f"{shown(written)} is a path of the machine it was written on; {rest}"
+
+
+def _is_ours(source: str) -> bool:
+    """Whether it lies in this dispatcher's own storage, whatever its address will be when a pilot asks."""
+    return source.startswith(UPLOADED)
 
 
 def _taken(described: Mapping[str, object]) -> Iterable[tuple[str, str]]:

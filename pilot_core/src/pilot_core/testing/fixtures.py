@@ -3,6 +3,7 @@
 ``pilot_kit`` makes kits below ``tmp_path`` and adds their pilots' stories to the report of a test that fails.
 ``unchanged_process`` fails a test that leaves the environment, the current directory, signal handlers or threads other
 than it found them; ``pytestmark = pytest.mark.usefixtures("unchanged_process")`` asks for it.
+``panda_server`` is a dispatcher that answers over TLS, with faults to order.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import Any
 import pytest
 
 from pilot_core.testing.kit import PilotKit
+from pilot_core.testing.server import PilotServer
 
 KITS = pytest.StashKey[list[PilotKit]]()
 ENDING_S = 5.0
@@ -34,6 +36,13 @@ def pilot_kit(tmp_path: Path, request: pytest.FixtureRequest) -> Callable[..., P
         return kits[-1]
 
     return make
+
+
+@pytest.fixture
+def panda_server(tmp_path: Path) -> Iterator[PilotServer]:
+    """A dispatcher of its own for a test."""
+    with PilotServer(tmp_path) as server:
+        yield server
 
 
 @pytest.hookimpl(wrapper=True)

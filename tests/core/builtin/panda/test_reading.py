@@ -64,7 +64,7 @@ def test_a_raw_job_and_what_was_read_survive_a_journal(wire_job):
 def test_the_keys_of_our_own_dispatcher_are_read(wire_job):
     own = {
         "environment": {"GREETING": "hello, world"},
-        "sources": {"a.root": "https://h:1/storage/inputs/ab/a.root"},
+        "sources": {"a.root": "/storage/inputs/ab/a.root"},
         "destinations": {"o1.root": "/data/out/o1.root", "log.tgz": "/data/log.tgz"},
         "optional": ["o1.root"],
         "always": ["o2.root"],
@@ -72,7 +72,7 @@ def test_the_keys_of_our_own_dispatcher_are_read(wire_job):
         "gpus": 2,
         "loopingLimit": 600,
     }
-    job = read_job(wire_job(**own))
+    job = read_job(wire_job(**own), "https://h:1/")
     assert job.environment == {"GREETING": "hello, world"}
     assert job.inputs[0].replicas == (Replica("https://h:1/storage/inputs/ab/a.root", "SITE_DATA"),)
     assert job.inputs[1].replicas == ()

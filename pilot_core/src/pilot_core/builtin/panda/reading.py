@@ -135,6 +135,10 @@ class _Wire:
                 self.fields.problem("environment", f"{shown(name)} cannot name a variable")
         return table
 
+    def _seen(self, url: str) -> str:
+        """A place in the server's own storage, seen from here."""
+        return f"{self.origin.rstrip('/')}{url}" if url.startswith("/storage/") else url
+
     def _needs(self) -> Resources:
         cores = whole(self.fields.value("coreCount"))
         if cores is not None and cores < 0:
@@ -169,7 +173,7 @@ class _Wire:
             lfn, url = _unprefixed(written)
             self._check_name("inFiles", number, lfn)
             if lfn not in files:
-                files[lfn] = self._input(lfn, sources.get(lfn, url), number, columns)
+                files[lfn] = self._input(lfn, self._seen(sources.get(lfn, url)), number, columns)
         return tuple(files.values())
 
     def _input(self, lfn: str, url: str, number: int, columns: Mapping[str, Sequence[str]]) -> FileSpec:
