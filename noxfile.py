@@ -169,6 +169,16 @@ def lint(session: nox.Session) -> None:
     session.run("codespell")
 
 
+@nox.session(python=PYTHONS)
+def bundle(session: nox.Session) -> None:
+    """A bundle of core and copy tools for each Python here, in ``dist/``."""
+    install(session, "core", "copytools")
+    place = ROOT / "dist" / f"pilot-py{session.python}.tar.gz"
+    place.parent.mkdir(exist_ok=True)
+    place.unlink(missing_ok=True)
+    session.run("pilot", "bundle", "pilot-core", "pilot-copytools", "--to", str(place), *session.posargs)
+
+
 @nox.session(python=HERE)
 def build(session: nox.Session) -> None:
     """A wheel and an sdist of each distribution, in ``dist/``."""

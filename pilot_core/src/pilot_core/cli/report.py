@@ -38,7 +38,8 @@ def run(arguments: Namespace) -> int:
     Only its owner can read it, as with what it is made of.
     """
     from pilot_core.clock import SystemClock
-    from pilot_core.report.gather import NothingToTell, accounts
+    from pilot_core.report.found import NothingToTell
+    from pilot_core.report.gather import accounts
 
     clock = SystemClock()
     try:

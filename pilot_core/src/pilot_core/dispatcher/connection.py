@@ -7,13 +7,16 @@ import socket
 import time
 from contextlib import suppress
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
+
+from attrs import frozen
 
 from pilot_core.dispatcher.head import LONGEST_HEAD_B, LONGEST_LINE_B, Head, Refused, bearer, read_head
-from pilot_core.dispatcher.messages import Cut, Request, Response, answer
+from pilot_core.dispatcher.messages import Cut, Handler, Request, Response, answer
 
 if TYPE_CHECKING:
-    from pilot_core.dispatcher.http import Server
+    import ssl
+    from collections.abc import Callable
 
 LEFT_TO_READ_B: Final = 2**16
 PIECE_B: Final = 2**18
@@ -24,10 +27,40 @@ MONTHS: Final = ("", "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Se
 log = logging.getLogger(__name__)
 
 
+@frozen(kw_only=True)
+class Limits:
+    """How many may come, and how long they are waited for."""
+
+    connections: int = 256
+    idle_s: float = 75.0
+    head_s: float = 10.0
+    """For the whole head of a request, and for the handshake."""
+    stall_s: float = 30.0
+    """For the next bytes of a body, and for an answer to be taken."""
+    linger_s: float = 2.0
+    """For what a refused client still sends, so that it comes to read the answer."""
+    grace_s: float = 10.0
+    """For running requests when the server closes."""
+
+
+class Host(Protocol):
+    """What a connection needs of the server that it belongs to."""
+
+    limits: Limits
+    tls: ssl.SSLContext | None
+    roles: Callable[[str], str | None]
+    handler: Handler
+    closing: bool
+
+    def falls_idle(self, guest: Connection) -> bool: ...
+
+    def left(self, guest: Connection) -> None: ...
+
+
 class Connection:
     """Serves one client. ``idle_since`` is set while it waits for the next request to begin."""
 
-    def __init__(self, server: Server, sock: socket.socket, peer: str) -> None:
+    def __init__(self, server: Host, sock: socket.socket, peer: str) -> None:
         self.idle_since: float | None = None
         self.asked = self.served = False
         self._server, self._sock, self._peer = server, sock, peer

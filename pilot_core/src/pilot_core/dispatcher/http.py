@@ -15,9 +15,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
-from attrs import frozen
-
-from pilot_core.dispatcher.connection import Connection
+from pilot_core.dispatcher.connection import Connection, Limits
 from pilot_core.dispatcher.head import Refused
 from pilot_core.dispatcher.messages import Body, Cut, Handler, Request, Response, guard
 
@@ -31,22 +29,6 @@ FRESH: Final = float("inf")
 """Idle since then is who has just come; nobody else's coming sends him away."""
 
 log = logging.getLogger(__name__)
-
-
-@frozen(kw_only=True)
-class Limits:
-    """How many may come, and how long they are waited for."""
-
-    connections: int = 256
-    idle_s: float = 75.0
-    head_s: float = 10.0
-    """For the whole head of a request, and for the handshake."""
-    stall_s: float = 30.0
-    """For the next bytes of a body, and for an answer to be taken."""
-    linger_s: float = 2.0
-    """For what a refused client still sends, so that it comes to read the answer."""
-    grace_s: float = 10.0
-    """For running requests when the server closes."""
 
 
 def serve(

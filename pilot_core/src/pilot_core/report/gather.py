@@ -24,17 +24,14 @@ from pilot_core.io.journal import JournalError, Story, read_back
 from pilot_core.machine import events as e
 from pilot_core.machine import job as machine
 from pilot_core.machine.course import Course, Stand
-from pilot_core.redact import Redactor
 from pilot_core.report import account as told
 from pilot_core.report.account import Account, Span
+from pilot_core.report.found import LARGEST_B, SAID, TAIL_B, Found, NothingToTell
+from pilot_core.report.packed import from_archive
 from pilot_core.report.units import in_bytes, lasted
 
 OWN_LOG: Final = "pilot.log"
 LOCK: Final = "lock"
-SAID: Final = ("payload.stdout", "payload.stderr")
-TAIL_B: Final = 32_768
-LARGEST_B: Final = 4 << 20
-"""Of a file with JSON in it no more is read; one that is larger is none of ours."""
 _STANDS: Final = {
     Stand.SLOT: "wait for the slot",
     Stand.REPORT: "final update",
@@ -43,54 +40,11 @@ _STANDS: Final = {
 }
 
 
-class NothingToTell(LookupError):
-    """There is no job in what was named."""
-
-
-@define(eq=False)
-class Found:
-    """The raw material of one account, from wherever it came; no secret is in it."""
-
-    source: str
-    named: str
-    """The job's number as the place is named, should nothing else tell it."""
-    redactor: Redactor = field(factory=Redactor)
-    record: Mapping[str, Any] = field(factory=dict)
-    asked: Mapping[str, Any] = field(factory=dict)
-    message: Mapping[str, Any] = field(factory=dict)
-    spans: tuple[Span, ...] = ()
-    usage: bytes = b""
-    log: str = ""
-    said: dict[str, str] = field(factory=dict)
-    open: bool = False
-    remarks: list[str] = field(factory=list)
-
-    def load(self, name: str, data: bytes) -> Mapping[str, Any]:
-        """A JSON object, masked; an empty one, and a remark, if it is none."""
-        try:
-            if len(data) > LARGEST_B:
-                raise ValueError(f"it is larger than {LARGEST_B} B")
-            value = json.loads(data)
-            if not isinstance(value, dict):
-                raise TypeError("it is no JSON object")
-            return told.table(masked(value, self.redactor))
-        except (ValueError, TypeError, RecursionError) as error:
-            self.remarks.append(f"{name} cannot be read: {error}")
-            return {}
-
-    def tail(self, data: bytes) -> str:
-        """The end of a text, from a whole line on."""
-        text = self.redactor.scrub(data.decode(errors="replace"))
-        return text if len(data) < TAIL_B else text.partition("\n")[2]
-
-
 def accounts(place: Path, clock: Clock) -> list[Account]:
     """The accounts of all jobs in a work directory, of the one in a control directory, or in a log archive."""
     if place.is_dir():
         found = [account_of(from_control(control, clock)) for control in controls(place)]
         return sorted(found, key=lambda each: each.began or 0.0)
-    from pilot_core.report.packed import from_archive
-
     return [account_of(from_archive(place))]
 
 

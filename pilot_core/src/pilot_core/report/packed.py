@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, BinaryIO, Final, cast
 from pilot_core.control.archive import JOB_NAME, OWN_NAME, USAGE_NAME
 from pilot_core.control.packing import compressed
 from pilot_core.report import account as told
-from pilot_core.report.gather import LARGEST_B, SAID, TAIL_B, Found, NothingToTell
+from pilot_core.report.found import LARGEST_B, SAID, TAIL_B, Found, NothingToTell
 
 if TYPE_CHECKING:
     from tarfile import TarFile, TarInfo
