@@ -65,7 +65,7 @@ def test_who_said_so_elsewhere_is_not_overruled(tmp_path, sources):
 
 
 def test_where_none_runs_it_is_said_what_would_help(tmp_path):
-    with pytest.raises(Usage, match="--job.*--filebox.*--url.*no dispatcher runs in .*pilot serve"):
+    with pytest.raises(Usage, match=r"--job.*--filebox.*--url.*no dispatcher runs in .*pilot serve"):
         meant(tmp_path)
 
 
