@@ -133,9 +133,18 @@ def example(session: nox.Session) -> None:
 
 @nox.session(python=HERE)
 def bench(session: nox.Session) -> None:
-    """Measure the pilot; figures and machine facts go to a JSON file."""
+    """Measure the pilot, alone and with the dispatcher; figures and machine facts go to JSON files."""
     install(session, "core", "copytools")
     session.run("python", "tests/bench/bench.py", *session.posargs)
+    if not session.posargs:
+        session.run("python", "tests/bench/dispatcher.py")
+
+
+@nox.session(python=HERE)
+def bench_dispatcher(session: nox.Session) -> None:
+    """Measure the dispatcher alone; with ``-- --many 10000`` in a run of so many jobs."""
+    install(session, "core", "copytools")
+    session.run("python", "tests/bench/dispatcher.py", *session.posargs)
 
 
 @nox.session(python=HERE)

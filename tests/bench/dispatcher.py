@@ -67,7 +67,7 @@ class Served:
         """The command of a pilot that works for it."""
         line: list[str | Path] = [PILOT, "run", "--queue", "local", "--url", url or self.url]
         line += ["--token-file", self.home / "tokens" / "run", "--workdir", self.top / work]
-        for each in ("pilot.communicator=panda", "connection.info_sources=server", "panda.pause_s=0.1", *more):
+        for each in ("pilot.communicator=panda", "connection.info_sources=server", "pilot.empty_answers=1", *more):
             line += ["--set", each]
         return line
 

@@ -268,7 +268,7 @@ def test_a_lost_answer_leaves_nothing(storage, tool, source):
     storage.lost_answer = True
     with pytest.raises(PilotError) as raised:
         store(tool, source, f"{storage.url}/f")
-    assert raised.value.code is Code.STAGEOUTFAILED
+    assert raised.value.code is Code.COMMUNICATIONFAILURE
     assert storage.files == {}
 
 

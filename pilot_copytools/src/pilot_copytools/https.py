@@ -21,6 +21,7 @@ from attrs import frozen
 from pilot_core.sdk import (
     Checksum,
     Code,
+    Connection,
     ErrorCode,
     Fetches,
     FileSpec,
@@ -45,6 +46,8 @@ _WANTED: Final = {"Want-Digest": KIND}
 _ABSENT: Final = frozenset({404, 410})
 _NO_QUESTIONS: Final = frozenset({405, 501})
 _NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
+_AWAY: Final = ("refused", "no route", "name unknown", "timed out", "cut off")
+"""Causes of a call without an answer that pass when the server comes back."""
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
@@ -85,9 +88,10 @@ _OUT: Final = _Side(
         401: Code.STAGEOUTAUTHENTICATIONFAILURE,
         403: Code.STAGEOUTAUTHENTICATIONFAILURE,
         413: Code.NOREMOTESPACE,
+        503: Code.SERVICENOTAVAILABLE,
         507: Code.NOREMOTESPACE,
     },
-    {"token": Code.STAGEOUTAUTHENTICATIONFAILURE},
+    {"token": Code.STAGEOUTAUTHENTICATIONFAILURE, **dict.fromkeys(_AWAY, Code.COMMUNICATIONFAILURE)},
 )
 
 
@@ -100,6 +104,7 @@ class Https(Fetches, Stores):
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
         self._web = web_of(settings)
+        self._own = tuple(settings.of(Connection).url)
 
     def fetch(self, replica: Replica, target: Path, file: FileSpec, moving: Moving) -> Moved:
         """Stream a file to the disk and sum it on its way."""
@@ -119,7 +124,7 @@ class Https(Fetches, Stores):
         url = _url(replica)
         with _told(_OUT), open(source, "rb") as reader:
             known = _known(source, file, moving)
-            before = self._look(url)
+            before = None if self._is_ours(url) else self._look(url)
             if before and (known.is_in(before, sized=True) or not file.replace):
                 return _same(known, before, url)
             with nullcontext() if before else self._cleaning(url):
@@ -129,6 +134,10 @@ class Https(Fetches, Stores):
             if answer.status == 409 and (lying := self._look(url)):
                 return _same(known, lying, url)
             raise _OUT.refused(answer, _shown(url))
+
+    def _is_ours(self, url: str) -> bool:
+        """Whether it is the pilot's own server, which never writes over a file."""
+        return any(url.startswith(f"{own.rstrip('/')}/") for own in self._own)
 
     def _put(self, url: str, reader: BinaryIO, known: _Known, moving: Moving) -> Answer:
         return self._web.put(

@@ -7,9 +7,13 @@ import os
 import subprocess
 import sys
 from html.parser import HTMLParser
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+
+HAS_TOOLS = find_spec("pilot_copytools") is not None
+"""The core alone stores nothing."""
 
 CLEAN = {name: os.environ[name] for name in ("PATH", "HOME", "PYTHONPATH") if name in os.environ}
 GOOD = """
@@ -83,13 +87,15 @@ def test_what_the_control_directory_tells(pilot, work, tmp_path):
     assert told["usage"][0]["processes"] >= 1
     assert told["unused"] == {"strangeField": "<img src=x onerror=alert(1)>"}
     assert told["environment"] == {"MY_PASSWORD": "***"}
-    assert {file["name"]: file["state"] for file in told["files"]}["out.txt"] == "stored"
+    stored = "stored" if HAS_TOOLS else "left in the work directory"
+    assert {file["name"]: file["state"] for file in told["files"]}["out.txt"] == stored
     assert list(told["said"].values()) == ["<script>alert(1)</script>\n"]
     assert os.listdir(tmp_path) == []
 
 
 def test_the_archive_alone_is_enough(pilot, work, tmp_path):
-    (archive,) = (work.parent / "box/logs").iterdir()
+    made = work.parent / "box/logs" if HAS_TOOLS else work / "PanDA_Pilot-good.control" / "archive"
+    (archive,) = made.iterdir()
     (told,) = json.loads(pilot("report", archive, "--json", "--to", "page.html").out)
     assert (told["id"], told["state"], told["ended"], told["open"]) == ("good", "stage_out", "exit code 0", True)
     assert told["said"]["payload.stdout"] == "<script>alert(1)</script>\n"

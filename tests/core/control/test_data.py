@@ -115,15 +115,27 @@ def test_what_passes_is_tried_again_and_what_is_missing_is_not(bench):
     assert bench.shelf.asked == {"mem://late": 3, "mem://lost": 1}
 
 
-def test_a_storage_that_is_out_of_reach_is_tried_until_time_is_up(bench):
+def test_outputs_wait_for_a_storage_that_is_out_of_reach(bench):
+    """Found: a server that was away for six seconds cost a payload of six hours."""
     away = PilotError(Code.COMMUNICATIONFAILURE, "refused")
-    bench.shelf.put("mem://late", b"x")
     bench.shelf.trouble = {"mem://late": [away] * 7, "mem://never": [away] * 10**5}
-    files = [spec("a", b"x", Replica("mem://late")), spec("b", b"x", Replica("mem://never"))]
-    result = inputs(bench, *files, attempts=2, budget_s=0.5)
-    assert {*codes(result)} <= {Code.COMMUNICATIONFAILURE, Code.STAGEINTIMEOUT}
+    for name in ("a", "b"):
+        (bench.workdir / name).write_bytes(b"x")
+    late, never = (
+        FileSpec(lfn=name, replicas=(Replica(f"mem://{at}"),)) for name, at in (("a", "late"), ("b", "never"))
+    )
+    result = outputs(bench, late, never, attempts=2, budget_s=0.5)
+    assert [receipt.lfn for receipt in result.receipts] == ["a"]
+    assert {*codes(result)} <= {Code.COMMUNICATIONFAILURE, Code.STAGEOUTTIMEOUT}
     assert bench.shelf.asked["mem://late"] == 8
     assert bench.shelf.asked["mem://never"] > 8
+
+
+def test_inputs_do_not_wait_for_a_storage_that_is_out_of_reach(bench):
+    bench.shelf.trouble = {"mem://a": [PilotError(Code.COMMUNICATIONFAILURE, "refused")] * 9}
+    result = inputs(bench, spec("a", b"x", Replica("mem://a")), attempts=2)
+    assert codes(result) == [Code.COMMUNICATIONFAILURE]
+    assert bench.shelf.asked == {"mem://a": 2}
 
 
 def test_how_far_a_file_has_come_is_told_while_it_moves(bench):

@@ -2,6 +2,7 @@ import contextvars
 import io
 import json
 import logging
+import os
 import re
 import subprocess
 import sys
@@ -158,6 +159,22 @@ with job_log(Path("/dev/full"), "1", Redactor()), bound(job="1"):
 logging.info("second")
 """)
     assert [line.split(" | ")[2] for line in said.splitlines()] == ["first [job=1]", "second"]
+
+
+def test_nobody_waits_for_a_reader_who_has_gone_to_sleep(start):
+    """Found: a full pipe on standard error stood the loop still until the watchdog ended the pilot."""
+    reading, writing = os.pipe()
+    os.set_blocking(reading, False)
+    with open(writing, "w") as stream, open(reading, "rb") as reader:
+        handler = logs.Shy(stream)
+        record = logging.LogRecord("a", logging.INFO, "", 0, "x" * 3000, (), None)
+        for _ in range(100):
+            handler.emit(record)
+        assert reader.read()
+        handler.emit(logging.LogRecord("a", logging.INFO, "", 0, "awake", (), None))
+        said = reader.read().decode()
+    assert "awake" in said
+    assert "records were left out: nobody read them" in said
 
 
 def test_importing_configures_nothing():

@@ -6,7 +6,7 @@ It knows neither jobs nor pilots: a state, a pure ``step(state, event)``, and ``
 from __future__ import annotations
 
 from collections.abc import Callable
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from itertools import count
 from typing import Generic, TypeVar
 
@@ -19,6 +19,8 @@ S = TypeVar("S")
 E = TypeVar("E")
 C = TypeVar("C")
 
+SPARE = 64
+"""Of entries that wait no more, so many are carried along."""
 Step = Callable[[S, E], tuple[S, tuple[C, ...]]]
 
 
@@ -71,6 +73,9 @@ class Loop(Generic[S, E, C]):
         number = next(self._count)
         self._calls[key] = (number, call)
         heappush(self._heap, (self._clock.mono() + delay_s, number, key))
+        if len(self._heap) > 2 * len(self._calls) + SPARE:
+            self._heap = [entry for entry in self._heap if self._waits(entry)]
+            heapify(self._heap)
 
     def drop(self, key: str) -> None:
         """Forget the call that waits under this key, if any."""

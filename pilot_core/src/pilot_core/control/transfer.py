@@ -38,6 +38,7 @@ ARCHIVE = "archive"
 LONGEST_PAUSE_S = 30.0
 FULL = (errno.ENOSPC, errno.EDQUOT)
 _USELESS = frozenset({Code.MISSINGINPUTFILE, Code.REPLICANOTFOUND, Code.NOSUCHFILE})
+_AWAY = frozenset({Code.COMMUNICATIONFAILURE, Code.SERVICENOTAVAILABLE, Code.UNREACHABLENETWORK})
 _HOPELESS = frozenset({Retry.NEVER, Retry.COUNTED, Retry.CHANGED})
 log = logging.getLogger(__name__)
 
@@ -183,7 +184,7 @@ class Mover:
     def _move(self, side: Side, transfer: Transfer, once: Callable[[Way], Moved]) -> Receipt:
         ways = self._ways(side, transfer)
         reasons: dict[Way, PilotError] = {}
-        for way in self._chances(ways, reasons):
+        for way in self._chances(side, ways, reasons):
             self.check(side, transfer.file.lfn)
             began = time.monotonic()
             try:
@@ -195,15 +196,15 @@ class Mover:
                 return self.receipt(side, transfer.file, (way.replica, way.tool.name), moved, took_s)
         raise self._failure(side, transfer.file.lfn, reasons)
 
-    def _chances(self, ways: Sequence[Way], reasons: Mapping[Way, PilotError]) -> Iterator[Way]:
+    def _chances(self, side: Side, ways: Sequence[Way], reasons: Mapping[Way, PilotError]) -> Iterator[Way]:
         """The ways in order, again and again, without those that ``reasons`` say are hopeless.
 
-        After so many rounds as the site allows, only a storage that is out of reach is still tried: it comes back.
+        After so many rounds as the site allows, outputs still wait for a storage that is out of reach: it comes back.
         """
         for number in count():
             hopeful = [way for way in ways if way not in reasons or _is_hopeful(reasons[way])]
             if number >= self._attempts:
-                hopeful = [way for way in hopeful if reasons[way].code is Code.COMMUNICATIONFAILURE]
+                hopeful = [way for way in hopeful if side is OUT and reasons[way].code in _AWAY]
             if not hopeful:
                 return
             if number:

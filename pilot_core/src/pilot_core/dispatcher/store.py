@@ -58,6 +58,7 @@ class Store:
         self._version = int(self._database.execute("SELECT ifnull(max(version), 0) FROM jobs").fetchone()[0])
         self._next = self._version
         self._ending = False
+        self._durable = True
 
     @property
     def version(self) -> int:
@@ -92,7 +93,9 @@ class Store:
     def _writing(self, *, durable: bool = True) -> Iterator[sqlite3.Connection]:
         """One change, whole or not at all; ``durable`` returns when the disk holds it. The lock is held already."""
         database = self._database
-        database.execute("PRAGMA synchronous = FULL" if durable else "PRAGMA synchronous = NORMAL")
+        if durable != self._durable:
+            database.execute("PRAGMA synchronous = FULL" if durable else "PRAGMA synchronous = NORMAL")
+            self._durable = durable
         database.execute("BEGIN IMMEDIATE")
         with ExitStack() as undoing:
             undoing.callback(self._undo)
@@ -243,7 +246,7 @@ class Store:
         closed = leases.FAILED if state == leases.WAITING else state
         update = "UPDATE attempts SET state = ?, ended = ?, error = ? WHERE job = ? AND attempt = ?"
         self._database.execute(update, (closed, now, text, job, lease.attempt))
-        values |= {"state": state, "error": text, "ended": now, "kill": 0}
+        values |= {"state": state, "sub": "", "error": text, "ended": now, "kill": 0}
         self._set(job, **(values | _anew(lease.attempt) if state == leases.WAITING else values))
         self._heard.pop(job, None)
 

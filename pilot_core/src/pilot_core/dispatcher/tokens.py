@@ -25,6 +25,7 @@ class Tokens:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         folder.chmod(0o700)
         self._lock = threading.Lock()
+        self._paths = [os.fspath(self.path(role)) for role in ROLES]
         self._seen: tuple[object, ...] = ()
         self._known: dict[str, bytes] = {}
         for role in ROLES:
@@ -48,7 +49,7 @@ class Tokens:
             write_atomic(self.path(role), f"{secrets.token_urlsafe(32)}\n", durable=True)
 
     def _current(self) -> dict[str, bytes]:
-        seen = tuple(_sign(self.path(role)) for role in ROLES)
+        seen = tuple(map(_sign, self._paths))
         if seen != self._seen:
             with self._lock:
                 self._known = {role: token for role in ROLES if (token := self._read(role))}
@@ -67,7 +68,7 @@ class Tokens:
         return token
 
 
-def _sign(path: Path) -> tuple[int, ...]:
+def _sign(path: str) -> tuple[int, ...]:
     """What changes when a file does."""
     try:
         found = os.stat(path)

@@ -143,7 +143,11 @@ _TIMES: Final = ("get_job", "stage_in", "payload", "stage_out", "initial_setup",
 
 def timing_of(text: str) -> dict[str, int]:
     """Seconds by stretch from the pilot's timing, ``getjob|stagein|payload|stageout|...``."""
-    return {name: int(each) for name, each in zip(_TIMES, text.split("|"), strict=False) if each.strip().isdigit()}
+    return {
+        name: int(each)
+        for name, each in zip(_TIMES, text.split("|"), strict=False)
+        if each.isascii() and each.strip().isdigit()
+    }
 
 
 @frozen(kw_only=True)

@@ -234,7 +234,10 @@ class Web:
 
     def _targets(self, path_or_url: str) -> list[tuple[int, Target]]:
         if "://" in path_or_url:
-            return [(self._first, read_url(path_or_url))]
+            target = read_url(path_or_url)
+            if target.origin not in self._own:
+                return [(self._first, target)]
+            path_or_url = target.path
         if not self._servers:
             told = f"{path_or_url}: not called: no server is known; name it with --url (connection.url)"
             raise PilotError(Code.COMMUNICATIONFAILURE, told, sent=False, cause="address")

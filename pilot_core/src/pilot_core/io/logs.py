@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
+ROOM = 1024
+"""Characters that a pipe takes in one piece, whatever they are, once it takes any."""
+PATIENCE_MS = 500
 _bound: ContextVar[Mapping[str, str]] = ContextVar("bound log fields", default=MappingProxyType({}))
 
 
@@ -49,7 +52,7 @@ def setup(
     logging.raiseExceptions = False  # where a log cannot be written, tracebacks would only fill another
     root = logging.getLogger()
     root.setLevel(level)
-    root.addHandler(_dressed(logging.StreamHandler(stream or sys.stderr), redactor, as_json))
+    root.addHandler(_dressed(Shy(stream or sys.stderr), redactor, as_json))
     if file is not None:
         root.addHandler(_dressed(_file(file), redactor, as_json))
 
@@ -67,6 +70,44 @@ def job_log(path: Path, job: str, redactor: Redactor, *, as_json: bool = False) 
         root.removeHandler(handler)
         with suppress(OSError):  # a full disk has been told about elsewhere
             handler.close()
+
+
+class Shy(logging.StreamHandler[TextIO]):
+    """Writes to a stream only what it takes at once: nobody waits for a terminal that was stopped or a full pipe."""
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__(stream)
+        self._left_out = 0
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write the record, or leave it out, and say so as soon as somebody reads again."""
+        text = self.format(record) + self.terminator
+        if not self._write(text):
+            self._left_out += 1
+        elif self._left_out and self._write(f"{self._left_out} records were left out: nobody read them\n"):
+            self._left_out = 0
+
+    def _write(self, text: str) -> bool:
+        try:
+            for begin in range(0, len(text), ROOM):
+                if not self._takes():
+                    return False
+                self.stream.write(text[begin : begin + ROOM])
+                self.stream.flush()
+        except (OSError, ValueError):
+            return False
+        return True
+
+    def _takes(self) -> bool:
+        import select
+
+        try:
+            descriptor = self.stream.fileno()
+        except (OSError, ValueError, AttributeError):
+            return True
+        poll = select.poll()
+        poll.register(descriptor, select.POLLOUT)
+        return bool(poll.poll(0 if self._left_out else PATIENCE_MS))
 
 
 class TextFormatter(logging.Formatter):

@@ -7,11 +7,30 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pilot_core.testing.fakes import FakeClock, FakeCopyTool, FakeProcesses, KitCommunicator
     from pilot_core.testing.kit import PilotKit, Run, a_job
+    from pilot_core.testing.server import Fault, PilotServer
     from pilot_core.testing.world import World
 
-__all__ = ["FakeClock", "FakeCopyTool", "FakeProcesses", "KitCommunicator", "PilotKit", "Run", "World", "a_job"]
+__all__ = [
+    "FakeClock",
+    "FakeCopyTool",
+    "FakeProcesses",
+    "Fault",
+    "KitCommunicator",
+    "PilotKit",
+    "PilotServer",
+    "Run",
+    "World",
+    "a_job",
+]
 
-_HOMES = {"PilotKit": "kit", "Run": "kit", "a_job": "kit", "World": "world"}
+_HOMES = {
+    "Fault": "server",
+    "PilotKit": "kit",
+    "PilotServer": "server",
+    "Run": "kit",
+    "World": "world",
+    "a_job": "kit",
+}
 
 
 def __getattr__(name: str) -> Any:
