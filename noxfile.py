@@ -73,7 +73,7 @@ PYTHONS = [version for version in ("3.11", "3.12", "3.13", "3.14") if version ==
 
 @nox.session(python=HERE)
 def demo(session: nox.Session) -> None:
-    """A dispatcher, four jobs and a pilot; one job fails on purpose and is explained. The report stays in .nox/demo."""
+    """A dispatcher, four jobs and a pilot; one job fails on purpose and is explained. The report stays in .nox/demonstration."""
     install(session, "core", "copytools")
     session.run("python", "tests/end_to_end/demo.py", *session.posargs)
 
@@ -149,10 +149,10 @@ def bench_dispatcher(session: nox.Session) -> None:
 
 @nox.session(python=HERE)
 def manual(session: nox.Session) -> None:
-    """The manual, in ``.nox/manual/html``; nothing is missing from it and all of it runs."""
+    """The manual, in ``.nox/pages/html``; nothing is missing from it and all of it runs."""
     tools = (*TEST_TOOLS, "sphinx>=8.2", "furo", "myst-parser>=4", "hatchling", "editables")
     install(session, *DISTRIBUTIONS, tools=tools)
-    top = ROOT / ".nox" / "manual"
+    top = ROOT / ".nox" / "pages"
     shutil.rmtree(top, ignore_errors=True)
     html = str(top / "html")
     session.run("python", "-m", "sphinx", "-q", "-W", "--keep-going", "-d", str(top / "read"), "docs", html)

@@ -1,6 +1,6 @@
 """The demo: a dispatcher, four jobs, one real pilot, and what came of it.
 
-``python3 noxfile.py demo`` runs it, in ``.nox/demo``; at a terminal the dispatcher stays until Enter is pressed.
+``python3 noxfile.py demo`` runs it, in ``.nox/demonstration``; at a terminal the dispatcher stays until Enter is pressed.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ def judge() -> bool:
 
 def main() -> int:
     began = time.monotonic()
-    files = lay_out(Path(__file__).parents[2] / ".nox" / "demo")
+    files = lay_out(Path(__file__).parents[2] / ".nox" / "demonstration")
     with dispatcher() as served:
         pilot("submit", *files)
         pilot("run", "--workdir", "work", "--set", "monitor.sample_s=0.3")

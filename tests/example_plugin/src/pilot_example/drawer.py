@@ -26,7 +26,7 @@ class Drawer(Fetches, Stores):
     def store(self, source: Path, replica: Replica, file: FileSpec, moving: Moving) -> Moved:
         """Copy into the drawer, unless this very file lies there already."""
         place = _path(replica)
-        if place.exists():
+        if place.exists() and not file.replace:
             return _same(_known(place, file), file, Code.FILEEXISTS)
         place.parent.mkdir(parents=True, exist_ok=True)
         with _part(place, Code.STAGEOUTFAILED) as part:
