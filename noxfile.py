@@ -73,7 +73,7 @@ PYTHONS = [version for version in ("3.11", "3.12", "3.13", "3.14") if version ==
 
 @nox.session(python=HERE)
 def demo(session: nox.Session) -> None:
-    """A dispatcher, four jobs and a pilot; one job fails on purpose and is explained. The report stays in .nox/demonstration."""
+    """A dispatcher, four jobs and a pilot; one job fails on purpose; what is made stays in .nox/demonstration."""
     install(session, "core", "copytools")
     session.run("python", "tests/end_to_end/demo.py", *session.posargs)
 

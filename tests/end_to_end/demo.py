@@ -1,6 +1,6 @@
 """The demo: a dispatcher, four jobs, one real pilot, and what came of it.
 
-``python3 noxfile.py demo`` runs it, in ``.nox/demonstration``; at a terminal the dispatcher stays until Enter is pressed.
+``python3 noxfile.py demo`` runs it in ``.nox/demonstration``; at a terminal the dispatcher stays until Enter is hit.
 """
 
 from __future__ import annotations
