@@ -352,6 +352,17 @@ def test_kills_for_want_of_memory_are_the_reason(tmp_path: Path) -> None:  # pil
     assert [error.code.number for error in stage.diagnose(killed, notes=other)] == [1305]
 
 
+def test_a_full_disk_is_told_beside_a_payload_that_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Found: a payload whose own complaint found no room was an exit code without a word."""
+    stage = Stage(tmp_path)
+    monkeypatch.setattr("pilot_core.control.diagnosis.LEAST_FREE_B", 1 << 62)
+    assert [error.code for error in stage.diagnose(Outcome(exit_code=9))] == [
+        Code.PAYLOADEXECUTIONFAILURE,
+        Code.NOLOCALSPACE,
+    ]
+    assert stage.diagnose(Outcome(exit_code=0)) == ()
+
+
 def test_without_control_groups_nothing_is_said_of_memory(tmp_path: Path) -> None:
     stage = Stage(tmp_path, runs())
     notes = stage.prepare(JOB).notes

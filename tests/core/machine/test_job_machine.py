@@ -258,6 +258,13 @@ def test_a_final_update_is_tried_until_its_time_is_spent_and_no_longer():
     assert life.course.job.error is None
 
 
+def test_why_a_final_update_is_not_delivered_is_said_each_time():
+    refused = PilotError(Code.NOPROXY, "the token is revoked")
+    (said,) = Life(()).see(e.WorkFailed, error=refused).asked(c.Say)
+    assert "the token is revoked" in said.text
+    assert "tried again in 2 s" in said.text
+
+
 def test_a_delivery_that_is_heard_of_late_is_not_repeated():
     """Found: the answer of a try that had expired a moment before was dropped, and the update sent again."""
     life = Life(()).see(e.WorkExpired, after_s=120.0)

@@ -11,6 +11,7 @@ from typing import BinaryIO, Final
 
 from pilot_core.errors import Code, PilotError
 from pilot_core.io.cgroup import Groups
+from pilot_core.io.files import free_bytes
 from pilot_core.io.inside import Inside
 from pilot_core.model.job import Job
 from pilot_core.model.payload import Outcome
@@ -18,6 +19,7 @@ from pilot_core.redact import Redactor
 
 LOOKED_AT_B: Final = 65536
 SHOWN: Final = 300
+LEAST_FREE_B: Final = 1 << 20
 COMPLAINTS: Final = (
     ("payload.stdout", re.compile(r"\bCRITICAL\b")),
     ("payload.stderr", re.compile(r"command not found")),
@@ -60,6 +62,13 @@ def _shell_signal(outcome: Outcome) -> str:
     with suppress(ValueError):
         return f", a shell's word for {Signals((outcome.exit_code or 0) - 128).name}"
     return ""
+
+
+def disk_problem(workdir: Path) -> Iterator[PilotError]:
+    """Tell of a full disk beside a payload that failed: what it says then is rarely to the point."""
+    with suppress(OSError):
+        if (free_b := free_bytes(workdir)) < LEAST_FREE_B:
+            yield PilotError(Code.NOLOCALSPACE, f"{free_b} B were free when the payload ended", free_b=free_b)
 
 
 def core_problem(job: Job, outcome: Outcome, workdir: Path) -> Iterator[PilotError]:

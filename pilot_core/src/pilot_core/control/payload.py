@@ -12,7 +12,14 @@ from attrs import field, frozen
 
 from pilot_core.config.schema import PayloadOptions
 from pilot_core.control.blame import by_plugin
-from pilot_core.control.diagnosis import complaint, core_problem, exit_problem, memory_kills, memory_problem
+from pilot_core.control.diagnosis import (
+    complaint,
+    core_problem,
+    disk_problem,
+    exit_problem,
+    memory_kills,
+    memory_problem,
+)
 from pilot_core.control.record import SIDES
 from pilot_core.control.running import PAYLOAD
 from pilot_core.errors import Code, PilotError
@@ -165,6 +172,7 @@ class PayloadControl:
         yield from self._seen(task, outcome)
         if not outcome.clean:
             yield from exit_problem(task.job, outcome, complaint(task.workdir, self.redactor))
+            yield from disk_problem(task.workdir)
         yield from core_problem(task.job, outcome, task.workdir)
 
     def _seen(self, task: Task, outcome: Outcome) -> tuple[PilotError, ...]:

@@ -53,10 +53,17 @@ def not_delivered(course: Course, event: e.WorkFailed | e.WorkExpired) -> Move:
     """Try again later, or leave it to the outbox."""
     wait_s = min(RETRY_FIRST_S * 2**course.tries, RETRY_LONGEST_S)
     if event.mono + wait_s >= _deadline(course):
-        return prefixed(_abandoned(course, event, CONCLUDE), clean(course, event, delivered=False))
+        return prefixed(_told(course, event, ""), clean(course, event, delivered=False))
     due = e.RetryDue(job=course.job.id, ticket=course.ticket)
     later = c.SetTimer(key=course.key, after_s=wait_s, event=due)
-    return evolve(course, stand=Stand.RETRY, tries=course.tries + 1), (*_abandoned(course, event, CONCLUDE), later)
+    commands = (*_told(course, event, f"; it is tried again in {wait_s:g} s"), later)
+    return evolve(course, stand=Stand.RETRY, tries=course.tries + 1), commands
+
+
+def _told(course: Course, event: e.WorkFailed | e.WorkExpired, more: str) -> tuple[c.Command, ...]:
+    why = str(event.error) if isinstance(event, e.WorkFailed) else "no answer came in time"
+    said = c.Say(text=f"job {course.job.id}: its final update was not delivered: {why}{more}")
+    return (*_abandoned(course, event, CONCLUDE), said)
 
 
 def clean(course: Course, event: e.JobEvent, delivered: bool) -> Move:
