@@ -106,7 +106,7 @@ def minimums(session: nox.Session) -> None:
 def end_to_end(session: nox.Session) -> None:
     """Installed wheels and real processes."""
     install(session, "core", "copytools", tools=TEST_TOOLS)
-    pytest(session, "tests/end_to_end")
+    pytest(session, "tests/end_to_end", "tests/conformance")
 
 
 @nox.session(python=HERE)

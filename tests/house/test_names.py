@@ -12,7 +12,9 @@ TOOLS = (
     r"|htcondor|kubernetes|perlmutter|raythena|harvester)(?![a-z])"
 )
 #: Here names are the field's: default drivers, the error table, wire tables, the older pilot's options.
-TOOLS_BELONG = re.compile(r"pilot_core/(builtin/|dispatcher/|error_table\.py|cli/legacy\.py)|/wire\.py$")
+TOOLS_BELONG = re.compile(
+    r"pilot_core/(builtin/|dispatcher/|error_table\.py|cli/legacy\.py|pyproject\.toml)|/wire\.py$"
+)
 EMPTY_WORDS = {"utils", "util", "common", "helpers", "manager", "misc", "base"}
 
 

@@ -32,22 +32,26 @@ class Redactor:
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         self._forms: set[str] = set()
+        self._own: set[str] = set()
         self._learnt: re.Pattern[str] | None = None
         self._lock = threading.Lock()
         for secret in secrets:
             self.learn(secret)
 
-    def learn(self, secret: str) -> None:
+    def learn(self, secret: str, *, own: bool = True) -> None:
         """Mask ``secret`` from now on: as it is, quoted, percent-encoded or in base64.
 
-        White space around it does not count. ``ValueError`` if it is so short that masking it would
+        White space around it does not count. One that is not the pilot's ``own`` is a job's, and that job may have it.
+        ``ValueError`` if it is so short that masking it would
         tear holes into every text.
         """
         secret = secret.strip()
         if len(secret) < SHORTEST:
             raise ValueError(f"too short to be masked: a secret needs {SHORTEST} characters, this has {len(secret)}")
         with self._lock:
-            self._forms.update(_forms_of(secret))
+            forms = set(_forms_of(secret))
+            self._forms |= forms
+            self._own |= forms if own else set()
             self._learnt = re.compile("|".join(sorted(self._forms, key=len, reverse=True)))
 
     def learn_from(self, variables: Mapping[str, str]) -> None:
@@ -57,8 +61,8 @@ class Redactor:
                 self.learn(value)
 
     def knows(self, text: str) -> bool:
-        """Whether a secret that was learnt is in ``text``."""
-        return self._learnt is not None and self._learnt.search(text) is not None
+        """Whether a secret of the pilot's own is in ``text``."""
+        return any(re.search(form, text) for form in self._own)
 
     def scrub(self, text: str) -> str:
         """``text`` with ``***`` in place of each secret."""

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import json
+import re
+import socket
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from attrs import define, field
 
-from pilot_core.builtin import server
+from pilot_core.builtin import documents
+from pilot_core.builtin.kept import Cric, Environment, EnvironmentOptions
 from pilot_core.builtin.server import Server
+from pilot_core.config.layers import Schema
+from pilot_core.config.schema import CORE
 from pilot_core.infosys.queue import resolve
 from pilot_core.sdk import Code, PilotError
 from pilot_core.testing.contracts.drivers import InfoSourceContract
@@ -29,12 +35,13 @@ QUEUE, STORAGE = "/cache/schedconfig/Q%2F1.all.json", "/cache/ddmendpoints.json"
 
 @define
 class Cache:
-    """What lies on the server, by its path: a body, or a status without one."""
+    """What lies on the server, by its path: a body, or a status without one; and names of versions."""
 
     url: str = ""
     pages: dict = field(factory=dict)
     asked: list = field(factory=list)
     shown: set = field(factory=set)
+    tags: dict = field(factory=dict)
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -44,12 +51,16 @@ class Handler(BaseHTTPRequestHandler):
         cache = self.server.cache
         cache.asked.append(self.path)
         cache.shown.add(self.headers["Authorization"])
-        page = cache.pages.get(self.path, 404)
+        page, tag = cache.pages.get(self.path, 404), cache.tags.get(self.path)
+        if tag and self.headers["If-None-Match"] == tag:
+            page = 304
         data = b"not here" if isinstance(page, int) else page if isinstance(page, bytes) else json.dumps(page).encode()
         self.send_response(page if isinstance(page, int) else 200)
-        self.send_header("Content-Length", str(len(data)))
+        self.send_header("Content-Length", "0" if page == 304 else str(len(data)))
+        if tag:
+            self.send_header("ETag", tag)
         self.end_headers()
-        self.wfile.write(data)
+        self.wfile.write(b"" if page == 304 else data)
 
     def log_message(self, *about):
         pass
@@ -74,7 +85,7 @@ def source(make, cache, tmp_path):
     (tmp_path / "token").chmod(0o600)
     made = make(Server, connection={"url": [cache.url], "token": str(tmp_path / "token")})
     yield made
-    made._web.close()
+    made.rest()
 
 
 def refused(call, *args):
@@ -83,13 +94,20 @@ def refused(call, *args):
     return raised.value
 
 
+def nobody():
+    """An address where nobody listens."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return f"http://127.0.0.1:{free.getsockname()[1]}"
+
+
 @pytest.mark.parametrize("page", [FLAT, {"Q/1": FLAT}])
 def test_a_queue_is_read_in_both_forms(source, cache, page):
     cache.pages[QUEUE] = page
     assert source.queue("Q/1") == FLAT
     queue, _ = resolve("Q/1", [source])
     assert (queue.cores, queue.memory_b, queue.params["panda_resource"]) == (8, 16 * 10**9, "Q1")
-    assert cache.asked == [QUEUE, QUEUE]
+    assert cache.asked == [QUEUE]
     assert cache.shown == {"Bearer sesame-open-now"}
 
 
@@ -98,7 +116,7 @@ def test_a_queue_that_the_server_does_not_know_is_refused(source, cache, page):
     cache.pages[QUEUE] = page
     error = refused(source.queue, "Q/1")
     assert error.code is Code.QUEUEDATA
-    assert f"{cache.url} has no queue 'Q/1'" in error.detail
+    assert f"{cache.url}{QUEUE} has no queue 'Q/1'" in error.detail
 
 
 @pytest.mark.parametrize(
@@ -107,7 +125,7 @@ def test_a_queue_that_the_server_does_not_know_is_refused(source, cache, page):
         (400, Code.COMMUNICATIONFAILURE),
         (403, Code.NOPROXY),
         (b"<html>", Code.COMMUNICATIONFAILURE),
-        ([1], Code.QUEUEDATANOTOK),
+        ([1], Code.COMMUNICATIONFAILURE),
     ],
 )
 def test_an_answer_that_is_none_is_an_error_with_the_address(source, cache, page, code):
@@ -122,17 +140,37 @@ def test_a_storage_is_known_by_its_name(source):
     assert source.storage("TAPE") is None
 
 
-def test_all_storages_are_asked_for_once_and_kept_while_the_server_is_away(source, cache, monkeypatch):
-    for _ in range(3):
-        source.storage("DISK")
+def test_all_storages_are_asked_for_once(source, cache):
+    for name in ("DISK", "TAPE", "DISK"):
+        source.storage(name)
     assert cache.asked == [STORAGE]
-    monkeypatch.setattr(server, "FRESH_S", 0.0)
-    source._storages = (0.0, source._storages[1])
-    cache.pages[STORAGE] = {"DISK": {"name": "new"}}
-    assert source.storage("DISK") == {"name": "new"}
+
+
+def test_a_server_that_does_not_answer_is_left_alone_for_a_while(source, cache):
     cache.pages[STORAGE] = 403
-    assert source.storage("DISK") == {"name": "new"}
-    assert len(cache.asked) == 3
+    for _ in range(3):
+        assert refused(source.storage, "DISK").code is Code.NOPROXY
+    assert cache.asked == [STORAGE]
+
+
+def test_any_address_of_the_server_will_do(make, cache):
+    cache.pages[f"/below{QUEUE}"] = FLAT
+    made = make(Server, connection={"url": [f"{nobody()}/below/", f"{cache.url}/below"]})
+    assert made.queue("Q/1") == FLAT
+    made.rest()
+
+
+def test_a_server_that_is_away_is_not_waited_for_again_for_each_document(make):
+    source = make(Cric, queue_cric={"storages": nobody() + "/{storage}"})
+    first, second = refused(source.storage, "A"), refused(source.storage, "B")
+    assert first is second
+    assert first.code is Code.COMMUNICATIONFAILURE
+
+
+def test_between_questions_no_connection_stays_open(source):
+    resolve("Q/1", [source])
+    assert source._documents._web is None
+    assert source.storage("TAPE") is None
 
 
 def test_a_server_without_storages_knows_none(source, cache):
@@ -145,6 +183,201 @@ def test_without_a_server_nothing_is_known(make):
     assert make(Server).storage("DISK") is None
 
 
+# --- the cache directory: each ``pilot`` below is another process's source -------------------------------------------
+
+
+@pytest.fixture
+def pilot(make, cache, tmp_path):
+    """``pilot(Driver, **section)``: a source that keeps its documents."""
+    made = []
+
+    def begin(driver=Server, oldest_s=86400.0, **values):
+        known = {"url": [cache.url], "cache_dir": str(tmp_path / "kept"), "cache_oldest_s": oldest_s}
+        made.append(make(driver, connection=known, **values))
+        return made[-1]
+
+    yield begin
+    for each in made:
+        each.rest()
+
+
+@pytest.fixture
+def later(monkeypatch):
+    """``later(s)``: so much time has gone by."""
+    began = time.time()
+
+    def go(passed_s):
+        monkeypatch.setattr(documents.time, "time", lambda: began + passed_s)
+
+    return go
+
+
+def test_a_kept_document_serves_other_pilots_until_it_is_old(pilot, cache, later, tmp_path):
+    assert pilot().queue("Q/1") == pilot().queue("Q/1") == FLAT
+    assert cache.asked == [QUEUE]
+    later(3 * 3600 - 60)
+    assert pilot().queue("Q/1") == FLAT
+    assert cache.asked == [QUEUE]
+    later(3 * 3600 + 1)
+    cache.pages[QUEUE] = {**FLAT, "maxrss": 1}
+    assert pilot().queue("Q/1")["maxrss"] == 1
+    kept = {path.name: path for path in (tmp_path / "kept").iterdir()}
+    assert json.loads(kept["server.queue%20Q%2F1.json"].read_bytes())["maxrss"] == 1
+    assert json.loads(kept["server.queue%20Q%2F1.from.json"].read_bytes())["place"] == cache.url + QUEUE
+    assert {path.stat().st_mode & 0o777 for path in kept.values()} == {0o600}
+    assert len(kept) == 2
+
+
+def test_whence_and_how_old_is_known(pilot, cache, later):
+    pilot().storage("DISK")
+    later(600)
+    source = pilot()
+    assert source.whence("DISK") == ("", None)
+    source.storage("DISK")
+    place, age_s = source.whence("DISK")
+    assert (place, round(age_s / 10)) == (cache.url + STORAGE, 60)
+
+
+@pytest.mark.parametrize("bad", [400, 403, b"", b"<html>", b'{"nickname": "Q/1"', [1]])
+def test_a_failed_download_damages_nothing_and_the_old_is_used(pilot, cache, later, caplog, bad):
+    pilot().queue("Q/1")
+    later(5 * 3600)
+    cache.pages[QUEUE] = bad
+    assert pilot().queue("Q/1") == FLAT
+    assert re.search(r"/cache/schedconfig/.*; what it told 5 h ago is used", caplog.text)
+    assert len(caplog.records) == 1
+    cache.pages[QUEUE] = {**FLAT, "maxrss": 1}
+    assert pilot().queue("Q/1")["maxrss"] == 1
+
+
+def test_the_old_is_used_while_nobody_is_there(make, cache, tmp_path, later, pilot, caplog):
+    pilot(Cric, queue_cric={"queues": f"{cache.url}{QUEUE}"}).queue("Q/1")
+    later(4 * 3600)
+    cache.pages.clear()
+    cache.asked.clear()
+    gone = nobody()
+    note = tmp_path / "kept" / "cric.queue%20Q%2F1.from.json"
+    note.write_text(note.read_text().replace(cache.url, gone))
+    source = pilot(Cric, queue_cric={"queues": f"{gone}{QUEUE}"})
+    assert source.queue("Q/1") == FLAT
+    assert "what it told 4 h ago is used" in caplog.text
+    assert not cache.asked
+
+
+def test_what_is_too_old_is_not_used(pilot, cache, later):
+    pilot().queue("Q/1")
+    later(30 * 3600)
+    cache.pages[QUEUE] = 400
+    error = refused(pilot().queue, "Q/1")
+    assert error.detail.endswith("what is kept is 30 h old, and connection.cache_oldest_s allows less")
+    assert pilot(oldest_s=40 * 3600.0).queue("Q/1") == FLAT
+
+
+@pytest.mark.parametrize("page", [404, {}, {"error": "no such queue"}, {"nickname": "OTHER", "state": "ACTIVE"}])
+def test_an_answer_about_no_such_queue_counts_and_is_not_kept(pilot, cache, later, page):
+    pilot().queue("Q/1")
+    later(4 * 3600)
+    cache.pages[QUEUE] = page
+    assert refused(pilot().queue, "Q/1").code is Code.QUEUEDATA
+    later(1)
+    assert pilot().queue("Q/1") == FLAT
+
+
+def test_what_did_not_change_is_not_sent_again(pilot, cache, later):
+    cache.tags[QUEUE] = '"v1"'
+    pilot().queue("Q/1")
+    cache.pages[QUEUE] = [1]
+    for passed_s in (4 * 3600, 8 * 3600):
+        later(passed_s)
+        source = pilot()
+        assert source.queue("Q/1") == FLAT
+        assert source.whence("Q/1")[1] < 60
+    assert len(cache.asked) == 3
+
+
+def _spoil(kept, note):
+    kept.write_bytes(kept.read_bytes()[:-9])
+
+
+def _alter(kept, note):
+    kept.write_bytes(kept.read_bytes().replace(b"8", b"9"))
+
+
+def _forget(kept, note):
+    note.unlink()
+
+
+def _garble(kept, note):
+    note.write_text("[]")
+
+
+def _open(kept, note):
+    kept.chmod(0o666)
+
+
+@pytest.mark.parametrize("spoil", [_spoil, _alter, _forget, _garble, _open])
+def test_a_cache_that_is_not_whole_or_not_ours_is_not_believed(pilot, cache, tmp_path, spoil):
+    pilot().queue("Q/1")
+    folder = tmp_path / "kept"
+    spoil(folder / "server.queue%20Q%2F1.json", folder / "server.queue%20Q%2F1.from.json")
+    assert pilot().queue("Q/1") == pilot().queue("Q/1") == FLAT
+    assert cache.asked == [QUEUE, QUEUE]
+
+
+def test_a_cache_directory_that_cannot_be_written_is_worth_a_warning(pilot, tmp_path, caplog):
+    (tmp_path / "kept").write_text("a file")
+    assert pilot().queue("Q/1") == FLAT
+    assert "cannot be kept" in caplog.text
+
+
+def test_a_large_document_is_read_again_and_not_held(pilot, cache, tmp_path, monkeypatch):
+    monkeypatch.setattr(documents, "LARGE_B", 10)
+    source = pilot()
+    assert source.storage("DISK") == source.storage("DISK") == STORAGES["DISK"]
+    ((_, held),) = source._documents._held.values()
+    assert held.lean
+    assert cache.asked == [STORAGE]
+    for path in (tmp_path / "kept").iterdir():
+        path.unlink()
+    assert source.storage("DISK") == STORAGES["DISK"]
+    assert cache.asked == [STORAGE, STORAGE]
+
+
+# --- documents elsewhere --------------------------------------------------------------------------------------------
+
+
+def test_urls_of_the_site_are_asked_by_queue_and_by_storage(pilot, cache):
+    cache.pages |= {"/q/Q%2F1.json": {"Q/1": FLAT}, "/s/DISK": STORAGES["DISK"]}
+    source = pilot(
+        Cric, queue_cric={"queues": f"{cache.url}/q/{{queue}}.json", "storages": f"{cache.url}/s/{{storage}}"}
+    )
+    assert source.queue("Q/1") == FLAT
+    assert source.storage("DISK") == STORAGES["DISK"]
+    assert source.storage("TAPE") is None
+
+
+def test_the_nearest_names_are_told(pilot, cache):
+    cache.pages["/all.json"] = {"SITE_A": FLAT, "SITE_B": FLAT, "FAR": FLAT}
+    source = pilot(Cric, queue_cric={"queues": f"{cache.url}/all.json"})
+    assert "has no queue 'SITE_C'; did you mean 'SITE_" in refused(source.queue, "SITE_C").detail
+    assert "`--queue` names another" in refused(source.queue, "nothing like it").detail
+
+
+def test_whoever_starts_the_pilot_may_say_where(pilot, cache):
+    schema = Schema((*CORE, EnvironmentOptions))
+    told = {"QUEUEDATA_SERVER_URL": cache.url + QUEUE, "STORAGEDATA_SERVER_URL": cache.url + STORAGE}
+    source = Environment(schema.merge(schema.environment(told)))
+    assert source.queue("Q/1") == FLAT
+    assert source.storage("DISK") == STORAGES["DISK"]
+    source.rest()
+
+
+def test_a_source_without_places_knows_nothing(make):
+    for driver in (Cric, Environment):
+        assert make(driver).queue("Q/1") is None
+        assert make(driver).storage("DISK") is None
+
+
 class TestServer(InfoSourceContract):
     driver = Server
     known = "Q/1"
@@ -154,4 +387,4 @@ class TestServer(InfoSourceContract):
         self.options = {"connection.url": [cache.url]}
         self.made = self.make()
         yield
-        self.made._web.close()
+        self.made.rest()

@@ -43,6 +43,26 @@ def test_settings_are_shown_with_or_without_their_sources(pilot, site):
     assert [line.split() for line in told if "data.attempts" in line] == [["data.attempts", "5", "site", str(site)]]
 
 
+def test_the_facts_of_the_queue_are_told_with_who_told_them(pilot, site, tmp_path):
+    queues, storages = tmp_path / "queues.yaml", tmp_path / "storages.yaml"
+    queues.write_text("Q: {maxrss: 2000, params: {pilot_rss_grace: 10}, astorages: {pw: [DISK]}}\n")
+    storages.write_text("DISK: {arprotocols: {write_lan: [{endpoint: 'davs://h', path: /d}]}}\n")
+    words = ["--queue", "Q", "--set", f"queue_file.path={queues}", "--set", f"queue_file.storages={storages}"]
+    found = rows(pilot("config", "show", "--json", "--sources", *words))
+    assert found["queue.maxrss"] == {
+        "path": "queue.maxrss", "value": "2000", "source": "file", "document": str(queues), "age_s": None,
+    }  # fmt: skip
+    assert found["queue.params.pilot_rss_grace"]["value"] == "10"
+    assert found["storage.DISK.write"]["value"] == '["davs://h/d"]'
+    assert found["storage.DISK.write"]["document"] == str(storages)
+    options, facts = pilot("config", "show", "--sources", *words).out.split("\n\n")
+    assert options.splitlines()[0].split() == ["OPTION", "VALUE", "FROM", "WHERE"]
+    lines = [line.split() for line in facts.splitlines()]
+    assert lines[0] == ["FACT", "SOURCE", "DOCUMENT", "AGE", "VALUE"]
+    assert ["queue.maxrss", "file", str(queues), "-", "2000"] in lines
+    assert "queue.maxrss" not in rows(pilot("config", "show", "--json", *words))
+
+
 def test_a_relative_path_means_one_from_here(pilot, tmp_path):
     (tmp_path / "mine.py").write_text("")
     found = rows(pilot("config", "show", "--json", "--pilotfile", "mine.py"))

@@ -36,7 +36,7 @@ class Client:
 
     def ask(self, method: str, path: str, body: bytes = b"", query=None, **headers: str) -> Response:
         wanted = {name: [str(each) for each in _list(value)] for name, value in (query or {}).items()}
-        told = {"host": "dispatcher.example.org:8443", **headers}
+        told = {"host": "dispatcher.example.org:8443", "accept": "application/json", **headers}
         return self.service.answer(Request(method, path, wanted, told, Body(body), self.role))
 
     def get(self, path: str, **query: object):

@@ -1,11 +1,52 @@
-"""A browser for the tests of the page, and dispatchers for it to ask."""
+"""A service and who may ask it; a browser for the tests of the page, and dispatchers for it to ask."""
 
 from __future__ import annotations
 
 import pytest
 
+from pilot_core.dispatcher.config import Config
+from pilot_core.dispatcher.service import Service
+from pilot_core.dispatcher.storage import Storage
+from pilot_core.dispatcher.store import Store
+from pilot_core.testing.fakes import FakeClock
+
 from . import browser
+from .asking import QUEUES, STORAGES, Client
 from .pretended import Pretended
+
+
+@pytest.fixture
+def clock():
+    return FakeClock()
+
+
+@pytest.fixture
+def service(tmp_path, clock):
+    store, storage = Store(tmp_path / "d.sqlite", clock), Storage(tmp_path / "storage")
+    service = Service(store, storage, Config(QUEUES, STORAGES), clock, scheme="https")
+    yield service
+    service.close()
+    storage.close()
+
+
+@pytest.fixture
+def anybody(service):
+    return Client(service, None)
+
+
+@pytest.fixture
+def pilot(service):
+    return Client(service, "run")
+
+
+@pytest.fixture
+def person(service):
+    return Client(service, "submit")
+
+
+@pytest.fixture
+def admin(service):
+    return Client(service, "admin")
 
 
 @pytest.fixture(scope="session")

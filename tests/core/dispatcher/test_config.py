@@ -32,6 +32,24 @@ def test_without_a_file_there_is_one_queue_and_one_storage():
     assert config.own == ServedStorage(name="LOCAL")
 
 
+@pytest.mark.parametrize(("written", "dialects"), [
+    ("", ("v1", "legacy")),
+    ("dialects: [v1]", ("v1",)),
+    ("dialects: [legacy, v1]", ("legacy", "v1")),
+])  # fmt: skip
+def test_the_generations_that_are_spoken(read, written, dialects):
+    assert read(written).dialects == dialects
+
+
+@pytest.mark.parametrize(("written", "told"), [
+    ("dialects: []", "dialects: names none, so no pilot could be answered; write v1, legacy"),
+    ("dialects: [v1, legcy]", "dialects: 'legcy' is not one of v1, legacy; did you mean 'legacy'?"),
+    ("dialects: v1", "dialects: wants a list of texts, not 'v1'"),
+])  # fmt: skip
+def test_generations_that_nobody_speaks(read, written, told):
+    assert problems(read, written) == [told]
+
+
 def test_an_empty_file_says_the_same(read):
     assert read("") == Config()
 

@@ -27,9 +27,18 @@ def test_types_are_panda_s(update, told):
     assert str(refused.value) == told
 
 
-def test_what_says_nothing_is_left_out_and_what_is_long_is_cut():
-    update = {"job_id": True, "node": "n" * 200, "batch_id": "", "grid": None, "max_rss": 1.5, "pilot_id": "a\0\ud800"}
-    assert read_typed(update, UPDATE, ()) == {"job_id": True, "node": "n" * 128, "max_rss": 1.5, "pilot_id": "a?"}
+def test_what_says_nothing_is_left_out():
+    update = {"job_id": True, "node": "n", "batch_id": "", "grid": None, "max_rss": 1.5, "pilot_id": "a\0\ud800"}
+    assert read_typed(update, UPDATE, ()) == {"job_id": True, "node": "n", "max_rss": 1.5, "pilot_id": "a?"}
+    assert read_typed({"node": ""}, UPDATE, ("node",)) == {"node": ""}
+
+
+def test_what_is_long_is_cut_or_dropped_or_left_to_the_database():
+    update = {"node": "\u00e9" * 200, "stdout": "s" * 2049, "pilot_timing": "t" * 200, "job_id": 1}
+    assert updates.cut(update) == {"node": "\u00e9" * 128, "pilot_timing": "t" * 200, "job_id": 1}
+    assert updates.too_wide({"node": "\u00e9" * 128}) == "'node' has 256 bytes; there is room for 128"
+    assert updates.too_wide({"pilot_timing": "t" * 200}) == "'pilot_timing' has 200 bytes; there is room for 100"
+    assert not updates.too_wide({"node": "n" * 128, "pilot_log": "l" * 9000, "job_id": 10**18})
 
 
 def test_remaining_time_may_be_anything():

@@ -9,11 +9,13 @@ from hypothesis import strategies as st
 from pilot_core.config.layers import Rank, Schema
 from pilot_core.config.schema import CORE
 from pilot_core.errors import Code, PilotError
+from pilot_core.infosys.facts import age
 from pilot_core.infosys.queue import resolve
 from pilot_core.model.queue import Queue
+from pilot_core.spec.drivers import InfoSource
 
 
-class Source:
+class Source(InfoSource):
     """A source that tells what the test says, or fails with it."""
 
     def __init__(self, told, name="made"):
@@ -57,7 +59,12 @@ def test_facts_become_a_queue():
         copytools=("local", "other"),
         container="boxes",
         environment={"A": "1", "B": "x=y"},
-        params={"job_maxwalltime": True, "catchall": "something"},
+        params={
+            "job_maxwalltime": True,
+            "catchall": "something",
+            "container_type": {"pilot": "boxes", "wrapper": "runtime"},
+            "copytools": {"local": {"setup": ""}, "other": {}},
+        },
     )
 
 
@@ -106,6 +113,88 @@ def test_a_source_that_does_not_know_the_queue_leaves_it_to_the_next():
     assert resolve("q", [unknown, Source({"corecount": 2})])[0].cores == 2
     with pytest.raises(PilotError, match="did you mean 'p'"):
         resolve("q", [unknown, Source(None)])
+
+
+def test_tables_are_joined_row_by_row_and_nothing_is_no_fact():
+    near = Source(
+        {"params": "{'a': 1, 'n': None}", "acopytools": {"pr": ["x"]}, "maxrss": None, "maxtime": "null"}, "near"
+    )
+    far = {"params": {"a": 2, "b": 3, "n": 4}, "acopytools": {"pr": ["y"], "pw": "y,z"}, "maxrss": 5, "maxtime": 6}
+    queue, _ = resolve("q", [near, Source({**far, "copytools": {"z": {}}}, "far")])
+    assert (queue.memory_b, queue.wall_limit_s) == (5 * 10**6, 6.0)
+    assert {name: queue.params[name] for name in "abn"} == {"a": 1, "b": 3, "n": 4}
+    assert queue.params["acopytools"] == {"pr": ("x",), "pw": ("y", "z")}
+
+
+def test_copytools_come_whole_from_one_source_and_else_from_activities():
+    one, two = Source({"copytools": {"x": {}}}), Source({"copytools": {"y": {}}, "acopytools": {"pr": ["z"]}})
+    assert resolve("q", [one, two])[0].copytools == ("x",)
+    assert queue_of(acopytools={"pr": ["z", "x"], "pw": ["x"]}).copytools == ("z", "x")
+
+
+def test_known_fields_have_their_types():
+    told = {
+        "allow_lan": "False", "allow_wan": " yes ", "use_pcache": "", "direct_access_lan": 1,
+        "direct_access_wan": False, "maxinputsize": "-1", "timefloor": "200", "pledgedcpu": -1.0,
+        "appdir": " /sw ", "gstat": "NULL", "acopytools_schemas": '{"default": ["davs"]}',
+        "astorages": "{'pw': ['A', 'B'], 'pr': None}",
+        "container_options": "none", "params": {"allow_altstageout": "false", "pilot_rss_grace": "10", "own": "false"},
+    }  # fmt: skip
+    assert queue_of(**told).params == {
+        "allow_lan": False, "allow_wan": True, "use_pcache": False, "direct_access_lan": True,
+        "direct_access_wan": False, "maxinputsize": -1, "timefloor": 200, "pledgedcpu": -1, "appdir": "/sw",
+        "acopytools_schemas": {"default": ["davs"]}, "astorages": {"pw": ("A", "B")},
+        "allow_altstageout": False, "pilot_rss_grace": 10, "own": "false",
+    }  # fmt: skip
+
+
+def test_a_flag_that_is_none_is_left_out(caplog):
+    assert "allow_wan" not in queue_of(allow_wan="perhaps").params
+    assert "allow_wan: 'perhaps' is left out" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("told", "options"),
+    [
+        ({"container_options": "-B /x"}, "-B /x"),
+        ({"container_options": "-B /x", "catchall": "box_options=-C"}, "-B /x"),
+        ({"container_options": "None", "catchall": "a box_options='-B /x,/y -C' b"}, "-B /x,/y -C"),
+        ({"catchall": "a b=c"}, None),
+    ],
+)
+def test_options_of_the_runtime_may_stand_among_the_remarks(told, options):
+    assert queue_of(**told).params.get("container_options") == options
+
+
+def test_a_source_that_does_not_answer_is_passed_over_with_a_warning(caplog):
+    away = Source(PilotError(Code.COMMUNICATIONFAILURE, "nobody answers"), "far")
+    assert resolve("q", [away, Source({"corecount": 2}, "near")])[0].cores == 2
+    assert "queue q: source far did not tell: nobody answers" in caplog.text
+
+
+def test_when_no_source_is_reached_all_say_why():
+    away = [Source(PilotError(Code.COMMUNICATIONFAILURE, f"{name} is away"), name) for name in ("one", "two")]
+    with pytest.raises(PilotError) as raised:
+        resolve("q", away)
+    assert (raised.value.code, raised.value.code.exit_code) == (Code.QUEUEDATA, 71)
+    assert raised.value.detail == "no source tells of queue 'q': one: one is away; two: two is away"
+    with pytest.raises(PilotError) as raised:
+        resolve("q", away[:1])
+    assert raised.value.code is Code.COMMUNICATIONFAILURE
+
+
+def test_a_refusal_names_who_said_so():
+    source = Source({"state": "BROKEN"}, "far")
+    source.whence = lambda name: ("https://h/q.json", 7300.0)
+    with pytest.raises(PilotError, match=r"queue q is BROKEN, says far \(https://h/q.json, 2 h old\)"):
+        resolve("q", [source])
+
+
+@pytest.mark.parametrize(
+    ("age_s", "told"), [(-5, "0 s old"), (119, "119 s old"), (120, "2 min old"), (7200, "2 h old"), (2.5e5, "3 d old")]
+)
+def test_ages_are_for_people(age_s, told):
+    assert age(age_s) == told
 
 
 def test_a_source_that_is_broken_is_not_passed_over():

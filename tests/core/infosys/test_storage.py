@@ -41,7 +41,7 @@ def test_the_endpoints_of_a_queue_are_known_with_the_nearest_first():
     assert storages["A"] == Storage(
         name="A",
         write=("https://near.example.org:1094/data", "davs://far.example.org:443/data"),
-        read=("root://near.example.org:1094/data",),
+        read=("root://near.example.org:1094//data",),
     )
     assert storages["B"] == Storage(name="B")
 
@@ -52,10 +52,33 @@ def test_the_first_source_that_knows_an_endpoint_tells_it(caplog):
     storages = resolve("q", [silent, knowing])[0].storages
     assert list(storages) == ["A"]
     assert "source made did not tell" in caplog.text
-    assert "storage C, which the queue uses, is known to no source" in caplog.text
+    assert "storage C is known to no source" in caplog.text
 
 
 def test_a_place_holds_scope_and_name():
     storage = Storage(name="A", write=("https://h/s/",), read=("root://h//s",))
     assert storage.places("7.1", "out", write=True) == ("https://h/s/7.1/out",)
     assert storage.places("", "out", write=False) == ("root://h//s/out",)
+
+
+def test_another_endpoint_is_asked_for_when_a_job_names_it():
+    source = Source({"astorages": {"write_lan": ["A"]}}, {"A": STORE, "B": STORE})
+    storages = resolve("q", [source])[0].storages
+    assert (source.asked, [*storages], len(storages)) == (["A"], ["A"], 1)
+    assert storages["B"].read == storages.get("B").read == ("root://near.example.org:1094//data",)
+    assert storages.get("C") is None
+    assert "" not in storages
+    assert (source.asked, [*storages]) == (["A", "B", "C"], ["A"])
+
+
+def test_of_an_endpoint_all_facts_are_known():
+    source = Source({"astorages": {"write_lan": ["A"]}}, {"A": {**STORE, "type": "OS_ES"}})
+    facts, origin = resolve("q", [source])[0].storages.facts("A")
+    assert (facts["type"], str(origin)) == ("OS_ES", "made")
+
+
+def test_protocols_may_be_a_text():
+    source = Source(
+        {"astorages": "{'write_lan': ['A']}"}, {"A": {"arprotocols": "{'read_lan': [{'endpoint': 'x://h'}]}"}}
+    )
+    assert resolve("q", [source])[0].storages["A"].read == ("x://h/",)

@@ -56,6 +56,8 @@ class Performer:
     clock: Clock
     hooks: Hooks
     queue: Queue
+    queue_of: Callable[[Job], Queue]
+    """The queue as a job sees it."""
     works: Mapping[str, Work]
     jobs: JobControl
     payloads: PayloadControl
@@ -143,7 +145,7 @@ class Performer:
         cancel = held.cancels[order.ticket] = CancelFlag()
         task = Task(
             job=order.job,
-            queue=self.queue,
+            queue=self.queue_of(order.job),
             settings=held.settings,
             workdir=held.workdir,
             control=held.control,

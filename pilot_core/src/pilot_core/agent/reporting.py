@@ -24,6 +24,8 @@ from pilot_core.spec.drivers import Reply
 
 AGAIN_S = 60.0
 """While the server is out of reach, it is looked for this often."""
+RENEW_AGAIN_S = 600.0
+"""After a renewal that failed, the next one comes then."""
 log = logging.getLogger(__name__)
 
 
@@ -51,6 +53,17 @@ class Reporting:
         held.updated = Event()
         send, end = partial(self._send, held, job), partial(self._answered, held)
         self.within(self.budget_s, key, f"report/{held.id}", send, end)
+
+    def renew(self) -> None:
+        """Have what opens the server renewed, now and whenever the communicator wants it."""
+        self.within(self.budget_s, "renew", "renewal", self.jobs.renew, self._renewed)
+
+    def _renewed(self, answer: float | PilotError | None) -> None:
+        if isinstance(answer, PilotError):
+            log.warning("what opens the server was not renewed: %s", answer)
+            answer = RENEW_AGAIN_S
+        if answer is not None:
+            self.loop.after("renew", answer, self.renew)
 
     def _send(self, held: HeldJob, job: Job) -> Reply:
         with bound(job=job.id):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import faulthandler
-import json
 import logging
 import os
 import socket
@@ -13,10 +12,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from attrs import define, frozen
+from attrs import define
 
 from pilot_core.agent import control as orders
 from pilot_core.agent.drive import drive
+from pilot_core.agent.ending import Ending
+from pilot_core.agent.greeting import greet, take_leave
 from pilot_core.agent.inherit import Inheritance, inherit
 from pilot_core.agent.intake import Intake
 from pilot_core.agent.jobs import HeldJob
@@ -40,7 +41,7 @@ from pilot_core.control.past import forget_past
 from pilot_core.control.payload import PayloadControl
 from pilot_core.errors import Code, PilotError
 from pilot_core.io.box import Box
-from pilot_core.io.files import Lock, write_atomic
+from pilot_core.io.files import Lock
 from pilot_core.io.process import Starter
 from pilot_core.io.process_keeper import KeeperStarter
 from pilot_core.machine import commands as c
@@ -57,27 +58,9 @@ if TYPE_CHECKING:
     from pilot_core.spec.work import Work
 
 OWN = "pilot.control"
-NEWS_S = 2.0
+NEWS_S = 5.0
 WRITER_S = 5.0
 log = logging.getLogger(__name__)
-
-
-@frozen(kw_only=True)
-class Ending:
-    """How a pilot ended: why, what it did, and which threads it had to leave behind."""
-
-    error: PilotError | None = None
-    finished: int = 0
-    failed: int = 0
-    left: tuple[str, ...] = ()
-    records: tuple[Path, ...] = ()
-    remain: tuple[Path, ...] = ()
-    """Control directories of left jobs that could not be taken up."""
-
-    @property
-    def exit_code(self) -> int:
-        """What the process tells whoever started it."""
-        return self.error.code.exit_code if self.error else 0
 
 
 def run(
@@ -179,6 +162,7 @@ class Assembly:
             clock=self.clock,
             hooks=hooks,
             queue=setup.queue,
+            queue_of=lambda job: setup.queue_of(job)[0],
             works=_works(jobs, data, payloads, Archive(hooks, self.redactor), workflow),
             jobs=jobs,
             payloads=payloads,
@@ -242,7 +226,8 @@ class Assembly:
                 error = PilotError(Code.SIGTERM, "an operator stopped the pilot")
                 self.poster.post(e.HaltAsked(error=error, hurry_s=self.options.stop_s))
         queue, moves = self.setup.queue.name, self.data.under_way.told()
-        return status_of(self.loop.state, self.clock, self._left_behind(), queue=queue, moves=moves)
+        node = self.jobs.node_facts
+        return status_of(self.loop.state, self.clock, self._left_behind(), queue=queue, moves=moves, node=node)
 
     def _ship_log(self, leaving: ExitStack) -> None:
         usable = self.setup.shippers.usable
@@ -257,8 +242,6 @@ class Assembly:
         lane.put(shipping.ship)
         self.loop.after("ship", self.setup.settings.of(LogOptions).ship_s, partial(self._ship_later, lane, shipping))
 
-    # --- running ---
-
     def run(self) -> None:
         """The standard loop, from the first event to the last."""
         for course, held in self.left.going_on:
@@ -266,7 +249,10 @@ class Assembly:
         self.performer.within(self.performer.budgets.past_s, "past", "past jobs", self._settle_past, self._settled)
         if not (self.recover or self._past_comes_first):
             self.performer(c.Check())
+        self.performer.reporting.renew()
         self._end_in_time()
+        if not self.recover:
+            greet(self.setup, self.root, self.jobs, self.performer)
         self.loop.run(self.performer)
         for thread in self._left_behind():
             log.error("left behind: %s", thread)
@@ -311,6 +297,7 @@ class Assembly:
 
     def _resume(self, job: Job, held: HeldJob) -> None:
         log.warning("job %s was left in phase %s: %s", job.id, job.phase, self.died)
+        self.jobs.learn_again(held.control)
         self._admit(held)
         self.poster.post(e.Resumed(job=job.id, error=self.died))
 
@@ -351,6 +338,7 @@ class Assembly:
 
     def _end_news(self) -> None:
         hooks, error = self.setup.hooks, self.performer.exit_error
+        take_leave(self.setup, self.jobs, self.performer)
         self.performer.news.put(partial(hooks.tell, startup.pilot_ended, error=error))
         if not self.performer.news.close(NEWS_S):
             log.error("an observer did not come to its end: %s", ", ".join(map(str, hooks.running().values())))
@@ -366,17 +354,7 @@ class Assembly:
             records=tuple(self.performer.records),
             remain=tuple(self.left.remain),
         )
-        told = {
-            "finished": ending.finished,
-            "failed": ending.failed,
-            "exit_code": ending.exit_code,
-            "left": ending.left,
-        }
-        why = ending.error.to_wire() if ending.error else None
-        try:
-            write_atomic(self.own / "record.json", json.dumps({**told, "error": why, "at": self.clock.now()}))
-        except OSError as error:
-            log.error("the pilot's own record could not be written: %s", error)
+        ending.put_down(self.own / "record.json", self.clock.now())
         return ending
 
 

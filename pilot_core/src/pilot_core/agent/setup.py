@@ -21,7 +21,7 @@ from pilot_core.config.schema import (
 )
 from pilot_core.errors import register
 from pilot_core.infosys.queue import resolve
-from pilot_core.model.job import Job
+from pilot_core.model.job import Job, JobKey
 from pilot_core.model.queue import Queue
 from pilot_core.plugins.choose import Chosen, Wish, choose_plugins
 from pilot_core.plugins.discover import Discovery
@@ -40,11 +40,13 @@ from pilot_core.spec.drivers import (
     Workflow,
 )
 
+OVERRIDES: JobKey[object] = JobKey("queue.overrides")
+"""Where a communicator leaves what a job says of its queue."""
 SPECS = (startup, jobs, staging, payload, reporting)
 START_BUDGET_S = 10.0
 NONE = "none"
 """In place of the names of plugins: the core's alone."""
-ALSO_READ = frozenset({"PILOT_TRACE", "PILOT_JOIN", "PILOT_SERVER_HOME"})
+ALSO_READ = frozenset({"PILOT_TRACE", "PILOT_JOIN", "PILOT_SERVER_HOME", "PILOT_SOURCE_DIR", "PILOT_WORK_DIR"})
 
 
 @frozen(kw_only=True)
@@ -96,15 +98,26 @@ class Setup:
     monitors: Several
     shippers: Several
 
+    def queue_of(self, job: Job) -> tuple[Queue, Layer | None]:
+        """The queue as one job sees it, which may overrule a few of its facts, and the options that this sets."""
+        said = job.extras.get(OVERRIDES)
+        if not said:
+            return self.queue, None
+        from pilot_core.infosys.overrides import overruled
+
+        return overruled(self.queue, said, who=f"job {job.id}")
+
     def settings_of(self, job: Job) -> Settings:
         """The settings of one job: the pilot's, and what the job may set and did."""
-        if not job.options:
+        _, facts = self.queue_of(job)
+        if not job.options and facts is None:
             return self.settings
         given: dict[str, dict[str, object]] = {}
         for path, value in job.options.items():
             section, _, name = path.partition(".")
             given.setdefault(section, {})[name] = value
-        return self.schema.merge(*self.layers, Layer(Rank.JOB, job.origin or f"job {job.id}", given))
+        more = (facts,) if facts is not None else ()
+        return self.schema.merge(*self.layers, *more, Layer(Rank.JOB, job.origin or f"job {job.id}", given))
 
 
 def prepare(sources: Sources, discovery: Discovery | None = None, trace: Callable[[str], None] | None = None) -> Setup:

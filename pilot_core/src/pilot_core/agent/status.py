@@ -13,7 +13,13 @@ Moves = Mapping[str, Sequence[Mapping[str, object]]]
 
 
 def status_of(
-    agent: Agent, clock: Clock, left_behind: tuple[str, ...], *, queue: str = "", moves: Moves | None = None
+    agent: Agent,
+    clock: Clock,
+    left_behind: tuple[str, ...],
+    *,
+    queue: str = "",
+    moves: Moves | None = None,
+    node: Mapping[str, object] | None = None,
 ) -> Mapping[str, object]:
     """The pilot and its jobs, as JSON."""
     pilot = agent.pilot
@@ -21,6 +27,7 @@ def status_of(
         "mode": pilot.mode,
         "queue": queue,
         "slot": {"cores": pilot.slot.cores, "memory_b": pilot.slot.memory_b, "gpus": list(pilot.slot.gpus)},
+        "node": node or {},
         "taken": pilot.taken,
         "finished": pilot.finished,
         "failed": pilot.failed,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from attrs import frozen
 
-from pilot_core.sdk import Code, InfoSource, PilotError, option
+from pilot_core.sdk import Code, InfoSource, PilotError, Settings, option
 from pilot_core.sdk.wire import LARGEST_B, BadMessage, parse_plain
 
 
@@ -18,6 +18,7 @@ class QueueFileOptions:
     section = "queue_file"
 
     path: Path | None = option(None, help="A YAML or JSON file: facts by the name of the queue, or of one queue.")
+    storages: Path | None = option(None, help="A YAML or JSON file: facts by the name of the storage endpoint.")
 
 
 class QueueFile(InfoSource):
@@ -25,6 +26,10 @@ class QueueFile(InfoSource):
 
     name = "file"
     options = QueueFileOptions
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        self._whence: dict[str, Path] = {}
 
     def queue(self, name: str) -> Mapping[str, object] | None:
         """The facts of this queue; a file that does not know it says which it knows."""
@@ -41,7 +46,23 @@ class QueueFile(InfoSource):
             raise PilotError(Code.QUEUEDATA, f"{path} has no queue {name!r}; {hint}")
         if not isinstance(facts, Mapping):
             raise PilotError(Code.QUEUEDATANOTOK, f"{path}: {name}: wants a mapping of facts")
+        self._whence[name] = path
         return facts
+
+    def storage(self, name: str) -> Mapping[str, object] | None:
+        """The facts of this storage endpoint, if the file has it."""
+        path = self.settings.of(QueueFileOptions).storages
+        facts = _read(path).get(name) if path else None
+        if facts is None or path is None:
+            return None
+        if not isinstance(facts, Mapping):
+            raise PilotError(Code.QUEUEDATANOTOK, f"{path}: {name}: wants a mapping of facts")
+        self._whence[name] = path
+        return facts
+
+    def whence(self, name: str) -> tuple[str, float | None]:
+        """The file that told of this queue or storage last. It is read whenever asked, so it has no age."""
+        return str(self._whence.get(name, "")), None
 
 
 def _read(path: Path) -> Mapping[str, object]:
@@ -53,7 +74,7 @@ def _read(path: Path) -> Mapping[str, object]:
     except BadMessage as bad:
         raise PilotError(Code.QUEUEDATANOTOK, str(bad)) from bad
     if not isinstance(read, Mapping):
-        raise PilotError(Code.QUEUEDATANOTOK, f"{path}: wants a mapping from names of queues to their facts")
+        raise PilotError(Code.QUEUEDATANOTOK, f"{path}: wants a mapping from names to their facts")
     return read
 
 

@@ -6,13 +6,19 @@ import sys
 from argparse import Namespace
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from attrs import asdict
 
 from pilot_core.cli.mistakes import Usage
-from pilot_core.cli.output import answer, columns, count
+from pilot_core.cli.output import answer, columns, count, duration
 from pilot_core.cli.parser import OneOf, Parser, add_json, add_sources, sources_of
 from pilot_core.config.layers import Row
+from pilot_core.config.schema import Connection
+
+if TYPE_CHECKING:
+    from pilot_core.agent.setup import Setup
+    from pilot_core.infosys.explain import Fact
 
 
 def describe(parser: Parser) -> None:
@@ -21,7 +27,9 @@ def describe(parser: Parser) -> None:
         "what", metavar="show|check", type=OneOf("show", "check"), help="Show all settings, or check FILE."
     )
     parser.add_argument("file", metavar="FILE", nargs="?", type=Path, help="The file to check.")
-    parser.add_argument("--sources", action="store_true", help="Say where each value comes from.")
+    parser.add_argument(
+        "--sources", action="store_true", help="Say where each value comes from, and the facts of the queue."
+    )
     add_json(parser)
     add_sources(parser)
 
@@ -37,10 +45,12 @@ def run(arguments: Namespace) -> int:
 def _show(arguments: Namespace) -> int:
     from pilot_core.agent.setup import prepare
 
-    settings = prepare(sources_of(arguments)).settings
-    rows = settings.explain()
-    answer(arguments.json, [asdict(row) for row in rows], _table(rows, arguments.sources))
-    _warn(settings.warnings)
+    setup = prepare(sources_of(arguments))
+    rows = setup.settings.explain()
+    facts = _facts(setup) if arguments.sources else []
+    tables = (_table(rows, arguments.sources), *((_facts_table(facts),) if facts else ()))
+    answer(arguments.json, [*map(asdict, rows), *map(asdict, facts)], "\n\n".join(tables))
+    _warn(setup.settings.warnings)
     return 0
 
 
@@ -49,6 +59,23 @@ def _table(rows: Iterable[Row], sources: bool) -> str:
         return columns(("OPTION", "VALUE"), ((row.path, row.value) for row in rows))
     cells = ((row.path, row.value, row.layer, row.where.removeprefix(row.layer)) for row in rows)
     return columns(("OPTION", "VALUE", "FROM", "WHERE"), cells)
+
+
+def _facts(setup: Setup) -> list[Fact]:
+    """What the information sources tell of the queue that these settings name."""
+    from pilot_core.infosys.explain import explain
+    from pilot_core.spec.drivers import InfoSource
+
+    names = setup.settings.of(Connection).info_sources
+    usable = setup.drivers.several("pilot_core.info_source", names).usable
+    made = (one.driver(setup.settings) for one in usable)
+    return explain(setup.queue.name, [source for source in made if isinstance(source, InfoSource)])
+
+
+def _facts_table(facts: Iterable[Fact]) -> str:
+    ages = ((fact, "" if fact.age_s is None else duration(fact.age_s)) for fact in facts)
+    cells = ((fact.path, fact.source, fact.document, age, fact.value) for fact, age in ages)
+    return columns(("FACT", "SOURCE", "DOCUMENT", "AGE", "VALUE"), cells)
 
 
 def _check(arguments: Namespace) -> int:

@@ -13,7 +13,7 @@ from pilot_core.cli.output import answer, count
 from pilot_core.cli.parser import Parser, add_json, add_sources, sources_of
 
 if TYPE_CHECKING:
-    from pilot_core.agent.run import Ending
+    from pilot_core.agent.ending import Ending
 
 
 def describe(parser: Parser) -> None:

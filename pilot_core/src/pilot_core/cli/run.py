@@ -15,7 +15,7 @@ from pilot_core.cli.parser import Parser, add_json, add_sources, sources_of
 from pilot_core.cli.whom import whom
 
 if TYPE_CHECKING:
-    from pilot_core.agent.run import Ending
+    from pilot_core.agent.ending import Ending
     from pilot_core.agent.setup import Setup, Sources
 
 

@@ -18,7 +18,7 @@ from pilot_core.io.process_keeper import KeeperStarter
 from pilot_core.redact import Redactor
 
 if TYPE_CHECKING:
-    from pilot_core.agent.run import Ending
+    from pilot_core.agent.ending import Ending
     from pilot_core.agent.setup import Setup, Sources
 
 LOG: Final = "pilotlog.txt"

@@ -39,8 +39,15 @@ class Connection:
     fingerprint: str = option(
         "", help="The SHA-256 of the server's certificate, where no authority vouches for it.", flag="--fingerprint"
     )
+    token_key: Path | None = option(None, help="The file with the key that lets the token be renewed.")
+    proxy: Path | None = option(None, help="The file with a proxy, its key and its chain, to show instead of a token.")
     ca_file: Path | None = option(None, help="Authorities that vouch for servers, instead of the system's.")
+    ca_path: Path | None = option(None, help="A directory of authorities that vouch for servers, beside the others.")
     ipv4_only: bool = option(False, help="Never use IPv6.")
+    cache_dir: Path | None = option(None, help="Where documents with facts are kept for pilots that come later.")
+    cache_oldest_s: float = option(
+        86400.0, help="Where no newer document is to be had, one up to this age will do.", unit="s"
+    )
 
 
 @frozen(kw_only=True)

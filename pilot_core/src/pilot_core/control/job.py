@@ -9,13 +9,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
-from attrs import evolve, frozen
+from attrs import evolve, field, frozen
 
 from pilot_core.clock import Clock
 from pilot_core.config.layers import Settings
 from pilot_core.config.schema import PayloadOptions, PilotOptions, ReportOptions
 from pilot_core.control.blame import by_plugin
 from pilot_core.control.checks import check_id, own_checks
+from pilot_core.control.history import message_in
 from pilot_core.control.outbox import give_room_back, keep_letter, put_letter, read_letter, write_letter
 from pilot_core.control.record import Surroundings, record_of, scrub_all
 from pilot_core.errors import Code, Party, PilotError
@@ -30,7 +31,7 @@ from pilot_core.model.wire import BadMessage
 from pilot_core.plugins.guard import PluginFailed, PluginRef
 from pilot_core.plugins.hooks import Hooks
 from pilot_core.plugins.patches import PatchConflict, apply_patches
-from pilot_core.redact import Redactor
+from pilot_core.redact import SHORTEST, Redactor
 from pilot_core.spec import jobs as job_hooks
 from pilot_core.spec import reporting as report_hooks
 from pilot_core.spec import startup
@@ -56,6 +57,8 @@ class JobControl:
     clock: Clock
     node: str
     redactor: Redactor
+    node_facts: dict[str, object] = field(factory=dict)
+    """What the communicator found out of this node."""
 
     # --- getting jobs ---
 
@@ -67,7 +70,24 @@ class JobControl:
             patched = apply_patches(fields, answers) if answers else fields
         except PatchConflict as conflict:
             raise PilotError(Code.PLUGINFAILED, f"plugins disagree about a request for work: {conflict}") from conflict
-        return self._call("acquire", self.communicator.acquire, patched)
+        offer = self._call("acquire", self.communicator.acquire, patched)
+        for raw in offer.jobs:
+            self.learn(raw)
+        return offer
+
+    def learn(self, raw: Mapping[str, object]) -> None:
+        """Mask a raw job's secrets from now on, but those so short that it would tear holes into every text."""
+        for secret in self._call("secrets", lambda: tuple(self.communicator.secrets(raw))):
+            if len(secret.strip()) >= SHORTEST:
+                self.redactor.learn(secret, own=False)
+
+    def learn_again(self, control: Path) -> None:
+        """The same for a job that another pilot took."""
+        self.learn(message_in(control))
+
+    def renew(self) -> float | None:
+        """Renew what opens the server; after how long to do so again."""
+        return self._call("renew", self.communicator.renew, self.queue)
 
     def read(self, raw: Mapping[str, object]) -> Job:
         """Read a raw job, plugins' facts and all; ``PilotError`` names everything that is wrong with it."""
@@ -79,7 +99,7 @@ class JobControl:
             raise by_plugin(failed) from failed
         check_id(job)
         extras = self._extras(raw)
-        return evolve(job, extras=JobExtras(extras)) if extras else job
+        return evolve(job, extras=JobExtras({**job.extras.plain(), **extras})) if extras else job
 
     def _extras(self, raw: Mapping[str, object]) -> dict[str, object]:
         extras: dict[str, object] = {}
@@ -176,9 +196,10 @@ class JobControl:
         return letter
 
     def _letter(self, job: Job, workdir: Path, final: bool, debug: bool = False) -> Letter:
-        tail = tail_of(workdir, self.settings.of(ReportOptions).log_tail_b, self.redactor)
+        shown = "" if final else self._call("show", self.communicator.show, job, workdir)
+        tail = self.redactor.scrub(shown) or tail_of(workdir, self.settings.of(ReportOptions).log_tail_b, self.redactor)
         now = self.clock.now()
-        update = Update(job=job, final=final, at=now, node=self.node, log_tail=tail, debug=debug)
+        update = Update(job=job, final=final, at=now, node=self.node, log_tail=tail, debug=debug or bool(shown))
         letter = self._call("compose", self.communicator.compose, update)
         return evolve(letter, body=scrub_all(self._patched(letter.body, job, final), self.redactor))
 
@@ -205,7 +226,8 @@ class JobControl:
         give_room_back(task.control)
         notes = {} if is_told(task.job) else self._put_aside(task)
         job = evolve(task.job, notes={**task.job.notes, **notes})
-        around = Surroundings(at=self.clock.now(), node=self.node, facts=self.facts, plugins=self.plugins, kept=kept)
+        facts = {**self.node_facts, **self.facts}
+        around = Surroundings(at=self.clock.now(), node=self.node, facts=facts, plugins=self.plugins, kept=kept)
         record = record_of(job, around, self.redactor)
         try:
             write_atomic(task.control / RECORD, json.dumps(record, default=str))
@@ -282,6 +304,9 @@ def why_kept(job: Job, cleanup: bool) -> str:
         return "the final update is not delivered"
     if not cleanup:
         return "pilot.cleanup is off"
+    reply = job.notes.get("reply")
+    if isinstance(reply, Mapping) and reply.get("keep"):
+        return "the server wants to keep it"
     if left := job.notes.get("left_in_workdir"):
         return f"outputs have no other place: {', '.join(left) if isinstance(left, list) else left}"
     ran = job.outcome is not None and job.outcome.clean and not any(_is_the_payloads(error) for error in job.errors)

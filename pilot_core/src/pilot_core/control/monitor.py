@@ -15,7 +15,7 @@ from attrs import define, evolve, field, frozen
 
 from pilot_core.clock import Clock
 from pilot_core.config.layers import Settings
-from pilot_core.config.schema import SlotOptions
+from pilot_core.config.schema import Connection, SlotOptions
 from pilot_core.control.history import History
 from pilot_core.errors import Code, PilotError
 from pilot_core.io.files import free_bytes
@@ -262,8 +262,21 @@ def numbers(plugin: str, measures: Mapping[str, object]) -> dict[str, float]:
 
 def node_problems(workdir: Path, settings: Settings) -> tuple[PilotError, ...]:
     """What keeps this node from taking work, as far as the pilot itself can tell."""
+    return (*_disk_problems(workdir, settings), *_credential_problems(settings))
+
+
+def _disk_problems(workdir: Path, settings: Settings) -> tuple[PilotError, ...]:
     wanted_b, free_b = settings.of(SlotOptions).free_disk_b, free_bytes(workdir)
     if free_b >= wanted_b:
         return ()
     told = f"{free_b / 1e9:.1f} GB are free where {workdir} lies, at least {wanted_b / 1e9:.1f} GB are wanted"
     return (PilotError(Code.NOLOCALSPACE, told),)
+
+
+def _credential_problems(settings: Settings) -> tuple[PilotError, ...]:
+    """What is wrong with what opens the server, where there is one."""
+    if not settings.of(Connection).url:
+        return ()
+    from pilot_core.io.credentials import credential_problems
+
+    return credential_problems(settings)

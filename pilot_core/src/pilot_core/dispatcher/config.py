@@ -16,6 +16,10 @@ from pilot_core.model.wire import Fields
 QUEUE: Final = "local"
 STORAGE: Final = "LOCAL"
 STATUSES: Final = ("online", "test", "brokeroff", "offline")
+V1: Final = "v1"
+LEGACY: Final = "legacy"
+DIALECTS: Final = (V1, LEGACY)
+"""The generations of PanDA's calls in which pilots may speak."""
 
 
 @frozen(kw_only=True)
@@ -52,6 +56,7 @@ class Config:
 
     queues: Mapping[str, ServedQueue] = field(factory=lambda: {QUEUE: ServedQueue()})
     storages: Mapping[str, ServedStorage] = field(factory=lambda: {STORAGE: ServedStorage()})
+    dialects: tuple[str, ...] = DIALECTS
 
     def queue(self, name: str) -> ServedQueue:
         """A queue, or for one that is served no more the plain rules."""
@@ -69,10 +74,22 @@ def read_config(path: Path) -> Config:
     storages = _storages(fields)
     own = next(name for name, each in storages.items() if not each.url)
     queues = _queues(fields, tuple(storages), own)
+    dialects = _dialects(fields)
     fields.refuse_unknown()
     if fields.problems:
         raise ConfigError(*(Problem(str(path), each.path, each.text) for each in fields.problems))
-    return Config(queues, storages)
+    return Config(queues, storages, dialects)
+
+
+def _dialects(fields: Fields) -> tuple[str, ...]:
+    written = fields.texts("dialects") if "dialects" in fields.names() else DIALECTS
+    if fields.value("dialects") == []:
+        fields.problem("dialects", f"names none, so no pilot could be answered; write {', '.join(DIALECTS)}")
+    for each in written:
+        if each not in DIALECTS:
+            told = f"{each!r} is not one of {', '.join(DIALECTS)}{meant(each, DIALECTS)}"
+            fields.problem("dialects", told)
+    return tuple(written)
 
 
 def _named(fields: Fields, name: str) -> Iterable[tuple[str, Fields]]:

@@ -1,7 +1,12 @@
-"""PanDA's calls for pilots: taking jobs, telling how they stand."""
+"""PanDA's calls for pilots in the first version: taking jobs, telling how they stand.
+
+A call that could be understood is answered with status 200; whether it succeeded stands in its envelope, and for jobs
+and updates once more in the data.
+"""
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Mapping
 from typing import Any, Final
@@ -12,17 +17,40 @@ from pilot_core.clock import Clock
 from pilot_core.config.spelling import meant
 from pilot_core.dispatcher import leases
 from pilot_core.dispatcher.config import Config, ServedQueue
+from pilot_core.dispatcher.head import Refused
 from pilot_core.dispatcher.messages import Request, Response
 from pilot_core.dispatcher.store import Store, Wanted
-from pilot_core.dispatcher.updates import ACQUIRE, UPDATE, Mistyped, read_typed, seconds
+from pilot_core.dispatcher.updates import (
+    ACQUIRE,
+    BULK,
+    GPU,
+    NODE,
+    STATES,
+    UPDATE,
+    WORKER,
+    Mistyped,
+    cut,
+    read_typed,
+    seconds,
+    too_wide,
+)
 from pilot_core.dispatcher.wire import labels_for
 
+JSON: Final = "application/json"
+TEXT: Final = "text/plain"
 MOST_JOBS: Final = 100
 NO_JOBS: Final = "No jobs in PanDA"
+RUN: Final = "run"
+SUBMIT: Final = "submit"
+ADMIN: Final = "admin"
+NO_ROLE: Final = "production or pilot role required"
 INVALID: Final = 50
+DATABASE: Final = 30
 AGAIN_S: Final = "2"
 """When a pilot that got no job may ask again: nobody here is troubled by that."""
-BULK: Final[Mapping[str, type]] = {"job_list": list, "harvester_id": str}
+SEARCH_S: Final = 60
+SEARCHED_TO_S: Final = 10
+"""PanDA looks for jobs until so much of the time that it is given is left."""
 
 
 class Nodes:
@@ -56,69 +84,186 @@ class PilotCalls:
         self._config = config
         self._nodes = nodes
 
+    # --- jobs ---
+
     def acquire(self, request: Request) -> Response:
         """Jobs for a pilot, each its own from now on."""
         try:
             asked = read_typed(_body(request), ACQUIRE, ("site_name",))
         except Mistyped as wrong:
-            return _refusal(str(wrong))
-        queue = self._config.queues.get(asked["site_name"])
-        if queue is None:
-            near = meant(asked["site_name"], self._config.queues)
-            return _refusal(f"{NO_JOBS}: no queue {asked['site_name']!r:.80} is served here{near}")
-        self._nodes.hear(queue.name, asked.get("node", ""))
-        jobs = [] if queue.status == "offline" else self._store.acquire(_wanted(asked, queue))
+            return refusal(str(wrong))
+        jobs, why = self.take(asked)
         if not jobs:
-            return evolve(_refusal(NO_JOBS), headers={"Retry-After": AGAIN_S})
+            return evolve(refusal(f"{NO_JOBS}: {why}" if why else NO_JOBS), headers={"Retry-After": AGAIN_S})
         text = f'{{"success":true,"message":"","data":{{"StatusCode":0,"jobs":[{",".join(jobs)}]}}}}'
         return Response(200, text.encode())
 
+    def take(self, asked: Mapping[str, Any]) -> tuple[list[str], str]:
+        """Jobs in JSON for who asks so, or why there is none where that is not plain."""
+        queue = self._config.queues.get(asked["site_name"])
+        if queue is None:
+            near = meant(asked["site_name"], self._config.queues)
+            return [], f"no queue {asked['site_name']!r:.80} is served here{near}"
+        self._nodes.hear(queue.name, asked.get("node", ""))
+        if asked.get("timeout", SEARCH_S) <= SEARCHED_TO_S:
+            return [], f"a 'timeout' of {SEARCHED_TO_S} s or less leaves no time to look for one"
+        if why := too_wide(asked):
+            return [], f"none can be reserved, {why}"
+        return ([] if queue.status == "offline" else self._store.acquire(_wanted(asked, queue))), ""
+
+    # --- updates ---
+
     def update(self, request: Request) -> Response:
         """What a pilot says of one job."""
-        return Response.of(self._update(_body(request)))
+        try:
+            return Response.of(self._update(_body(request)))
+        except Mistyped as wrong:
+            return refusal(str(wrong))
 
     def update_bulk(self, request: Request) -> Response:
         """What a pilot says of several; one that cannot be understood hides the answers to all, as PanDA does it."""
         try:
             asked = read_typed(_body(request), BULK, ("job_list",))
-            answers = [self._update(each, strict=True) for each in asked.get("job_list", [])]
+            answers = [self._update(each) for each in asked.get("job_list", [])]
         except Mistyped as wrong:
             return Response.of({"success": False, "message": str(wrong), "data": []})
         return Response.of({"success": True, "message": "", "data": answers})
 
-    def _update(self, raw: object, *, strict: bool = False) -> dict[str, object]:
-        try:
-            update = read_typed(raw, UPDATE, ("job_id", "job_status", "attempt_nr"))
-        except Mistyped as wrong:
-            if strict:
-                raise
-            return _envelope(None, str(wrong), success=False)
+    def _update(self, raw: object) -> dict[str, object]:
+        update = read_typed(raw, UPDATE, ("job_id", "job_status", "attempt_nr"))
         if update.get("job_status") not in leases.SPOKEN:
-            return _envelope({"StatusCode": INVALID}, "Invalid job status", success=False)
+            return envelope({"StatusCode": INVALID}, "Invalid job status", success=False)
+        return envelope(self.hear(cut(update)))
+
+    def hear(self, update: Mapping[str, Any]) -> dict[str, object]:
+        """The data of the answer to an update, whose status is one that may be said."""
+        if why := too_wide(update):
+            return {"StatusCode": DATABASE, "ErrorDiag": f"Database error: {why}"}
         ruling, queue = self._store.tell(update)
         if ruling.heard:
             self._nodes.hear(queue, update.get("node", ""))
-        pace = {"heartbeat": self._config.queue(queue).heartbeat_s} if ruling.heard else {}
-        return _envelope({"StatusCode": 0, "command": ruling.command, **pace})
+            return {"StatusCode": 0, "command": ruling.command, "heartbeat": self._config.queue(queue).heartbeat_s}
+        if "meta_data" in update and update["job_status"] != leases.FAILED and self._is_gone(update["job_id"], ruling):
+            return {"StatusCode": DATABASE, "ErrorDiag": "Failed to add meta_data"}
+        return {"StatusCode": 0, "command": ruling.command}
+
+    def _is_gone(self, job: int, ruling: leases.Ruling) -> bool:
+        """Whether a job is not there any more for whoever was told to stop."""
+        ((_, state, _),) = self._store.states([job])
+        return ruling.command == leases.STOP and state not in leases.LEASED and state != leases.WAITING
+
+    # --- questions ---
 
     def states(self, request: Request) -> Response:
         """How jobs stand, in the order that they were asked for."""
-        written = request.query.get("job_ids", [])
-        if wrong := [each for each in written if not (each.isascii() and each.isdigit() and len(each) <= 18)]:
-            return _refusal(f"Type error: 'job_ids' must be of type int, got {wrong[0]!r:.40}.")
-        found = self._store.states([int(each) for each in written])
+        try:
+            asked = _asked_jobs(request)
+        except Mistyped as wrong:
+            return refusal(str(wrong))
+        found = self.known(asked)
         rows = [{"job_id": job, "status": state, "attempt_number": attempt} for job, state, attempt in found]
-        return Response.of(_envelope(rows))
+        return Response.of(envelope(rows))
+
+    def known(self, jobs: list[int]) -> list[tuple[int, str, int]]:
+        """Each job with its state and attempt, ``not found`` and 0 of one that is not there."""
+        return self._store.states(jobs)
+
+    def commands(self, request: Request) -> Response:
+        """How jobs stand, and what their pilots are told."""
+        try:
+            return Response.of(envelope(self.standing(_asked_jobs(request))))
+        except Mistyped as wrong:
+            return refusal(str(wrong))
+
+    def standing(self, jobs: list[int]) -> list[dict[str, object]]:
+        """Each job's state and command; ``unknown`` and to be stopped is one that is not there."""
+        with self._store.reading() as database:
+            select = "SELECT state, attempt, kill, debug FROM jobs WHERE id = ?"
+            rows = [database.execute(select, (job,)).fetchone() for job in jobs]
+        return [_standing(*row) if row else {"status": "unknown", "command": leases.STOP} for row in rows]
+
+    # --- workers and nodes ---
+
+    def worker(self, request: Request) -> Response:
+        """That a pilot has started or ended; nothing here depends on it."""
+        return self._noted(request, WORKER, ("worker_id", "harvester_id", "status"))
+
+    def node(self, request: Request) -> Response:
+        """What a node is like; likewise."""
+        return self._noted(request, NODE, ("site", "host_name", "cpu_model"), "Inserted new worker node.")
+
+    def gpu(self, request: Request) -> Response:
+        """What its accelerators are like; likewise."""
+        return self._noted(request, GPU, ("site", "host_name", "vendor", "model", "count"))
+
+    def _noted(self, request: Request, kinds: Mapping[str, Any], needed: tuple[str, ...], told: str = "") -> Response:
+        try:
+            asked = read_typed(_body(request), kinds, needed)
+        except Mistyped as wrong:
+            return refusal(str(wrong))
+        if kinds is WORKER and asked["status"] not in ("started", "finished"):
+            return refusal(f"Invalid worker state {asked['status']!r:.80}")
+        return Response.of(envelope(None, told))
 
 
 def alive(request: Request) -> Response:
     """That somebody is here."""
-    return Response.of(_envelope("alive=yes"))
+    return Response.of(envelope("alive=yes"))
 
 
-def database_failed() -> Response:
-    """The store could not be read or written: the pilot is to say it again."""
-    return Response.of(_envelope({"StatusCode": 30}, "Database error"))
+def database_failed(request: Request) -> Response:
+    """The store could not be read or written: the pilot is to come again, and one that wants a job gets none."""
+    if request.path.endswith("/acquire_jobs"):
+        return refusal(f"{NO_JOBS}: the dispatcher's database failed")
+    return Response.of(envelope({"StatusCode": DATABASE}, "Database error"))
+
+
+def refused(request: Request, why: Refused) -> Response:
+    """What will not be done, told as PanDA tells it: in an envelope, or in plain text."""
+    match why.status:
+        case 403 if is_known(request):
+            return refusal(f"{NO_ROLE}: {why.text}")
+        case 403:
+            return not_known(why)
+        case 404:
+            return Response(403, f"ERROR : method {request.path[:80]} is forbidden: {why.text}".encode(), TEXT)
+        case 405:
+            return refusal(why.text)
+        case 400:
+            return Response(500, why.text.encode(), TEXT)
+    return Response(why.status, why.text.encode(), TEXT)
+
+
+def is_known(request: Request) -> bool:
+    """Whether the request came with a token of somebody's."""
+    return request.role in (RUN, SUBMIT, ADMIN)
+
+
+def not_known(why: Refused) -> Response:
+    """The answer to strangers."""
+    return Response(403, f"ERROR : Token authentication failed. {why.text}".encode(), TEXT)
+
+
+def as_asked(request: Request, response: Response) -> Response:
+    """An answer as it is wished for: JSON if either header says so, or as Python writes it; labelled as text anyhow."""
+    if response.status == 200 and not wants_json(request):
+        response = evolve(response, body=str(json.loads(response.body)).encode())
+    return evolve(response, type=TEXT)
+
+
+def wants_json(request: Request) -> bool:
+    """Whether the answer is to be JSON."""
+    return JSON in (request.headers.get("accept"), request.headers.get("content-type"))
+
+
+def envelope(data: object, message: str = "", *, success: bool = True) -> dict[str, object]:
+    """What every answer lies in."""
+    return {"success": success, "message": message, "data": data}
+
+
+def refusal(message: str) -> Response:
+    """An answer that nothing was done."""
+    return Response.of(envelope(None, message, success=False))
 
 
 def _wanted(asked: Mapping[str, Any], queue: ServedQueue) -> Wanted:
@@ -137,12 +282,19 @@ def _wanted(asked: Mapping[str, Any], queue: ServedQueue) -> Wanted:
 
 def _body(request: Request) -> object:
     """The arguments; PanDA sees none in anything that is not sent as JSON."""
-    return request.json() if request.headers.get("content-type") == "application/json" else None
+    return request.json() if request.headers.get("content-type") == JSON else None
 
 
-def _envelope(data: object, message: str = "", *, success: bool = True) -> dict[str, object]:
-    return {"success": success, "message": message, "data": data}
+def _asked_jobs(request: Request) -> list[int]:
+    """The jobs that a question names; ``Mistyped`` if it is not asked as it should be."""
+    written = read_typed(request.query, STATES, ("job_ids",))["job_ids"]
+    if wrong := [each for each in written if not (each.isascii() and each.isdigit() and len(each) <= 18)]:
+        raise Mistyped(f"Type error: 'job_ids' must be of type int, got {wrong[0]!r:.40}.")
+    return [int(each) for each in written]
 
 
-def _refusal(message: str) -> Response:
-    return Response.of(_envelope(None, message, success=False))
+def _standing(state: str, attempt: int, kill: int, debug: int | None) -> dict[str, object]:
+    if state in leases.OVER:
+        return {"status": state, "command": leases.STOP}
+    on = None if debug is None else bool(debug)
+    return {"status": state, "command": leases.Lease(state=state, attempt=attempt, kill=bool(kill), debug=on).command}

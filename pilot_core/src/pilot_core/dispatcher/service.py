@@ -11,23 +11,32 @@ from attrs import frozen
 
 from pilot_core.clock import Clock
 from pilot_core.config.spelling import meant
-from pilot_core.dispatcher.config import Config
+from pilot_core.dispatcher import legacy
+from pilot_core.dispatcher.config import LEGACY, V1, Config
 from pilot_core.dispatcher.facts import queue_facts, storage_facts
 from pilot_core.dispatcher.head import Refused
 from pilot_core.dispatcher.messages import Body, Request, Response
 from pilot_core.dispatcher.own_calls import OwnCalls
-from pilot_core.dispatcher.pilot_calls import Nodes, PilotCalls, alive, database_failed
+from pilot_core.dispatcher.pilot_calls import (
+    ADMIN,
+    RUN,
+    SUBMIT,
+    Nodes,
+    PilotCalls,
+    alive,
+    as_asked,
+    database_failed,
+    is_known,
+    refused,
+)
 from pilot_core.dispatcher.store import Store
 from pilot_core.dispatcher.wire import attempt_of
 
-RUN: Final = "run"
-SUBMIT: Final = "submit"
-ADMIN: Final = "admin"
 _STORED: Final = re.compile(r"/storage/([^/]+)/([^/]+)")
 _INPUT: Final = re.compile(r"/storage/inputs/([^/]+)/([^/]+)")
 _QUEUE: Final = re.compile(r"/cache/schedconfig/([^/]+)\.all\.json")
 _JOB: Final = re.compile(r"/dispatcher/v1/jobs/[^/]+")
-_PILOT: Final = "/api/"
+_PILOT: Final = "/api/v1/"
 
 
 class Keeps(Protocol):
@@ -60,24 +69,52 @@ class Service:
         self._config = config
         self.scheme = scheme
         nodes = Nodes(config, clock)
-        self._routes = self._table(PilotCalls(store, config, nodes), OwnCalls(store, config, nodes))
+        pilots = PilotCalls(store, config, nodes)
+        self._legacy = legacy.LegacyCalls(pilots, LEGACY in config.dialects)
+        self._routes = self._table(pilots, OwnCalls(store, config, nodes))
 
     def answer(self, request: Request) -> Response:
         """The answer to one request."""
         if request.path in ("/", "/index.html") and request.method in ("GET", "HEAD"):
             return _page()
-        if request.role not in (RUN, SUBMIT, ADMIN):
-            raise Refused(403, "a valid token is needed; send it as 'Authorization: Bearer ...'")
+        if request.path.startswith(legacy.FOLDER):
+            return self._answer_older(request)
+        if request.path.startswith(_PILOT) and V1 in self._config.dialects:
+            return self._answer_pilot(request)
+        return self._answer_own(request)
+
+    def _answer_own(self, request: Request) -> Response:
+        try:
+            return self._answer(request)
+        except sqlite3.Error as error:
+            raise Refused(503, f"the dispatcher's database failed: {error}; try again") from None
+
+    def _answer_pilot(self, request: Request) -> Response:
+        """Whatever comes of it, as a server of the first version says it."""
+        try:
+            response = self._answer(request)
+        except Refused as why:
+            response = refused(request, why)
+        except sqlite3.Error:
+            response = database_failed(request)
+        return as_asked(request, response)
+
+    def _answer_older(self, request: Request) -> Response:
+        try:
+            _check_token(request)
+            return self._legacy.answer(request)
+        except Refused as why:
+            return legacy.refused(request, why)
+        except sqlite3.Error:
+            return legacy.database_failed(request)
+
+    def _answer(self, request: Request) -> Response:
+        _check_token(request)
         route = self._find(request)
         if request.role not in route.roles:
             wanted = " or ".join(f"{role!r}" for role in sorted(route.roles))
             raise Refused(403, f"the token is for {request.role!r}; this takes one for {wanted}")
-        try:
-            return route.answer(request)
-        except sqlite3.Error as error:
-            if request.path.startswith(_PILOT):
-                return database_failed()
-            raise Refused(503, f"the dispatcher's database failed: {error}; try again") from None
+        return route.answer(request)
 
     def sweep(self) -> list[int]:
         """Take jobs away from pilots that are lost; which those were."""
@@ -100,7 +137,7 @@ class Service:
             if route.method == method:
                 return route
         known = ", ".join(route.method for route in found)
-        raise Refused(405, f"{request.path[:80]} takes {known}, not {request.method}")
+        raise Refused(405, f"expecting {known}, received {request.method}")
 
     def _pattern(self, request: Request) -> tuple[Route, ...]:
         return next((routes for pattern, routes in self._patterns if pattern.fullmatch(request.path)), ())
@@ -114,12 +151,18 @@ class Service:
             (_INPUT, (Route("GET", all_three, self._get_input), Route("PUT", people, self._put_input))),
             (_STORED, (Route("GET", all_three, self._get), Route("PUT", run, self._put))),
         )
-        return {
+        v1: dict[str, tuple[Route, ...]] = {
             "/api/v1/pilot/acquire_jobs": (Route("POST", run, pilots.acquire),),
             "/api/v1/pilot/update_job": (Route("POST", run, pilots.update),),
             "/api/v1/pilot/update_jobs_bulk": (Route("POST", run, pilots.update_bulk),),
             "/api/v1/pilot/get_job_status": (Route("GET", run, pilots.states),),
+            "/api/v1/pilot/update_worker_status": (Route("POST", run, pilots.worker),),
+            "/api/v1/pilot/update_worker_node": (Route("POST", run, pilots.node),),
+            "/api/v1/pilot/update_worker_node_gpu": (Route("POST", run, pilots.gpu),),
+            "/api/v1/job/get_status": (Route("GET", run, pilots.commands),),
             "/api/v1/system/is_alive": (Route("GET", all_three, alive),),
+        }
+        return (v1 if V1 in self._config.dialects else {}) | {
             "/cache/ddmendpoints.json": (Route("GET", run, self._storage_facts),),
             "/dispatcher/v1/queues": (Route("GET", people, own.queues),),
             "/dispatcher/v1/jobs": (Route("GET", people, own.jobs),),
@@ -163,6 +206,11 @@ class Service:
     def _put_input(self, request: Request) -> Response:
         sha256, name = _parts(_INPUT, request)
         return self._storage.put_input(sha256, name, request.body, request.body.length)
+
+
+def _check_token(request: Request) -> None:
+    if not is_known(request):
+        raise Refused(403, "a valid token is needed; send it as 'Authorization: Bearer ...'")
 
 
 def _parts(pattern: re.Pattern[str], request: Request) -> tuple[str, ...]:

@@ -41,16 +41,42 @@ UPDATE: Final[Mapping[str, _Kind]] = {
     **dict.fromkeys(("pilot_error_diag", "exe_error_diag", "job_output_report", "meta_data", "pilot_log"), str),
     **dict.fromkeys(("stdout", "corrupted_files", "grid", "source_site", "destination_site"), str),
 }
+BULK: Final[Mapping[str, _Kind]] = {"job_list": list, "harvester_id": str}
+STATES: Final[Mapping[str, _Kind]] = {"job_ids": list, "timeout": list}
+WORKER: Final[Mapping[str, _Kind]] = dict.fromkeys(
+    ("worker_id", "harvester_id", "status", "node_id", "timeout"), object
+)
+NODE: Final[Mapping[str, _Kind]] = {
+    **dict.fromkeys(
+        ("site", "host_name", "cpu_model", "panda_queue", "cpu_architecture", "cpu_architecture_level"), str
+    ),
+    **dict.fromkeys(("n_logical_cpus", "n_sockets", "cores_per_socket", "threads_per_core"), int),
+    **dict.fromkeys(("total_memory", "total_local_disk", "timeout"), int),
+    "clock_speed": float,
+}
+GPU: Final[Mapping[str, _Kind]] = {
+    **dict.fromkeys(("site", "host_name", "vendor", "model", "architecture", "framework", "framework_version"), str),
+    **dict.fromkeys(("count", "vram", "timeout"), int),
+    "driver_version": str,
+}
 NEVER_NULL: Final = frozenset({"job_output_report", "meta_data", "pilot_log", "stdout", "n_jobs", "timeout"})
-LIMITS: Final = {
-    **dict.fromkeys(("node", "scheduler_id", "computing_element", "cpu_consumption_unit", "prod_user_id"), 128),
+WIDTHS: Final = {
+    **dict.fromkeys(("node", "scheduler_id", "computing_element", "cpu_consumption_unit"), 128),
     **dict.fromkeys(("job_sub_status", "batch_id"), 80),
     **dict.fromkeys(("job_metrics", "pilot_error_diag", "exe_error_diag"), 500),
+    **dict.fromkeys(("source_site", "destination_site"), 36),
     "pilot_id": 200,
     "pilot_timing": 100,
-    "pilot_log": 4000,
-    "stdout": 2048,
+    "grid": 50,
+    "cpu_architecture_level": 20,
 }
+"""The bytes that PanDA's database has room for. A row that wants more is refused as a whole."""
+CUT: Final = {
+    **{name: WIDTHS[name] for name in WIDTHS.keys() - {"scheduler_id", "cpu_consumption_unit", "pilot_timing"}},
+    "pilot_log": 4000,
+}
+"""The characters, not bytes, that PanDA cuts an update's texts to before."""
+STDOUT_MOST: Final = 2048
 
 
 class Mistyped(ValueError):
@@ -58,7 +84,7 @@ class Mistyped(ValueError):
 
 
 def read_typed(raw: object, kinds: Mapping[str, _Kind], required: Iterable[str]) -> dict[str, Any]:
-    """The arguments of a pilot's call, cut to length, without those that say nothing; or ``Mistyped``."""
+    """The arguments of a pilot's call without those that say nothing; or ``Mistyped``."""
     if not isinstance(raw, Mapping):
         raise Mistyped("Argument error: the body wants to be one JSON object, sent as application/json")
     if missing := [name for name in required if raw.get(name) is None]:
@@ -67,7 +93,13 @@ def read_typed(raw: object, kinds: Mapping[str, _Kind], required: Iterable[str])
         if name not in kinds:
             raise Mistyped(f"Argument error: got an unexpected keyword argument {name!r:.80}{meant(name, kinds)}")
         _check_type(name, value, kinds[name])
-    return {name: _cut(name, value) for name, value in raw.items() if value is not None and value != ""}
+    return said(raw, required)
+
+
+def said(raw: Mapping[str, Any], required: Iterable[str] = ()) -> dict[str, Any]:
+    """What says something, and what must be there, as texts that can be stored."""
+    kept = {name: value for name, value in raw.items() if value is not None and (value != "" or name in required)}
+    return {name: clean(value) if isinstance(value, str) else value for name, value in kept.items()}
 
 
 def _check_type(name: str, value: object, kind: _Kind) -> None:
@@ -79,8 +111,18 @@ def _check_type(name: str, value: object, kind: _Kind) -> None:
     raise Mistyped(f"Type error: '{name}' must be of type {wanted}, got {type(value).__name__}.")
 
 
-def _cut(name: str, value: Any) -> Any:
-    return clean(value)[: LIMITS.get(name)] if isinstance(value, str) else value
+def cut(update: Mapping[str, Any]) -> dict[str, Any]:
+    """An update as PanDA cuts it; its output is kept whole or not at all."""
+    kept = {name: value for name, value in update.items() if name != "stdout" or len(value) <= STDOUT_MOST}
+    return {name: value[: CUT.get(name)] if isinstance(value, str) else value for name, value in kept.items()}
+
+
+def too_wide(values: Mapping[str, Any]) -> str:
+    """Why a database of PanDA's would refuse these values, or nothing."""
+    for name, value in values.items():
+        if name in WIDTHS and len(value) > WIDTHS[name] // 4 and (size_b := len(value.encode())) > WIDTHS[name]:
+            return f"{name!r} has {size_b} bytes; there is room for {WIDTHS[name]}"
+    return ""
 
 
 def clean(text: str) -> str:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import json
-import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Final, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
 
 from attrs import evolve
 
 from pilot_core.config.layers import Layer, Rank
 from pilot_core.errors import Code, PilotError
-from pilot_core.infosys.storage import storages_of
+from pilot_core.infosys.casting import Cast, as_name_lists, as_users
+from pilot_core.infosys.facts import Told, ask, let_rest
+from pilot_core.infosys.storage import Storages
+from pilot_core.infosys.wire import FIELDS, PARAMS
 from pilot_core.model.queue import Queue
 from pilot_core.spec.drivers import InfoSource
 
@@ -22,8 +23,6 @@ GRACES: Final = {
     "pilot_maxwdir_grace": "disk",
 }
 """Percentages in ``params`` and the sections whose ``grace`` they set, as a factor."""
-T = TypeVar("T")
-log = logging.getLogger(__name__)
 
 
 def resolve(name: str, sources: Sequence[InfoSource]) -> tuple[Queue, Layer | None]:
@@ -32,40 +31,23 @@ def resolve(name: str, sources: Sequence[InfoSource]) -> tuple[Queue, Layer | No
     A queue that nobody knows is refused if a source keeps a list, and has default facts if there is none. Raises
     ``PilotError`` for a queue that takes no work.
     """
-    facts, tellers = _ask(name, sources)
-    if not tellers:
-        return Queue(name=name), None
-    cast = _Cast(name, facts)
-    queue = evolve(_queue(name, cast), storages=storages_of(facts, sources))
-    if queue.state != "ACTIVE":
-        raise PilotError(Code.PANDAQUEUENOTACTIVE, f"queue {name} is {queue.state}")
-    if queue.status.lower() == "offline":
-        raise PilotError(Code.PANDAQUEUENOTONLINE, f"queue {name} is {queue.status}")
-    return queue, _layer(f"queue {name} ({', '.join(tellers)})", queue, cast)
+    try:
+        told = ask(name, sources)
+        if not told.tellers:
+            return Queue(name=name, storages=Storages(sources)), None
+        queue = queue_of(name, told)
+        _check_open(queue, told)
+        queue = evolve(queue, storages=Storages(sources, endpoints(queue)))
+    finally:
+        let_rest(sources)
+    return queue, _layer(f"queue {name} ({', '.join(told.tellers)})", queue)
 
 
-def _ask(name: str, sources: Iterable[InfoSource]) -> tuple[dict[str, object], list[str]]:
-    facts: dict[str, object] = {}
-    tellers: list[str] = []
-    unknown: PilotError | None = None
-    for source in sources:
-        try:
-            told = source.queue(name)
-        except PilotError as error:
-            if error.code is not Code.QUEUEDATA:
-                raise
-            unknown = unknown or error
-            continue
-        if told is not None:
-            facts = {**told, **facts}
-            tellers.append(source.name)
-    if unknown is not None and not tellers:
-        raise unknown
-    return facts, tellers
-
-
-def _queue(name: str, cast: _Cast) -> Queue:
-    params = cast.mapping("params")
+def queue_of(name: str, told: Told) -> Queue:
+    """The queue as its facts say, without its storages."""
+    cast = Cast(f"queue {name}", told.facts)
+    params = {**_kept(cast, FIELDS), **_params(cast)}
+    users: Mapping[str, str] = cast.read("container_type", as_users, {})
     queue = Queue(
         name=name,
         state=cast.text("state", "ACTIVE"),
@@ -74,33 +56,65 @@ def _queue(name: str, cast: _Cast) -> Queue:
         memory_b=cast.number("maxrss") * MB or None,
         disk_b=cast.number("maxwdir") * MB or None,
         wall_limit_s=float(cast.number("maxtime")) or None,
-        copytools=cast.names("copytools"),
-        container=_container(cast) or "none",
+        copytools=cast.names("copytools") or _each_once(params.get("acopytools")),
+        container=users.get("pilot") or "none",
         environment=_environment(cast.text("environ")),
     )
-    return evolve(queue, params={**cast.rest(), **params})
+    named = {"name", "nickname"}
+    rest = {fact: value for fact, value in cast.rest().items() if fact not in named}
+    tables = {"container_type": users, "copytools": told.facts.get("copytools")}
+    rest |= {table: value for table, value in tables.items() if value and isinstance(value, Mapping)}
+    return evolve(queue, params=_with_container_options({**rest, **params}))
 
 
-def _layer(where: str, queue: Queue, cast: _Cast) -> Layer | None:
-    values: dict[str, dict[str, object]] = {}
+def endpoints(queue: Queue) -> tuple[str, ...]:
+    """The names of the storage endpoints that a queue uses, whatever for."""
+    return _each_once(queue.params.get("astorages"))
+
+
+def grace_values(params: Mapping[str, object]) -> dict[str, dict[str, object]]:
+    """The options that graces in ``params`` set."""
+    given = ((section, params.get(param)) for param, section in GRACES.items())
+    return {section: {"grace": 1 + max(value, 0) / 100} for section, value in given if isinstance(value, int)}
+
+
+def _check_open(queue: Queue, told: Told) -> None:
+    if queue.state != "ACTIVE":
+        raise PilotError(Code.PANDAQUEUENOTACTIVE, f"queue {queue.name} is {queue.state}{told.whence('state')}")
+    if queue.status.lower() == "offline":
+        raise PilotError(Code.PANDAQUEUENOTONLINE, f"queue {queue.name} is {queue.status}{told.whence('status')}")
+
+
+def _layer(where: str, queue: Queue) -> Layer | None:
+    values = grace_values(queue.params)
     if queue.copytools:
         values["data"] = {"copytools": queue.copytools}
-    if container := _container(cast):
-        values["payload"] = {"container": container}
-    params = _Cast(queue.name, queue.params)
-    for param, section in GRACES.items():
-        if param in queue.params:
-            values[section] = {"grace": 1 + params.number(param) / 100}
+    if queue.container != "none" or "pilot" in _mapping(queue.params.get("container_type")):
+        values["payload"] = {"container": queue.container}
     return Layer(Rank.QUEUE, where, dict(values)) if values else None
 
 
-def _container(cast: _Cast) -> str:
-    """``container_type`` names a runtime for each user of it, as ``name:user;...``; payloads are the user "pilot"."""
-    told = cast.facts.get("container_type")
-    if isinstance(told, Mapping):
-        return str(told.get("pilot") or "")
-    pairs = [each.split(":") for each in cast.text("container_type").split(";")]
-    return next((pair[0].strip() for pair in pairs if len(pair) == 2 and pair[1].strip() == "pilot"), "")
+def _kept(cast: Cast, kinds: Mapping[str, Callable[[Any], object]]) -> dict[str, object]:
+    read = {name: cast.read(name, kind, None) for name, kind in kinds.items()}
+    return {name: value for name, value in read.items() if value is not None}
+
+
+def _params(cast: Cast) -> dict[str, object]:
+    inner = Cast(f"{cast.what}: params", cast.mapping("params"))
+    known = _kept(inner, PARAMS)
+    return {**inner.rest(), **known}
+
+
+def _with_container_options(params: dict[str, object]) -> dict[str, object]:
+    """Options of the container runtime that stand among the remarks count where there are no others."""
+    told = params.pop("container_options", "")
+    options = "" if str(told).lower() == "none" else str(told)
+    if not options and "_options=" in str(params.get("catchall", "")):
+        from pilot_core.infosys.catchall import Catchall
+
+        values = Catchall.read(str(params["catchall"])).values
+        options = next((value for name, value in values.items() if name.endswith("_options")), "")
+    return {**params, "container_options": options} if options else params
 
 
 def _environment(text: str) -> dict[str, str]:
@@ -108,63 +122,11 @@ def _environment(text: str) -> dict[str, str]:
     return {name: value for name, sign, value in pairs if name and sign}
 
 
-class _Cast:
-    """Facts by name, each as the type that is wanted. What cannot be cast is told to the operator and left out."""
-
-    def __init__(self, queue: str, facts: Mapping[str, object]) -> None:
-        self.queue = queue
-        self.facts = facts
-        self._asked: set[str] = {"name", "nickname", "container_type"}
-
-    def text(self, name: str, default: str = "") -> str:
-        """A text, stripped."""
-        return self._cast(name, str, default).strip() or default
-
-    def number(self, name: str) -> int:
-        """A whole number, 0 if there is none, and never less."""
-        return max(self._cast(name, _as_number, 0), 0)
-
-    def names(self, name: str) -> tuple[str, ...]:
-        """Names in order: a list, the keys of a mapping, or a text split at commas."""
-        return self._cast(name, _as_names, ())
-
-    def mapping(self, name: str) -> Mapping[str, object]:
-        """A mapping, or the text of one as JSON or as a Python literal."""
-        return self._cast(name, _as_mapping, {})
-
-    def rest(self) -> dict[str, object]:
-        """What nobody asked for."""
-        return {name: value for name, value in self.facts.items() if name not in self._asked}
-
-    def _cast(self, name: str, cast: Callable[[Any], T], default: T) -> T:
-        self._asked.add(name)
-        value = self.facts.get(name)
-        if value is None or (isinstance(value, str) and value.strip().upper() in ("NULL", "")):
-            return default
-        try:
-            return cast(value)
-        except (ValueError, TypeError, OverflowError, SyntaxError, RecursionError, MemoryError):
-            log.warning("queue %s: %s: %.80r is left out: it cannot be read", self.queue, name, value)
-            return default
+def _each_once(lists: object) -> tuple[str, ...]:
+    """The names in the lists of a table."""
+    names = (name for row in as_name_lists(lists or {}).values() for name in row)
+    return tuple(dict.fromkeys(names))
 
 
-def _as_number(value: Any) -> int:
-    return int(value.strip()) if isinstance(value, str) else int(value)
-
-
-def _as_names(value: Any) -> tuple[str, ...]:
-    items = value.split(",") if isinstance(value, str) else list(value)
-    return tuple(name for each in items if (name := str(each).strip()))
-
-
-def _as_mapping(value: Any) -> Mapping[str, object]:
-    if isinstance(value, str):
-        try:
-            value = json.loads(value)
-        except json.JSONDecodeError:
-            import ast
-
-            value = ast.literal_eval(value.strip())
-    if not isinstance(value, Mapping):
-        raise TypeError(value)
-    return {str(key): each for key, each in value.items()}
+def _mapping(value: object) -> Mapping[str, object]:
+    return value if isinstance(value, Mapping) else {}

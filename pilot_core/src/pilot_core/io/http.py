@@ -18,14 +18,16 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from pilot_core import __version__
 from pilot_core.config.schema import Connection
 from pilot_core.errors import Code, PilotError
+from pilot_core.io.credentials import find_credentials
 from pilot_core.io.http_address import Target, find_proxy, read_url
 from pilot_core.io.http_body import OursFailed, add_query, dump_json, gzipped, read_answer, read_blocks, stream_answer
 from pilot_core.io.http_token import TokenFile
+from pilot_core.io.http_trust import Trusts
 
 if TYPE_CHECKING:
     from http.client import HTTPResponse
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
     from pilot_core.io.cancel import Flag
     from pilot_core.io.http_address import Origin
     from pilot_core.io.http_body import Progress, Sink, Source
-    from pilot_core.io.http_line import Limit, Line, Lines, Trust
+    from pilot_core.io.http_line import Limit, Line, Lines
     from pilot_core.spec.work import Settings
 
 COMPRESSED_FROM_B: Final = 1 << 10
@@ -84,7 +86,7 @@ class _Request:
 
 
 class Web:
-    """Calls one server, by any of its addresses, and other servers without its token. Safe in any thread."""
+    """Calls one server, by any of its addresses, and others without its token or proxy. Safe in any thread."""
 
     def __init__(
         self,
@@ -94,6 +96,8 @@ class Web:
         origin: str = "",
         fingerprint: str = "",
         ca_file: Path | None = None,
+        ca_path: Path | None = None,
+        proxy: Path | None = None,
         ipv4_only: bool = False,
         connect_s: float = 10.0,
         agent: str = f"pilot/{__version__}",
@@ -104,13 +108,11 @@ class Web:
         self._token = TokenFile(token) if token else None
         self._headers = {"User-Agent": agent, "Accept": "*/*"}
         self._origin = origin
-        self._fingerprint = _read_fingerprint(fingerprint)
-        self._ca_file = ca_file
+        self._trusts = Trusts(_read_fingerprint(fingerprint), ca_file, ca_path, proxy)
         self._ipv4_only = ipv4_only
         self._connect_s = connect_s
         self._closed = threading.Event()
         self._opening = threading.Lock()
-        self._trusts: dict[bool, Trust] = {}
         self._lines: Lines | None = None
 
     def call(
@@ -237,13 +239,16 @@ class Web:
             target = read_url(path_or_url)
             if target.origin not in self._own:
                 return [(self._first, target)]
-            path_or_url = target.path
+            return [(number, evolve(target, origin=self._servers[number].origin)) for number in self._order()]
         if not self._servers:
             told = f"{path_or_url}: not called: no server is known; name it with --url (connection.url)"
             raise PilotError(Code.COMMUNICATIONFAILURE, told, sent=False, cause="address")
+        return [(number, self._servers[number].below(path_or_url)) for number in self._order()]
+
+    def _order(self) -> Iterator[int]:
+        """The server's addresses, the one that worked last first."""
         count = len(self._servers)
-        order = ((self._first + step) % count for step in range(count))
-        return [(number, self._servers[number].below(path_or_url)) for number in order]
+        return ((self._first + step) % count for step in range(count))
 
     def _follow(self, target: Target, request: _Request, limit: Limit, take: Callable[[HTTPResponse], bytes]) -> Answer:
         for _ in range(_MOST_REDIRECTS):
@@ -303,29 +308,28 @@ class Web:
         from pilot_core.io.http_line import Line
 
         lines = self._waiting()
-        trust = self._trust(origin) if origin.scheme == "https" else None
-        return lines.take(origin) or Line(origin, lines.dialer, trust, find_proxy(origin))
-
-    def _trust(self, origin: Origin) -> Trust:
-        from pilot_core.io.http_line import Trust
-
-        pinned = bool(self._fingerprint) and origin in self._own
-        with self._opening:
-            if pinned not in self._trusts:
-                try:
-                    self._trusts[pinned] = Trust(self._fingerprint if pinned else "", self._ca_file)
-                except OSError as error:
-                    told = f"connection.ca_file {self._ca_file}: no certificates can be read from it: {error.strerror}"
-                    raise PilotError(Code.COMMUNICATIONFAILURE, told, sent=False, cause="certificate") from None
-            return self._trusts[pinned]
+        trust = self._trusts.of(origin in self._own) if origin.scheme == "https" else None
+        return lines.take(origin, trust) or Line(origin, lines.dialer, trust, find_proxy(origin))
 
     def _failure(self, error: Exception, target: Target, sent: bool, limit: Limit) -> PilotError:
-        from pilot_core.io.http_words import failure, is_about_dates
+        from pilot_core.io.http_words import failure, is_about_dates, is_about_us
 
+        if is_about_us(error):
+            return self._refused(error, target, sent)
         told = failure(error, str(target.origin), sent=sent)
         if is_about_dates(error) and (off := self._clock(target.origin, limit)):
             return PilotError(told.code, f"{target.origin}: its certificate seems out of date, but {off}", **told.facts)
         return told
+
+    def _refused(self, error: Exception, target: Target, sent: bool) -> PilotError:
+        """The server wants to see a certificate, or another one than it saw."""
+        from pilot_core.io.http_words import refused
+
+        shown = self._trusts.proxy if target.origin in self._own else None
+        limited = shown is not None and shown.read().limited
+        told = refused(error, shown.path if shown else None, limited=limited)
+        facts = {"sent": sent, "cause": "proxy", "address": str(target.origin)}
+        return PilotError(Code.NOPROXY, f"{target.origin}: {told}", **facts)
 
     def _clock(self, origin: Origin, limit: Limit) -> str:
         """Ask a server that is not believed, and so is told nothing, what time it has."""
@@ -340,12 +344,15 @@ class Web:
 def web_of(settings: Settings) -> Web:
     """The server of these settings; whoever makes it closes it."""
     told = settings.of(Connection)
+    shown = find_credentials(told)
     return Web(
         told.url,
-        token=told.token,
-        origin=told.origin,
+        token=shown.token,
+        origin=shown.origin,
         fingerprint=told.fingerprint,
         ca_file=told.ca_file,
+        ca_path=shown.ca_path,
+        proxy=shown.proxy,
         ipv4_only=told.ipv4_only,
     )
 

@@ -102,7 +102,13 @@ class TlsSocket(TimedSocket, ssl.SSLSocket):
 class Trust:
     """Whom to believe to be the server: one certificate, or whoever an authority vouches for."""
 
-    def __init__(self, fingerprint: str = "", ca_file: Path | None = None, anybody: bool = False) -> None:
+    def __init__(
+        self,
+        fingerprint: str = "",
+        ca_file: Path | None = None,
+        ca_path: Path | None = None,
+        anybody: bool = False,
+    ) -> None:
         self.fingerprint = fingerprint
         if fingerprint or anybody:
             self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -110,7 +116,13 @@ class Trust:
             self._context.verify_mode = ssl.CERT_NONE
         else:
             self._context = ssl.create_default_context(cafile=ca_file)
+            if ca_path is not None:
+                self._context.load_verify_locations(capath=ca_path)
         self._context.sslsocket_class = TlsSocket
+
+    def show(self, proxy: Path) -> None:
+        """Show the certificate of this file to whoever is believed and asks for one."""
+        self._context.load_cert_chain(proxy, password=_no_password)
 
     def secure(self, sock: TimedSocket, name: str, limit: Limit) -> TlsSocket:
         """Begin to speak TLS; the plain socket is gone, whatever happens."""
@@ -170,6 +182,11 @@ class Dialer:
         return sorted(found, key=lambda each: (each != good, families.index(each[0]), random()))
 
 
+def _no_password() -> str:
+    """Instead of asking on a terminal: a key with a password is one that cannot be used."""
+    return ""
+
+
 def _resolve(host: str, port: int, family: int, limit: Limit) -> list[Address]:
     """Ask the resolver, which no limit ends, in a thread that is left behind then."""
     answers: list[Any] = []
@@ -202,7 +219,7 @@ class Line(HTTPConnection):
         if proxy:
             self.set_tunnel(origin.host, origin.port, dict(proxy[1]))
         self.origin = origin
-        self._trust = trust
+        self.trust = trust
         self._limit = Limit(0.0)
         self._held: bytes | None = None
         self._idle_since = 0.0
@@ -216,8 +233,8 @@ class Line(HTTPConnection):
 
     def connect(self) -> None:
         super().connect()
-        if self._trust is not None and isinstance(self.sock, TimedSocket):
-            self.sock = self._trust.secure(self.sock, self.origin.host, self._limit)
+        if self.trust is not None and isinstance(self.sock, TimedSocket):
+            self.sock = self.trust.secure(self.sock, self.origin.host, self._limit)
 
     def ask(
         self, method: str, path: str, body: bytes | Iterable[bytes] | None, headers: dict[str, str]
@@ -237,6 +254,8 @@ class Line(HTTPConnection):
         """The answer to a request that the server did not want to hear to its end, after which it hears no other."""
         try:
             answer = self.getresponse()
+        except ssl.SSLError:
+            raise
         except OSError:
             raise broken from None
         if self.sock is not None:
@@ -278,12 +297,13 @@ class Lines:
         self._idle: dict[Origin, list[Line]] = {}
         self._closed = False
 
-    def take(self, origin: Origin) -> Line | None:
+    def take(self, origin: Origin, trust: Trust | None) -> Line | None:
+        """One that was made with this very trust, so that nobody goes on under a certificate that was replaced."""
         while True:
             with self._lock:
                 idle = self._idle.get(origin)
                 line = idle.pop() if idle else None
-            if line is None or line.is_fresh():
+            if line is None or (line.trust is trust and line.is_fresh()):
                 return line
             line.close()
 

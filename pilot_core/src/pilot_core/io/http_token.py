@@ -1,9 +1,11 @@
-"""The token that opens the server, read from its file whenever that changes."""
+"""The token that opens the server, read from its file whenever that changes, and until when it is good."""
 
 from __future__ import annotations
 
 import os
 import re
+from datetime import timedelta
+from math import isfinite
 from pathlib import Path
 from typing import Final
 
@@ -11,6 +13,7 @@ from pilot_core.errors import Code, PilotError
 
 _LONGEST_B: Final = 1 << 16
 _TOKEN: Final = re.compile(rb"[!-~]+")
+_SIGNED: Final = re.compile(r"[\w-]+\.([\w-]+)\.[\w-]+", re.ASCII)
 
 
 class TokenFile:
@@ -28,20 +31,42 @@ class TokenFile:
             if stamp != self._read[0]:
                 self._read = (stamp, self._open(about.st_mode))
         except OSError as error:
-            raise self._unfit(f"cannot be read ({error.strerror}); name the right file with --token-file") from None
+            raise self.unfit(f"cannot be read ({error.strerror}); name the right file with --token-file") from None
         return self._read[1]
 
     def _open(self, mode: int) -> str:
         if mode & 0o007:
-            raise self._unfit("others may read it; let only its owner: chmod 600")
+            raise self.unfit("others may read it; let only its owner: chmod 600")
         with open(self.path, "rb") as file:
             token = file.read(_LONGEST_B).strip()
         if not token:
-            raise self._unfit("is empty; put the token there")
+            raise self.unfit("is empty; put the token there")
         if not _TOKEN.fullmatch(token):
-            raise self._unfit("holds something else than one token; put the token there and nothing else")
+            raise self.unfit("holds something else than one token; put the token there and nothing else")
         return token.decode()
 
-    def _unfit(self, why: str) -> PilotError:
-        told = f"token file {self.path}: {why}"
-        return PilotError(Code.COMMUNICATIONFAILURE, told, sent=False, cause="token")
+    def unfit(self, why: str) -> PilotError:
+        """The error that names this file."""
+        return PilotError(Code.COMMUNICATIONFAILURE, f"token file {self.path}: {why}", sent=False, cause="token")
+
+
+def expiry(token: str) -> float | None:
+    """When a signed token ends, by its own word, which nobody verified; ``None`` if it is none or does not say."""
+    signed = _SIGNED.fullmatch(token)
+    if not signed:
+        return None
+    from base64 import urlsafe_b64decode
+    from json import loads
+
+    try:
+        claims = loads(urlsafe_b64decode(signed[1] + "==="))
+    except (ValueError, RecursionError):
+        return None
+    ends = claims.get("exp") if isinstance(claims, dict) else None
+    return float(ends) if isinstance(ends, int | float) and not isinstance(ends, bool) and isfinite(ends) else None
+
+
+def span(time_s: float) -> str:
+    """A time as people say it: ``3 days, 4:05 h``, ``12 min``."""
+    told = timedelta(minutes=round(max(time_s, 0.0) / 60))
+    return f"{str(told)[:-3]} h" if told >= timedelta(hours=1) else f"{told.seconds // 60} min"

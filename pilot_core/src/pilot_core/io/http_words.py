@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import errno
+import re
 import socket
 import ssl
 import time
 from datetime import timedelta
 from email.utils import parsedate_to_datetime
 from http.client import HTTPException, IncompleteRead, RemoteDisconnected
+from pathlib import Path
 from typing import Final
 
 from pilot_core.errors import Code, PilotError
@@ -16,6 +18,8 @@ from pilot_core.io.cancel import Cancelled
 from pilot_core.io.http_line import Line, Unreached, WrongFingerprint
 
 CLOCKS_DIFFER_S: Final = 300.0
+_ALERT: Final = re.compile(r"\w*ALERT_(?:\w*CERTIFICATE\w*|UNKNOWN_CA|ACCESS_DENIED)")
+"""OpenSSL's names for what servers say of the certificates of others."""
 
 _REASONS: Final = {
     errno.ECONNREFUSED: ("refused", "nobody listens there"),
@@ -52,6 +56,21 @@ def failure(error: Exception, address: str, *, sent: bool) -> PilotError:
 def is_about_dates(error: Exception) -> bool:
     """Whether this may be because this node's clock is wrong."""
     return isinstance(error, ssl.SSLCertVerificationError) and error.verify_code in _DATES
+
+
+def is_about_us(error: Exception) -> bool:
+    """Whether the other side did not take the certificate that it was shown, or was shown none."""
+    return isinstance(error, ssl.SSLError) and bool(_ALERT.fullmatch(error.reason or ""))
+
+
+def refused(error: Exception, proxy: Path | None, *, limited: bool) -> str:
+    """What to say then."""
+    why = str(getattr(error, "reason", "")).partition("ALERT_")[2].replace("_", " ").lower()
+    if proxy is None:
+        return f"the server wants to see a certificate ({why}); name a proxy with connection.proxy"
+    if limited:
+        return f"the server does not take the proxy {proxy} ({why}): it is a limited one; use a full proxy"
+    return f"the server does not take the proxy {proxy} ({why}); see who issued it, or ask the server's operators"
 
 
 def compare_clocks(line: Line) -> str:

@@ -7,7 +7,7 @@ A driver is a class found under an entry point of its group. It is made with the
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -115,6 +115,10 @@ class Communicator(Driver):
     def read(self, raw: Mapping[str, object]) -> Job:
         """Read a raw job; raises ``BadMessage`` with every problem and its path. Pure."""
 
+    def show(self, job: Job, workdir: Path) -> str:
+        """What somebody who follows this job asked to see of its directory; before each update but the last."""
+        return ""
+
     @abstractmethod
     def compose(self, update: Update) -> Letter:
         """Put an update into the server's words. Pure."""
@@ -127,8 +131,29 @@ class Communicator(Driver):
         """The letter that reports a job that could not be read, if so much of it is known."""
         return None
 
+    def secrets(self, raw: Mapping[str, object]) -> Iterable[str]:
+        """The secrets that a raw job carries: they are masked from now on in all that is logged and told. Pure."""
+        return ()
+
+    def renew(self, queue: Queue) -> float | None:
+        """Renew the credentials; after how long to do so again, or ``None`` for never. First asked when a pilot begins.
+
+        A failure is logged, and it is asked again after a while.
+        """
+        return None
+
     def taken(self, raw: Mapping[str, object]) -> None:
         """The job is in a journal: from now on this pilot, or one that recovers, answers for it."""
+
+    def started(self, queue: Queue, workdir: Path) -> Mapping[str, object]:
+        """The pilot is about to ask for work. Returns facts of the node for records, as JSON values.
+
+        Called once, beside everything else; nothing waits for it, and a failure is logged.
+        """
+        return {}
+
+    def ended(self) -> None:
+        """The last job is over. Called once; the pilot waits for it a short while only."""
 
     def give_back(self, raw: Mapping[str, object]) -> bool:
         """Let somebody else have a job that was never begun; whether that was possible. Otherwise it is refused."""
@@ -286,6 +311,13 @@ class InfoSource(Driver):
     def storage(self, name: str) -> Mapping[str, object] | None:
         """The facts of this storage endpoint, in the field's names; ``None`` where this source does not know it."""
         return None
+
+    def whence(self, name: str) -> tuple[str, float | None]:
+        """The document that told of this queue or storage last, and its age in seconds."""
+        return "", None
+
+    def rest(self) -> None:
+        """Nothing more will be asked for now: let go of connections."""
 
 
 class EventChannel(Driver):

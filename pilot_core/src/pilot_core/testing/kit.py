@@ -13,8 +13,8 @@ from typing import Any, Literal
 
 from attrs import define, field, frozen
 
+from pilot_core.agent.ending import Ending
 from pilot_core.agent.recover import event_of, replay
-from pilot_core.agent.run import Ending
 from pilot_core.agent.run import run as run_pilot
 from pilot_core.agent.setup import Setup, Sources, prepare
 from pilot_core.builtin import generic

@@ -1,11 +1,13 @@
-"""A PanDA server of the first version on a loopback socket: as strict as the real one, with faults to order."""
+"""A PanDA server on a loopback socket, of either generation: as strict as the real one, with faults to order."""
 
 from __future__ import annotations
 
+import gzip
 import json
 import threading
 from collections import deque
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qs, urlencode
 
 import pytest
 from attrs import define, field
@@ -31,9 +33,88 @@ TAKEN = {
         **dict.fromkeys(("grid", "source_site", "destination_site"), TEXT),
         **dict.fromkeys((f"{how}_{what}" for how in ("max", "avg") for what in ("rss", "vmem", "swap", "pss")), NUMBER),
         **dict.fromkeys(("tot_rbytes", "tot_wbytes", "tot_rchar", "tot_wchar", "cpu_conversion_factor"), NUMBER),
+        **dict.fromkeys(("rate_rbytes", "rate_wbytes", "rate_rchar", "rate_wchar"), NUMBER),
         "timeout": WHOLE,
     },
 }
+OLD_ACQUIRE, OLD_UPDATE = "/server/panda/getJob", "/server/panda/updateJob"
+BULK, OLD_BULK = "/api/v1/pilot/update_jobs_bulk", "/server/panda/updateJobsInBulk"
+OLD = {
+    OLD_ACQUIRE: {
+        "siteName": "site_name",
+        "prodSourceLabel": "prod_source_label",
+        "computingElement": "computing_element",
+        "node": "node",
+        "mem": "memory",
+        "diskSpace": "disk_space",
+        "remaining_time": "remaining_time",
+        "jobType": "job_type",
+        "resourceType": "resource_type",
+        "nJobs": "n_jobs",
+        "taskID": "task_id",
+        "prodUserID": "prod_user_id",
+        "background": "background",
+        "viaTopic": "via_topic",
+        "timeout": "timeout",
+        "harvester_id": "harvester_id",
+        "worker_id": "worker_id",
+        "schedulerID": "scheduler_id",
+    },
+    OLD_UPDATE: {
+        "jobId": "job_id",
+        "state": "job_status",
+        "attemptNr": "attempt_nr",
+        "jobSubStatus": "job_sub_status",
+        "siteName": "site_name",
+        "node": "node",
+        "schedulerID": "scheduler_id",
+        "pilotID": "pilot_id",
+        "batchID": "batch_id",
+        "startTime": "start_time",
+        "endTime": "end_time",
+        "coreCount": "core_count",
+        "meanCoreCount": "mean_core_count",
+        "nEvents": "n_events",
+        "nInputFiles": "n_input_files",
+        "cpuConsumptionTime": "cpu_consumption_time",
+        "cpuConsumptionUnit": "cpu_consumption_unit",
+        "cpuConversionFactor": "cpu_conversion_factor",
+        "cpu_architecture_level": "cpu_architecture_level",
+        "maxRSS": "max_rss",
+        "maxVMEM": "max_vmem",
+        "maxSWAP": "max_swap",
+        "maxPSS": "max_pss",
+        "avgRSS": "avg_rss",
+        "avgVMEM": "avg_vmem",
+        "avgSWAP": "avg_swap",
+        "avgPSS": "avg_pss",
+        "totRCHAR": "tot_rchar",
+        "totWCHAR": "tot_wchar",
+        "totRBYTES": "tot_rbytes",
+        "totWBYTES": "tot_wbytes",
+        "rateRCHAR": "rate_rchar",
+        "rateWCHAR": "rate_wchar",
+        "rateRBYTES": "rate_rbytes",
+        "rateWBYTES": "rate_wbytes",
+        "jobMetrics": "job_metrics",
+        "pilotTiming": "pilot_timing",
+        "transExitCode": "trans_exit_code",
+        "pilotErrorCode": "pilot_error_code",
+        "pilotErrorDiag": "pilot_error_diag",
+        "exeErrorCode": "exe_error_code",
+        "exeErrorDiag": "exe_error_diag",
+        "xml": "job_output_report",
+        "metaData": "meta_data",
+        "pilotLog": "pilot_log",
+        "stdout": "stdout",
+        "grid": "grid",
+        "corruptedFiles": "corrupted_files",
+        "source_site": "source_site",
+        "timeout": "timeout",
+        "destination_site": "destination_site",
+    },
+}
+"""What the calls of old name their fields, and the names for them of the first version."""
 NEEDED = {ACQUIRE: {"site_name"}, UPDATE: {"job_id", "job_status"}}
 WIDTHS = {
     **dict.fromkeys(("node", "computing_element", "scheduler_id", "cpu_consumption_unit"), 128),
@@ -78,13 +159,46 @@ class PandaServer:
     commands: dict = field(factory=dict)
     refused: set = field(factory=set)
     """Fields that this version does not know."""
+    spoilt: dict = field(factory=dict)
+    """What is answered to any request to a path."""
+    speaks: set = field(factory=lambda: {"v1", "legacy"})
+    shape: str = "jobs"
+    """How an old server writes its answer: several jobs, one job "flat", or all of it as a "form"."""
     lock: threading.Lock = field(factory=threading.Lock)
 
     def said(self, path=UPDATE):
         return [body for each, body in self.requests if each == path]
 
+    def old_names(self, path):
+        return OLD[path].keys()
+
     def fail(self, body=b"", status=200, times=1, **how):
         self.orders.extend(Order(body, status, **how) for _ in range(times))
+
+    def reply(self, path, body):
+        """Status and body for a request."""
+        if path == BULK and "v1" in self.speaks:
+            return 200, envelope([self.answer(UPDATE, each) for each in body["job_list"]])
+        if path == OLD_BULK and "legacy" in self.speaks:
+            answers = [self.old_answer(OLD_UPDATE, each)[1] for each in json.loads(body["jobList"])]
+            told = [each.decode() if isinstance(each, bytes) else _as_text(each) for each in answers]
+            return 200, [True, told]
+        if path.startswith("/api/"):
+            return (200, self.answer(path, body)) if "v1" in self.speaks else (404, b"Not Found")
+        if "legacy" not in self.speaks:
+            return 403, f"ERROR : method {path.rpartition('/')[2]} is forbidden".encode()
+        return self.old_answer(path, body)
+
+    def old_answer(self, path, form):
+        """The same for a call of old, whose fields are all texts and whose answer is a status with all else beside."""
+        if unknown := form.keys() - OLD[path].keys():
+            return 500, f"unexpected keyword argument {unknown}".encode()
+        body = {name: _cast(path, name, value) for old, value in form.items() if (name := OLD[path][old])}
+        told = self.give(body) if path == OLD_ACQUIRE else self.note(body)
+        data = told["data"] or {"StatusCode": 20, "errorDialog": "no jobs in PanDA"}
+        if self.shape != "jobs" and len(data.get("jobs", ())) == 1:
+            data = {**data["jobs"][0], "StatusCode": 0}
+        return 200, urlencode(data).encode() if self.shape == "form" else data
 
     def answer(self, path, body):
         taken = TAKEN[path]
@@ -127,25 +241,37 @@ class PandaServer:
         return envelope({"StatusCode": 0, "command": self.commands.get(body["job_id"], "NULL")})
 
 
+def _as_text(answer):
+    return {"type": "json", "content": json.dumps(answer)}
+
+
+def _cast(path, name, value):
+    new = {OLD_ACQUIRE: ACQUIRE, OLD_UPDATE: UPDATE}[path]
+    return int(value) if TAKEN[new].get(name) == WHOLE else value
+
+
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     wbufsize = -1
 
     def do_POST(self):
         panda = self.server.panda
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        data = self.rfile.read(int(self.headers["Content-Length"]))
+        body = _read(self.path, data, self.headers)
         with panda.lock:
             panda.requests.append((self.path, body))
             panda.headers.append(dict(self.headers))
             order = panda.orders.popleft() if panda.orders else None
+            if self.path in panda.spoilt:
+                order = Order(*panda.spoilt[self.path])
             if order is None or order.after:
-                answer = panda.answer(self.path, body)
+                status, answer = panda.reply(self.path, body)
         if order is not None and order.cut:
             self.close_connection = True
             return
         told = answer if order is None else order.body
         data = told if isinstance(told, bytes) else json.dumps(told).encode()
-        self.send_response(200 if order is None else order.status)
+        self.send_response(status if order is None else order.status)
         for name, value in ({} if order is None else order.headers).items():
             self.send_header(name, value)
         self.send_header("Content-Type", "text/plain")
@@ -155,6 +281,15 @@ class Handler(BaseHTTPRequestHandler):
 
     def log_message(self, *about):
         pass
+
+
+def _read(path, data, headers):
+    """A body, read as its headers want it and no other way."""
+    if path.startswith("/api/"):
+        assert headers["Content-Type"] == "application/json"
+        return json.loads(gzip.decompress(data) if headers["Content-Encoding"] == "gzip" else data)
+    assert headers["Content-Type"] == "application/x-www-form-urlencoded"
+    return {name: value for name, [value] in parse_qs(data.decode(), strict_parsing=True).items()}
 
 
 @pytest.fixture

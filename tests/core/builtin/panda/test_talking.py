@@ -258,7 +258,7 @@ def test_a_refused_identity_is_no_lack_of_work(talker, panda, status, body, says
 @pytest.mark.parametrize("status", [403, 404])
 def test_a_server_of_another_generation_is_named_as_such(talker, panda, status):
     panda.fail(b"ERROR : method getJob is forbidden", status)
-    error = refused(ask, talker())
+    error = refused(ask, talker(dialect="v1"))
     assert error.facts["permanent"] is True
     assert "connection.url" in error.detail
 
@@ -302,6 +302,18 @@ def test_what_plugins_add_to_a_letter_is_brought_into_shape_too(talker, panda, w
     (said,) = panda.said()
     assert (said["n_events"], said["grid"]) == (5, "g" * 50)
     assert not {"of_nobody", "max_rss", "meta_data"} & said.keys()
+
+
+def test_a_long_message_is_compressed_and_says_so(talker, panda, wire_job):
+    """server:T-01 (gzip)"""
+    talk = talker()
+    letter = tell(talk, take(talk, panda, wire_job), FINISHED)
+    talk.send(evolve(letter, body={**letter.body, "meta_data": "{" + " " * 5000 + "}"}))
+    short, long = panda.headers
+    assert "Content-Encoding" not in short
+    assert long["Content-Encoding"] == "gzip"
+    assert int(long["Content-Length"]) < 1000
+    assert len(panda.said()[0]["meta_data"]) == 5002
 
 
 def test_a_final_update_whose_answer_is_lost_arrives_once(talker, panda, wire_job):
@@ -504,7 +516,7 @@ def test_a_server_may_say_how_often_it_wants_to_hear(talker, panda, wire_job, co
     assert talk.send(tell(talk, job)).heartbeat_s == heartbeat_s
 
 
-@pytest.mark.parametrize("command", ["foo", "x" * 5000, "softkill", "rm -rf x", "nocleanup"])
+@pytest.mark.parametrize("command", ["foo", "x" * 5000, "softkill"])
 def test_what_is_not_known_is_logged_and_changes_nothing(talker, panda, wire_job, command, caplog):
     """server:C-12, server:C-11 (in a normal update)"""
     reply = answer_to(talker, panda, wire_job, command)
@@ -512,6 +524,19 @@ def test_what_is_not_known_is_logged_and_changes_nothing(talker, panda, wire_job
     assert reply.notes == {"commands": [command]}
     assert "is not obeyed" in caplog.text
     assert len(caplog.text) < 1000
+
+
+@pytest.mark.parametrize("when", [RUNNING, FINISHED])
+def test_a_directory_that_is_to_stay_is_noted_at_the_end(talker, panda, wire_job, when):
+    """server:C-16 (the note of it)"""
+    talk = talker()
+    job = take(talk, panda, wire_job)
+    for phase in (RUNNING, FINISHED):
+        panda.commands[7100000001] = "debug,nocleanup" if phase == when else "NULL"
+        reply = talk.send(tell(talk, job, phase))
+        assert reply.notes.get("keep", False) is (phase == FINISHED)
+    panda.commands.clear()
+    assert not talk.send(tell(talk, take(talk, panda, wire_job, PandaID=2), FINISHED)).notes
 
 
 @pytest.mark.parametrize("command", [7, ["tobekilled"], {"a": 1}])

@@ -132,6 +132,21 @@ def test_numbers_have_the_servers_types():
     assert said["job_metrics"] == f"cpu=3600.4 rss={5 * 2**20} processes=3 workDirSize=42 coreCount=8"
 
 
+def test_what_a_monitor_measures_under_a_fields_name_is_that_field():
+    """server:U-05 (a monitor's numbers), server:R-09 (n_events)"""
+    more = {"avg_pss": 77.7, "max_rss": 5 * 10**6, "n_events": 250, "rate_rchar": -1, "leak": 12.5}
+    said = told(a_job(phase=RUNNING, usage=evolve(USED, more=more)))
+    assert (said["avg_pss"], said["max_rss"], said["n_events"]) == (78, 5 * 10**6, 250)
+    assert "rate_rchar" not in said
+    assert said["job_metrics"].endswith(" coreCount=8 leak=12.5")
+
+
+def test_rates_are_by_the_time_that_the_payload_ran():
+    said = told(a_job(phase=RUNNING, usage=USED), at=NOON + 53 + 100)
+    assert (said["rate_rbytes"], said["rate_wbytes"]) == (10**13, 0)
+    assert "rate_rbytes" not in told(a_job(phase=RUNNING, usage=USED, times={}))
+
+
 def test_what_is_not_known_is_not_said():
     """server:U-06"""
     said = told()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from typing import Final, Protocol
 
 from attrs import field, frozen
 
+from pilot_core.builtin.panda.reading import whole
 from pilot_core.sdk import Code, ErrorCode, PilotError
 
 LONGEST: Final = 300
@@ -29,7 +31,7 @@ class Answer(Protocol):
 
 @frozen(kw_only=True)
 class Envelope:
-    """An answer of the first version that could be read."""
+    """An answer that could be read, whichever generation of servers it came from."""
 
     success: bool
     message: str = ""
@@ -63,6 +65,7 @@ class Refusal:
     code: ErrorCode = Code.NOPROXY
 
 
+ROLE: Final = "the identity lacks the production role; use a token or proxy that has it"
 REFUSALS: Final = (
     Refusal(
         said="token authentication failed",
@@ -70,14 +73,9 @@ REFUSALS: Final = (
         "and check connection.origin",
     ),
     Refusal(said="is banned", told="the server has banned this identity; ask its operators"),
-    Refusal(
-        said="role required",
-        told="the identity lacks the production role; use a token or proxy that has it",
-    ),
-    Refusal(
-        said="no production/pilot role",
-        told="the identity lacks the production role; use a token or proxy that has it",
-    ),
+    Refusal(said="role required", told=ROLE),
+    Refusal(said="no production/pilot role", told=ROLE),
+    Refusal(said="wrong role", told=ROLE),
     Refusal(
         said="ssl secure connection is required",
         told="the server saw no identity, or a limited proxy, which it never takes; name a token with "
@@ -85,9 +83,9 @@ REFUSALS: Final = (
     ),
     Refusal(
         said="is forbidden",
-        told="the server does not know this call; it is of another generation than this pilot, "
-        "or connection.url names another service",
-        code=Code.COMMUNICATIONFAILURE,
+        told="the server does not know this call; set panda.dialect to auto, or check that connection.url names "
+        "a server for pilots",
+        code=Code.BADQUEUECONFIGURATION,
     ),
     Refusal(
         said="argument error",
@@ -103,10 +101,12 @@ REFUSALS: Final = (
 FORBIDDEN: Final = Refusal(
     said="", told="the server refuses this identity; check connection.token and connection.origin, or ask its operators"
 )
+OLD: Final[Mapping[int, str]] = {20: "no jobs in PanDA", 60: "wrong role"}
+"""What an older server means by a status, however it puts it."""
 NOT_THERE: Final = Refusal(
     said="",
-    told="the server has no such address; check connection.url, or its version, which must be 0.6 or newer",
-    code=Code.COMMUNICATIONFAILURE,
+    told="the server has no such address; check connection.url, or set panda.dialect to auto if it is an old one",
+    code=Code.BADQUEUECONFIGURATION,
 )
 
 
@@ -114,12 +114,85 @@ def read_envelope(answer: Answer) -> Envelope:
     """What a server of the first version says; ``PilotError`` if it says nothing that can be read."""
     if answer.status != 200:
         raise _of_status(answer)
-    told = answer.json()
-    if not isinstance(told, Mapping) or "success" not in told:
+    envelope = _envelope(answer.json(), answer.headers)
+    if envelope is None:
         raise failure(f"the answer is no envelope: {_excerpt(answer)}")
+    return envelope
+
+
+def read_envelopes(answer: Answer) -> list[Envelope] | None:
+    """The answers to several updates at once; ``None`` if they were refused as a whole."""
+    whole_one = read_envelope(answer)
+    if not whole_one.success or not isinstance(whole_one.data, list):
+        return None
+    return _each([_envelope(told, {}) for told in whole_one.data])
+
+
+def _envelope(told: object, headers: Mapping[str, str]) -> Envelope | None:
+    if not isinstance(told, Mapping) or "success" not in told:
+        return None
     message = told.get("message")
-    success, text = told["success"] is True, message if isinstance(message, str) else ""
-    return Envelope(success=success, message=text, data=told.get("data"), headers=answer.headers)
+    text = message if isinstance(message, str) else ""
+    return Envelope(success=told["success"] is True, message=text, data=told.get("data"), headers=headers)
+
+
+def _each(envelopes: list[Envelope | None]) -> list[Envelope] | None:
+    """All of them, or nothing if one makes no sense."""
+    sound = [each for each in envelopes if each is not None]
+    return sound if len(sound) == len(envelopes) else None
+
+
+def read_old_envelope(answer: Answer) -> Envelope:
+    """What an older server says: a status and everything else beside it, as JSON or as a form."""
+    if answer.status != 200:
+        raise _of_status(answer)
+    envelope = _old_envelope(_old_value(answer.body.decode(errors="replace")), answer.headers)
+    if envelope is None:
+        said = _excerpt(answer)
+        raise refusal_of(said) or failure(f"the answer has no status: {said}")
+    return envelope
+
+
+def read_old_envelopes(answer: Answer) -> list[Envelope] | None:
+    """The answers of an older server to several updates at once; each may be a text of its own."""
+    if answer.status != 200:
+        raise _of_status(answer)
+    told = _old_value(answer.body.decode(errors="replace"))
+    if not isinstance(told, list) or len(told) != 2 or told[0] is not True or not isinstance(told[1], list):
+        return None
+    texts = (each.get("content") if isinstance(each, Mapping) else each for each in told[1])
+    return _each([_old_envelope(_old_value(text) if isinstance(text, str) else text, {}) for text in texts])
+
+
+def _old_envelope(told: object, headers: Mapping[str, str]) -> Envelope | None:
+    status = whole(told.get("StatusCode")) if isinstance(told, Mapping) else None
+    if not isinstance(told, Mapping) or status is None:
+        return None
+    message = next((told[name] for name in ("errorDialog", "ErrorDialog") if isinstance(told.get(name), str)), "")
+    data = {**told, "StatusCode": status, "jobs": _old_jobs(told)}
+    return Envelope(success=status == 0, message=OLD.get(status, message), data=data, headers=headers)
+
+
+def _old_value(text: str) -> object:
+    try:
+        return json.loads(text)
+    except ValueError:
+        from urllib.parse import parse_qsl
+
+        return dict(parse_qsl(text.strip(), keep_blank_values=True))
+
+
+def _old_jobs(told: Mapping[str, object]) -> object:
+    """The jobs in an answer: a list, the text of one, or a single job whose fields stand beside the status."""
+    jobs = told.get("jobs")
+    if jobs is None:
+        return [told] if "PandaID" in told else []
+    if isinstance(jobs, str):
+        try:
+            return json.loads(jobs)
+        except ValueError:
+            return None
+    return jobs
 
 
 def failure(detail: str) -> PilotError:

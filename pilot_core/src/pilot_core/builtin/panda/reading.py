@@ -3,6 +3,8 @@
 Lists are aligned by position with ``inFiles`` or ``outFiles``; ``scopeOut`` alone leaves the log out. Keys that PanDA
 has no word for, and that a dispatcher of our own adds, are plain JSON values: ``sources``, ``destinations``,
 ``optional``, ``always``, ``environment``, ``options``, ``gpus``, ``loopingLimit``.
+
+Options that are hidden in the arguments are found by ``arguments``; what only some payloads need goes to ``extras``.
 """
 
 from __future__ import annotations
@@ -15,12 +17,16 @@ from uuid import NAMESPACE_URL, uuid5
 
 from attrs import evolve, frozen
 
+from pilot_core.builtin.panda.arguments import Hidden, uncover
+from pilot_core.builtin.panda.extras import Lists, directly_read, extras_of, lists_of, steps_of
 from pilot_core.sdk import Checksum, FileSpec, Job, Replica, Resources
 from pilot_core.sdk.io import UnsafeName, safe_name
 from pilot_core.sdk.wire import Fields, shown
 
 MB: Final = 10**6
+ZIP: Final = "zip://"
 INPUT_LISTS: Final = ("scopeIn", "GUID", "fsize", "checksum", "ddmEndPointIn", "realDatasetsIn")
+ACCESS_LIST: Final = "prodDBlockToken"
 OUTPUT_LISTS: Final = ("realDatasets", "ddmEndPointOut")
 _WHOLE: Final = re.compile(r"\s*[+-]?[0-9]{1,19}\s*", re.ASCII)
 _VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
@@ -50,6 +56,12 @@ def whole(value: object) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
+def truth(value: object) -> bool | None:
+    """Whether a flag is set: a real one, or one of the many words for it; ``None`` for anything else."""
+    word = str(value).strip().lower()
+    return True if word in ("true", "yes", "1") else False if word in ("false", "no", "0", "", "none", "null") else None
+
+
 def key_of(raw: Mapping[str, object]) -> tuple[str, int] | None:
     """Which attempt at which job a message is about, if it says so."""
     job_id, attempt = whole(raw.get("PandaID")), whole(raw.get("attemptNr"))
@@ -66,13 +78,14 @@ class _Wire:
         """Read everything, then say what was wrong."""
         fields, job_id, attempt = self.fields, self._id(), self._attempt()
         self._status()
+        hidden, lists, steps = self._uncovered()
         outputs, log_file = self._outputs(f"{self.origin}/{job_id}.{attempt}")
         wall_s = self._count("maxWalltime")
         job = Job(
             id=str(job_id),
             attempt=attempt,
             transformation=self._transformation(),
-            parameters=self._parameters(),
+            parameters=lists.parameters,
             environment=self._environment(),
             inputs=self._inputs(),
             outputs=outputs,
@@ -80,11 +93,21 @@ class _Wire:
             needs=self._needs(),
             wall_limit_s=float(wall_s) if wall_s and self.limit_wall else None,
             looping_limit_s=float(self._count("loopingLimit")) or None,
-            image=fields.text("container_name"),
+            image=hidden.image
+            or fields.text("container_name")
+            or steps.get("containerOptions", {}).get("containerImage", ""),
             task=fields.text("taskID"),
             label=fields.text("prodSourceLabel"),
             options=self._options(),
             origin=self.origin,
+            extras=extras_of(
+                overrides=hidden.queue,
+                texts=lists.texts,
+                direct=directly_read(self._access(), fields, hidden),
+                packed=[name.removeprefix(ZIP) for name in self._list("inFiles") if name.startswith(ZIP)],
+                archives={name: list(patterns) for name, patterns in hidden.archives.items()},
+                steps=steps,
+            ),
         )
         fields.raise_problems(f"job {job_id}" if job_id else "a job")
         return job
@@ -112,8 +135,14 @@ class _Wire:
             self.fields.problem("StatusCode", f"is {shown(value)}, so the server could not complete this job")
 
     def _transformation(self) -> str:
-        steps = isinstance(self.fields.value("containerOptions"), Mapping)
-        return self.fields.text("transformation", required=not steps)
+        return self.fields.text("transformation", required=self.fields.value("containerOptions") is None)
+
+    def _uncovered(self) -> tuple[Hidden, Lists, Mapping[str, Mapping[str, str]]]:
+        """What the arguments hide, what they are without that, and the steps beside the payload."""
+        program = self.fields.text("transformation").rpartition("/")[2]
+        hidden = uncover(self._parameters(), keeps_image=program.startswith("runcontainer"))
+        merging = truth(self.fields.value("eventServiceMerge")) is True
+        return hidden, lists_of(self.fields, hidden.parameters, merging=merging), steps_of(self.fields)
 
     def _parameters(self) -> str:
         """No byte of it is changed; what no program can be given is refused."""
@@ -160,8 +189,8 @@ class _Wire:
 
     def _options(self) -> Mapping[str, object]:
         options = self.fields.values("options")
-        unchecked = self.fields.value("loopingCheck") in (False, "False", "false")
-        return {**options, "looping.check": False} if unchecked else options
+        looping = self.fields.value("loopingCheck")
+        return {**options, "looping.check": False} if looping is not None and truth(looping) is False else options
 
     # --- files ---
 
@@ -175,6 +204,12 @@ class _Wire:
             if lfn not in files:
                 files[lfn] = self._input(lfn, self._seen(sources.get(lfn, url)), number, columns)
         return tuple(files.values())
+
+    def _access(self) -> Iterator[tuple[str, str]]:
+        """Each input with the token that says how it may be read."""
+        names = self._list("inFiles")
+        tokens = {ACCESS_LIST: self._aligned(ACCESS_LIST, "inFiles", len(names))}
+        return ((_unprefixed(name)[0], self._cell(ACCESS_LIST, number, tokens)) for number, name in enumerate(names))
 
     def _input(self, lfn: str, url: str, number: int, columns: Mapping[str, Sequence[str]]) -> FileSpec:
         scope, guid, size, checksum, endpoint, dataset = (self._cell(name, number, columns) for name in INPUT_LISTS)
@@ -303,4 +338,4 @@ def _unprefixed(written: str) -> tuple[str, str]:
     """The name of a file, and its place where the name is one."""
     if written.startswith("gs://"):
         return written.rpartition("/")[2], written
-    return written.removeprefix("zip://"), ""
+    return written.removeprefix(ZIP), ""

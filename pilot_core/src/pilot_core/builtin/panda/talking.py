@@ -8,16 +8,25 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Final
 
 from attrs import define, field, frozen
 
 from pilot_core import __version__
-from pilot_core.builtin.panda.answers import Envelope, failure, read_envelope, refusal_of
-from pilot_core.builtin.panda.reading import MB, is_unset, key_of, read_job, whole
+from pilot_core.builtin.credentials import LEGACY as OLD_CALLS
+from pilot_core.builtin.credentials import V1 as CALLS
+from pilot_core.builtin.credentials import Renewal, Renewing, secrets_of
+from pilot_core.builtin.panda.answers import Envelope, failure, refusal_of
+from pilot_core.builtin.panda.commands import KEEP, Pace, reply_to, wanted_in
+from pilot_core.builtin.panda.dialects import LEGACY
+from pilot_core.builtin.panda.node import NodeReports, Worker
+from pilot_core.builtin.panda.reading import MB, is_unset, key_of, read_job, truth, whole
+from pilot_core.builtin.panda.speech import Speech
+from pilot_core.builtin.panda.together import Together
 from pilot_core.builtin.panda.updating import Identity, diagnosis_of, fields_of, reduced
-from pilot_core.builtin.panda.words import V1, Dialect, Words, fitted, real
+from pilot_core.builtin.panda.words import ASKS, TELLS, fitted, real
 from pilot_core.sdk import (
     Code,
     Communicator,
@@ -55,6 +64,9 @@ class PandaOptions:
 
     section = "panda"
 
+    dialect: str = option(
+        "auto", help="How the server is spoken to; auto finds it out once.", choices=("auto", "v1", "legacy")
+    )
     label: str = option("managed", help="The kind of jobs to ask for, a prodSourceLabel.")
     n_jobs: int = option(1, help="Jobs to ask for at a time.")
     computing_element: str = option("", help="The name by which the server notes the slot; the queue's if empty.")
@@ -69,6 +81,11 @@ class PandaOptions:
     version_tag: str = option("PR", help="The kind of this pilot: PR in production, RC for a candidate.")
     limit_wall: bool = option(True, help="A job's maxWalltime is a limit; off where the server puts an estimate there.")
     pause_s: float = option(60.0, help="After an empty answer, ask again after this time up to thrice it.", unit="s")
+    bulk: int = option(1, help="Updates that one message may hold; 1 sends each on its own.", least=1)
+    renew: bool = option(True, help="Have the server renew the pilot's token while it runs.")
+    renew_s: float = option(3600.0, help="Between two renewals of the token.", unit="s", least=60)
+    token_client: str = option("pilot_server", help="In whose name the server keeps tokens for pilots.")
+    proxy_role: str = option("", help="The role of the proxy that the server renews; without one it is not renewed.")
     request_s: float = option(120.0, help="For one request, answer and all.", unit="s")
     debug_heartbeat_s: float = option(60.0, help="Between two updates of a job that somebody follows.", unit="s")
 
@@ -80,6 +97,12 @@ class _Talk:
     lock: threading.Lock = field(factory=threading.Lock)
     troubles: int = 0
     last: Letter | None = None
+    order: str = ""
+    """What somebody who follows the job wants to see of it next."""
+    keep: bool = False
+    """Whether the job's directory is to stay, as somebody wants to look into it."""
+    followed: bool = False
+    """Whether somebody follows the job from its beginning on, which is not known to be obeyed yet."""
 
 
 class Panda(Communicator):
@@ -98,11 +121,42 @@ class Panda(Communicator):
         self._origin = urls[0]
         self._options = settings.of(PandaOptions)
         self._web = web_of(settings)
-        self._dialect: Dialect = V1
+        self._speech = Speech(self._web, self._options.dialect, self._options.request_s)
+        self._together = Together(self._tell, self._tell_all, self._options.bulk)
         self._who = _identity(settings)
-        self._untaken: set[tuple[str, str]] = set()
+        self._reports = NodeReports(self._web, _worker(self._who, self._options), lambda: self._speech.dialects)
+        self._renewal: Renewal | None = None
         self._talks: dict[tuple[str, int], _Talk] = {}
         self._talking = threading.Lock()
+
+    # --- the pilot itself ---
+
+    def renew(self, queue: Queue) -> float | None:
+        """Renew the token, or the proxy, as the server offers it."""
+        if self._renewal is None:
+            from pilot_core.sdk.web import find_credentials
+
+            options = self._options
+            how = Renewing(
+                tokens=options.renew, every_s=options.renew_s, client=options.token_client, role=options.proxy_role
+            )
+            calls = OLD_CALLS if self._speech.dialects[0] is LEGACY else CALLS
+            self._renewal = Renewal(self._web, find_credentials(self.settings.of(Connection)), how, calls)
+        return self._renewal.renew(queue)
+
+    def secrets(self, raw: Mapping[str, object]) -> Iterable[str]:
+        """What the job's owner and its followers entrusted to it."""
+        return secrets_of(raw)
+
+    def started(self, queue: Queue, workdir: Path) -> Mapping[str, object]:
+        """Tell of the worker, its node and the GPUs there."""
+        from pilot_core.sdk.node import NodeFacts
+
+        return self._reports.started(queue, NodeFacts(workdir))
+
+    def ended(self) -> None:
+        """Tell that the worker is done."""
+        self._reports.ended()
 
     # --- getting jobs ---
 
@@ -125,11 +179,11 @@ class Panda(Communicator):
             "scheduler_id": options.scheduler_id,
             "timeout": SEARCH_S,
         }
-        return fitted(self._dialect.asks, asked)
+        return fitted(ASKS, asked)
 
     def acquire(self, request: Mapping[str, object]) -> Offer:
         """Ask once. What was sent is not sent again, as a lost answer may have reserved a job."""
-        envelope = self._call(self._dialect.acquire, self._dialect.asks, request, repeat=False)
+        envelope = self._speech.say("acquire", request, repeat=False)
         if not envelope.success and "no jobs" in envelope.message.lower():
             if len(envelope.message) > len(NO_JOBS):
                 log.warning("%.300s", envelope.message)
@@ -155,7 +209,7 @@ class Panda(Communicator):
         if key is None:
             return True
         if (known := self._talks.get(key)) is None:
-            self._talk(*key)
+            self._talk(*key).followed = truth(raw.get("debug")) is True
             return True
         log.warning("job %s, attempt %s was offered again", *key)
         if known.last is not None:
@@ -182,7 +236,7 @@ class Panda(Communicator):
     def compose(self, update: Update) -> Letter:
         """The update in the server's words."""
         job = update.job
-        body = fitted(self._dialect.tells, fields_of(update, self._who))
+        body = fitted(TELLS, fields_of(update, self._who))
         return Letter(communicator=self.name, job=job.id, attempt=job.attempt, final=update.final, body=body)
 
     def refuse(self, raw: Mapping[str, object], error: PilotError) -> Letter | None:
@@ -200,7 +254,7 @@ class Panda(Communicator):
             "pilot_error_code": error.code.number,
             "pilot_error_diag": diagnosis_of(error),
         }
-        body = fitted(self._dialect.tells, told)
+        body = fitted(TELLS, told)
         return Letter(communicator=self.name, job=key[0], attempt=key[1], final=True, body=body)
 
     def send(self, letter: Letter) -> Reply:
@@ -216,10 +270,26 @@ class Panda(Communicator):
                 raise _error_in(envelope)
             if letter.final:
                 talk.last = letter
-        return self._reply(letter, envelope)
+        return self._reply(letter, envelope, talk)
+
+    def show(self, job: Job, workdir: Path) -> str:
+        """What somebody who follows the job asked to see of its directory; nothing, if nobody did."""
+        talk = self._talk(job.id, job.attempt)
+        order, talk.order = talk.order, ""
+        if not order:
+            return ""
+        from pilot_core.builtin.panda.orders import carry_out
+
+        return carry_out(order, workdir)
 
     def _told(self, body: Mapping[str, object]) -> Envelope:
-        return self._call(self._dialect.update, self._dialect.tells, body, repeat=True)
+        return self._together.say(body) if self._options.bulk > 1 else self._tell(body)
+
+    def _tell(self, body: Mapping[str, object]) -> Envelope:
+        return self._speech.say("update", body, repeat=True)
+
+    def _tell_all(self, bodies: Sequence[Mapping[str, object]]) -> Sequence[Envelope] | None:
+        return self._speech.say_all(bodies, self._options.harvester_id)
 
     def _told_less(self, body: Mapping[str, object], talk: _Talk, refused: Envelope) -> Envelope:
         """Say what matters, where the database does not take all of it."""
@@ -228,29 +298,19 @@ class Panda(Communicator):
         talk.troubles += 1
         return refused if talk.troubles < TROUBLES else self._told(reduced(body))
 
-    def _reply(self, letter: Letter, envelope: Envelope) -> Reply:
-        tokens = _tokens(envelope.inner.get("command"))
+    def _reply(self, letter: Letter, envelope: Envelope, talk: _Talk) -> Reply:
+        wanted = wanted_in(envelope.inner.get("command"))
+        talk.keep = talk.keep or KEEP in wanted.words
         if letter.final:
-            return Reply(notes={"commands": list(tokens)} if tokens else {})
+            kept = {"keep": True} if talk.keep else {}
+            return Reply(notes={"commands": list(wanted.words), **kept} if wanted.words else kept)
         usual_s, told_s = self.settings.of(ReportOptions).heartbeat_s, real(envelope.inner.get("heartbeat"))
         if told_s is not None and not SHORTEST_HEARTBEAT_S <= told_s <= DAY_S:
             told_s = None
-        return reply_to(tokens, letter.job, Pace(self._options.debug_heartbeat_s, usual_s, told_s))
-
-    # --- the wire ---
-
-    def _call(self, path: str, words: Words, values: Mapping[str, object], *, repeat: bool) -> Envelope:
-        """Say something; again at once, if the server refused all of it for a field that it can do without."""
-        while True:
-            wanted = {name: value for name, value in values.items() if (path, name) not in self._untaken}
-            sent = fitted(words, wanted)
-            answer = self._web.call("POST", path, json=sent, limit_s=self._options.request_s, repeat=repeat)
-            envelope = read_envelope(answer)
-            name = envelope.rejected
-            if name not in sent or name in self._dialect.vital:
-                return envelope
-            log.warning("%s is left out from now on, as the server does not take it: %s", name, envelope.message)
-            self._untaken.add((path, name))
+        talk.order = wanted.order
+        words = (*wanted.words, "debug") if talk.followed and "debugoff" not in wanted.words else wanted.words
+        talk.followed = False
+        return reply_to(words, letter.job, Pace(self._options.debug_heartbeat_s, usual_s, told_s))
 
     def _talk(self, job: str, attempt: int) -> _Talk:
         with self._talking:
@@ -259,51 +319,6 @@ class Panda(Communicator):
             for key in over[: max(len(over) - REMEMBERED, 0)]:
                 del self._talks[key]
             return talk
-
-
-@frozen
-class Pace:
-    """How often updates are sent: of a job that somebody follows, of others, and what the server wants of this one."""
-
-    debug_s: float
-    usual_s: float
-    told_s: float | None = None
-
-    @property
-    def followed_s(self) -> float:
-        """For a job that somebody follows."""
-        return min(self.debug_s, self.told_s or self.debug_s)
-
-
-def reply_to(tokens: tuple[str, ...], job: str, pace: Pace) -> Reply:
-    """What a server's commands come to while a job runs. A kill wins over everything else."""
-    for token in tokens:
-        if why := KILLS.get(token):
-            return Reply(stop=PilotError(Code.PANDAKILL, why))
-    rest = [token for token in tokens if token not in ("debug", "debugoff")]
-    for token in rest:
-        log.warning("job %s: the server's command %.80r is not obeyed", job, token)
-    notes = {"commands": rest} if rest else {}
-    if "debugoff" in tokens:
-        return Reply(debug=False, heartbeat_s=pace.told_s or pace.usual_s, notes=notes)
-    if "debug" in tokens:
-        return Reply(debug=True, heartbeat_s=pace.followed_s, notes=notes)
-    return Reply(heartbeat_s=pace.told_s, notes=notes)
-
-
-KILLS: Final[Mapping[str, str]] = {
-    "tobekilled": "the server says: tobekilled",
-    "badattemptnr": "the server has begun another attempt at this job",
-    "alreadydone": "the server has the last word on this job already",
-}
-
-
-def _tokens(command: object) -> tuple[str, ...]:
-    if not isinstance(command, str):
-        if command is not None:
-            log.warning("a command that is no text is not obeyed: %.80r", command)
-        return ()
-    return tuple(token for each in command.split(",") if (token := each.strip()) not in ("", "NULL"))
 
 
 def _error_in(envelope: Envelope) -> PilotError:
@@ -319,6 +334,10 @@ def _error_in(envelope: Envelope) -> PilotError:
 
 def _megabytes(size_b: int | None) -> int | None:
     return size_b // MB if size_b is not None and size_b > 0 else None
+
+
+def _worker(who: Identity, options: PandaOptions) -> Worker:
+    return Worker(queue=who.site, node=who.node, harvester=options.harvester_id, number=options.worker_id)
 
 
 def _identity(settings: Settings) -> Identity:

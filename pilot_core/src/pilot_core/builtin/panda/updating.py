@@ -10,7 +10,7 @@ from typing import Final
 
 from attrs import frozen
 
-from pilot_core.builtin.panda.words import head
+from pilot_core.builtin.panda.words import TELLS, head
 from pilot_core.sdk import (
     ACCEPTED,
     RUNNING,
@@ -30,6 +30,10 @@ STATES: Final[Mapping[Phase, str]] = {ACCEPTED: "starting", STAGE_IN: "starting"
 SHORT_DIAG_B: Final = 250
 SPARED: Final = frozenset({"job_metrics", "pilot_log", "stdout", "meta_data", "cpu_consumption_unit", "job_sub_status"})
 """What a final update that the database refuses can do without."""
+MEASURED: Final = frozenset(
+    ("n_events", *(name for name in TELLS if name.partition("_")[0] in ("max", "avg", "tot", "rate")))
+)
+"""Fields that a monitor fills which measures something of that name; all else that is measured is a metric."""
 _STAMP: Final = re.compile(r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(?:[.,]\d{1,6})?\s*", re.ASCII)
 _UNFIT: Final = re.compile(r"[\s=,]+")
 
@@ -103,6 +107,9 @@ def _used(update: Update) -> dict[str, object]:
         "max_rss": max(usage.rss_peak_b, usage.rss_b) / 1024,
         "tot_rbytes": usage.read_b,
         "tot_wbytes": usage.written_b,
+        "rate_rbytes": usage.read_b / ran_s if ran_s else None,
+        "rate_wbytes": usage.written_b / ran_s if ran_s else None,
+        **{name: value for name, value in usage.more.items() if name in MEASURED},
         "job_metrics": metrics_of(job, usage),
     }
 
@@ -124,7 +131,8 @@ def metrics_of(job: Job, usage: Usage) -> str:
     }
     told = {name: value for name, value in measured.items() if value} | {"coreCount": job.needs.cores}
     for name, value in usage.more.items():
-        told.setdefault(_UNFIT.sub("_", name), value)
+        if name not in MEASURED:
+            told.setdefault(_UNFIT.sub("_", name), value)
     return " ".join(f"{name}={_written(value)}" for name, value in told.items() if isfinite(value))
 
 

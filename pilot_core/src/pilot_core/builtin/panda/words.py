@@ -1,7 +1,8 @@
 """The words that a server takes, as data: for each field its type and how much of it there is room for.
 
 A server of the first version checks types to the letter and refuses a whole message for one field; its database refuses
-a row for one text that is a byte too long. So whatever is sent passes here, and comes out in shape or not at all.
+a row for one text that is a byte too long. So whatever is sent passes here, and comes out in shape or not at all. The
+names are those of the first version; ``dialects`` has what an older server calls them.
 """
 
 from __future__ import annotations
@@ -13,8 +14,6 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from attrs import frozen
-
 log = logging.getLogger(__name__)
 _ESCAPE: Final = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|.)", re.DOTALL)
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
@@ -23,19 +22,6 @@ _MOMENT: Final = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", re.ASCII)
 Fit = Callable[[object], object]
 """Brings a value into shape; ``None`` says that nothing of it can be sent."""
 Words = Mapping[str, Fit]
-
-
-@frozen(kw_only=True)
-class Dialect:
-    """How one generation of servers wants to be spoken to. Another one is another row of this."""
-
-    name: str
-    acquire: str
-    update: str
-    asks: Words
-    tells: Words
-    vital: frozenset[str]
-    """Without these no message makes sense, so none is left out because a server does not take it."""
 
 
 def fitted(words: Words, values: Mapping[str, object]) -> dict[str, object]:
@@ -219,12 +205,3 @@ TELLS: Final[Words] = {
     "timeout": count(10**4),
 }
 """What an update may say."""
-
-V1: Final = Dialect(
-    name="v1",
-    acquire="/api/v1/pilot/acquire_jobs",
-    update="/api/v1/pilot/update_job",
-    asks=ASKS,
-    tells=TELLS,
-    vital=frozenset({"job_id", "job_status", "attempt_nr", "site_name"}),
-)

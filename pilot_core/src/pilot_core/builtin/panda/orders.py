@@ -1,0 +1,149 @@
+"""Commands by which somebody who follows a job looks at it: five programs, inside the job's directory, without a shell.
+
+Whoever may give such an order is known to the server, and no further than that: so what an order may say is listed
+here, and everything else is refused.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+LIMIT_S: Final = 20.0
+KEPT_B: Final = 1 << 14
+"""More than anybody is shown, so that a secret that is cut in two was whole when secrets were looked for."""
+SAFE_ENVIRONMENT: Final[Mapping[str, str]] = {"PATH": "/usr/bin:/bin:/usr/local/bin", "LC_ALL": "C"}
+_PLAIN: Final = re.compile(r"[\w./=:,+@%~ -]+")
+_TAIL_OPTION: Final = re.compile(r"-[qvzs]*[nc]?\+?\d*[bkMG]?", re.ASCII)
+_LS_OPTION: Final = re.compile(r"-(?:(?![LH])[A-Za-z0-9])+", re.ASCII)
+_DU_OPTION: Final = re.compile(r"-(?:(?![LHDX])[A-Za-z0-9])+", re.ASCII)
+_PS_VALUED: Final = re.compile(r"-\w*[uUpoCgGts]|--(?:user|pid|ppid|format|sort|group|tty)", re.ASCII)
+_PS_OPTION: Final = re.compile(r"-\w+|--(?!environ)[a-z]+(?:=[\w,%+-]+)?", re.ASCII)
+_PS_LETTERS: Final = re.compile(r"[a-df-zA-Z]+", re.ASCII)
+_GDB: Final = re.compile(r"(?:--?batch )?(?:-p |--?pid[ =])(\d{1,9})(?: --?batch)?", re.ASCII)
+
+
+class Refused(ValueError):
+    """An order that is not carried out; the message says why."""
+
+
+def carry_out(order: str, workdir: Path, limit_s: float = LIMIT_S) -> str:
+    """What the command of an order printed, or why it was not run."""
+    try:
+        command = command_of(order, workdir)
+    except Refused as why:
+        return f"refused: {order[:200]}: {why}\n"
+    return _run(command, workdir, limit_s)
+
+
+def command_of(order: str, workdir: Path) -> list[str]:
+    """The command that an order stands for; ``Refused`` if it stands for none that is allowed."""
+    program, *words = order.split() or [""]
+    if program not in PROGRAMS:
+        raise Refused(f"only {', '.join(PROGRAMS)} are run")
+    if not _PLAIN.fullmatch(order):
+        raise Refused("only plain words are taken: no quotes, and nothing that a shell would act on")
+    if (found := shutil.which(program, path=SAFE_ENVIRONMENT["PATH"])) is None:
+        raise Refused(f"{program} is not installed on this node")
+    return [found, *PROGRAMS[program](words, workdir)]
+
+
+def _files(option: re.Pattern[str]) -> Callable[[Sequence[str], Path], Sequence[str]]:
+    """Arguments that are options of a kind, or lie inside the job's directory."""
+
+    def check(words: Sequence[str], workdir: Path) -> Sequence[str]:
+        for word in words:
+            if word.startswith("-"):
+                if not option.fullmatch(word):
+                    raise Refused(f"the option {word} is not taken")
+            elif not _is_inside(workdir / word, workdir):
+                raise Refused(f"{word} is not in the job's directory")
+        return words
+
+    return check
+
+
+def _is_inside(path: Path, workdir: Path) -> bool:
+    try:
+        return path.resolve().is_relative_to(workdir.resolve())
+    except (OSError, RuntimeError):
+        return False
+
+
+def _processes(words: Sequence[str], workdir: Path) -> Sequence[str]:
+    """Arguments of ps, without any that would show environments."""
+    before = ""
+    for word in words:
+        valued = bool(_PS_VALUED.fullmatch(before))
+        fits = valued or _PS_OPTION.fullmatch(word) or _PS_LETTERS.fullmatch(word)
+        if not fits or "env" in word.lower():
+            raise Refused(f"{word} is not taken, as it may show what processes have in their environment")
+        before = word
+    return words
+
+
+def _stacks(words: Sequence[str], workdir: Path) -> Sequence[str]:
+    """Arguments by which gdb prints the stacks of a process of the job, and does nothing else."""
+    found = _GDB.fullmatch(" ".join(words))
+    if found is None:
+        raise Refused("only 'gdb -p NUMBER' is taken, and prints all stacks of that process")
+    if not _is_inside(Path(f"/proc/{found[1]}/cwd"), workdir):
+        raise Refused(f"{found[1]} is no process that works in the job's directory")
+    return ["-nx", "-batch", "-iex", "set auto-load no", "-ex", "thread apply all bt", "-p", found[1]]
+
+
+PROGRAMS: Final[Mapping[str, Callable[[Sequence[str], Path], Sequence[str]]]] = {
+    "tail": _files(_TAIL_OPTION),
+    "ls": _files(_LS_OPTION),
+    "ps": _processes,
+    "du": _files(_DU_OPTION),
+    "gdb": _stacks,
+}
+"""For each program what checks its arguments."""
+
+
+def _run(command: Sequence[str], workdir: Path, limit_s: float) -> str:
+    """The end of what a command prints; one that takes too long is ended."""
+    try:
+        process = subprocess.Popen(
+            command,
+            cwd=workdir,
+            env=SAFE_ENVIRONMENT,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    except OSError as error:
+        return f"{command[0]}: {error.strerror}\n"
+    late = threading.Event()
+
+    def end() -> None:
+        late.set()
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+
+    timer = threading.Timer(limit_s, end)
+    timer.start()
+    with process:
+        printed = _end_of(process)
+    timer.cancel()
+    if late.is_set():
+        return f"{printed}\nended after {limit_s:g} s\n"
+    return printed or f"nothing was printed, exit status {process.returncode}\n"
+
+
+def _end_of(process: subprocess.Popen[bytes]) -> str:
+    kept = b""
+    assert process.stdout is not None
+    while block := process.stdout.read1(KEPT_B):  # type: ignore[attr-defined]
+        kept = (kept + block)[-KEPT_B:]
+    return kept.decode(errors="replace")

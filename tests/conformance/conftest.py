@@ -1,0 +1,73 @@
+"""The conversation of pilots and a PanDA server, scenario by scenario.
+
+``pytest tests/conformance`` asks a dispatcher of its own. ``--server URL --credential FILE`` asks any server instead,
+with a token or a proxy in ``FILE``; what needs a job that can be ordered is then left out. A scenario's id stands in
+the ids of its tests; ``python tests/conformance/ids.py`` tells which test carries which.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from pilot_core.testing import PilotKit
+from pilot_core.testing.fakes import Payload
+
+from .asking import Asker, TheirServer
+from .stage import Stage
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("conformance")
+    group.addoption("--server", help="ask the PanDA server at this URL instead of a dispatcher of one's own")
+    group.addoption("--credential", help="the file with the token or the proxy for that server")
+    group.addoption("--origin", default="", help="in whose name a token is shown: VO or VO.ROLE")
+    group.addoption("--ca", help="the file with the authorities that vouch for the server")
+    group.addoption("--queue", default="local", help="a queue of the server's")
+
+
+@pytest.fixture(autouse=True)
+def scenario(request):
+    """The id of what is tested."""
+    return getattr(request, "param", "")
+
+
+@pytest.fixture
+def stage(tmp_path):
+    """A dispatcher over TLS whose every answer can be changed; what was said to it is checked in the end."""
+    with Stage(tmp_path, config={"queues": {"local": {"heartbeat": "1 s"}}}) as stage:
+        yield stage
+    stage.check()
+
+
+@pytest.fixture
+def server(request, tmp_path):
+    """Whom to ask: the server that was given, or one of our own."""
+    option = request.config.getoption
+    if url := option("--server", None):
+        with Asker(url, option("--credential"), option("--ca"), option("--origin")) as asker:
+            yield TheirServer(asker, option("--queue"))
+        return
+    with Stage(tmp_path) as stage, Asker(stage.url, stage.token(), stage.certificate) as asker:
+        yield TheirServer(asker, "local", stage)
+
+
+@pytest.fixture(params=["v1", "legacy"])
+def dialect(request):
+    """Each generation of calls."""
+    return request.param
+
+
+@pytest.fixture
+def pilot(stage, tmp_path):
+    """Runs a pilot in this process that works for the stage, or ``on`` another; its payload writes ``out.txt``."""
+
+    def run(jobs=1, payload=None, on=stage, **settings):
+        usual = {**on.settings(), "pilot.max_jobs": jobs, "pilot.ask_again_s": 0.05, "panda.pause_s": 0.02}
+        done = payload or Payload(files={"out.txt": b"made\n"})
+        place = tempfile.mkdtemp(prefix="kit", dir=tmp_path)
+        return PilotKit(settings={**usual, **settings}, outcome=done, tmp=Path(place)).run()
+
+    return run

@@ -1,0 +1,73 @@
+"""Which test carries which scenario, read from the tests' own text; run as a program it prints the table."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).parents[1]
+LIST = Path(__file__).with_name("ids.txt")
+CITED = re.compile(r"server:((?:[A-Z]-\d\d|I\d)(?:\s*\([^)]*\))?)")
+LINE = re.compile(r"([A-Z]-\d\d|I\d)  ([^:]+)(?:: (.+))?")
+
+
+def scenario(*names: str) -> pytest.MarkDecorator:
+    """The test does what these scenarios say, with a real pilot; their ids stand in its own."""
+    return pytest.mark.parametrize("scenario", [names], indirect=True, ids=["+".join(names)])
+
+
+def half(*names: str) -> pytest.MarkDecorator:
+    """The test asks a server for what these scenarios take as given."""
+    return scenario(*names)
+
+
+def listed(path: Path = LIST) -> dict[str, str]:
+    """Each id with the reason why it comes later, or nothing."""
+    found: dict[str, str] = {}
+    for line in path.read_text().splitlines():
+        read = LINE.fullmatch(line)
+        assert read, f"{path.name}: {line!r} is not 'ID  name' or 'ID  name: why it comes later'"
+        assert read[1] not in found, f"{path.name}: {read[1]} stands there twice"
+        found[read[1]] = read[3] or ""
+    return found
+
+
+def carried(tests: Path = TESTS) -> dict[str, list[str]]:
+    """Each id with the tests that name it, in a decorator or in their description, and which part of it they do."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for path in sorted(tests.rglob("test_*.py")):
+        for name, function in _tests(ast.parse(path.read_text())):
+            for cited in _cited(function):
+                told, _, part = cited.partition("(")
+                found[told.strip()].append(f"{path.relative_to(tests)}::{name}" + (f" ({part}" if part else ""))
+    return found
+
+
+def _tests(tree: ast.Module) -> Iterator[tuple[str, ast.FunctionDef]]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
+            yield node.name, node
+
+
+def _cited(function: ast.FunctionDef) -> Iterator[str]:
+    yield from CITED.findall(ast.get_docstring(function) or "")
+    for each in function.decorator_list:
+        if isinstance(each, ast.Call) and isinstance(each.func, ast.Name) and each.func.id in ("scenario", "half"):
+            part = " (the server's half)" if each.func.id == "half" else ""
+            yield from (f"{arg.value}{part}" for arg in each.args if isinstance(arg, ast.Constant))
+
+
+def table() -> str:
+    """One line an id."""
+    tests = carried()
+    rows = [f"{name}  {'; '.join(tests[name]) or f'later: {why}'}" for name, why in listed().items()]
+    return "\n".join(rows)
+
+
+if __name__ == "__main__":
+    print(table())

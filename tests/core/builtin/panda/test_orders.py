@@ -1,0 +1,194 @@
+"""Commands by which somebody looks at a job: five programs, its directory alone, no shell, and an end in time."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+from attrs import evolve
+
+from pilot_core.builtin.panda.commands import Wanted, wanted_in
+from pilot_core.builtin.panda.orders import KEPT_B, PROGRAMS, SAFE_ENVIRONMENT, Refused, carry_out, command_of
+from pilot_core.model.queue import Queue, Resources
+from pilot_core.sdk import RUNNING, Update
+
+UPDATE = "/api/v1/pilot/update_job"
+
+
+@pytest.fixture
+def workdir(tmp_path):
+    """A job's directory with something in it, and something beside it."""
+    directory = tmp_path / "PanDA_Pilot-7"
+    directory.mkdir()
+    (directory / "payload.stdout").write_text("".join(f"event {number}\n" for number in range(100)))
+    (directory / "sub").mkdir()
+    (directory / "out").symlink_to(tmp_path)
+    (tmp_path / "secret").write_text("sesame")
+    return directory
+
+
+@pytest.mark.parametrize(
+    ("order", "shows"),
+    [
+        ("tail payload.stdout", "event 99\n"),
+        ("tail -n 3 payload.stdout", "event 97\nevent 98\nevent 99\n"),
+        ("tail -2 payload.stdout", "event 98\nevent 99\n"),
+        ("ls -l", "payload.stdout"),
+        ("ls", "payload.stdout"),
+        ("ls -l sub", "total 0"),
+        ("du -s .", "\t."),
+        ("du -h -d 1 sub", "sub"),
+        ("ps -o pid,args -p {me}", "python"),
+        ("ps aux", "pytest"),
+    ],
+)
+def test_a_job_can_be_looked_at(workdir, order, shows):
+    """server:C-10 (what is run)"""
+    program = order.split()[0]
+    installed = shutil.which(program, path=SAFE_ENVIRONMENT["PATH"])
+    said = carry_out(order.replace("{me}", str(os.getpid())), workdir)
+    assert (shows if installed else f"{program} is not installed") in said
+
+
+def test_a_file_can_be_named_by_its_whole_path(workdir):
+    assert carry_out(f"tail -n 1 {workdir}/payload.stdout", workdir) == "event 99\n"
+
+
+@pytest.mark.parametrize(
+    "order",
+    [
+        *("rm -rf x", "sh -c id", "", "/bin/ls -l", "../ls x", "gdbserver :1"),
+        *("ls; rm x", "ls `id`", "ls $HOME", "ls | sh", "ls > x", "ls\nrm x", "ls 'a b'", 'ls "x"', "ls \\x", "ls *"),
+        *(
+            "tail /etc/passwd",
+            "tail ../secret",
+            "tail out/secret",
+            "ls out/",
+            "du ..",
+            "ls -l /",
+            "tail sub/../../secret",
+        ),
+        *("tail -f payload.stdout", "tail --follow payload.stdout", "tail --pid=1 payload.stdout"),
+        *("du --files0-from=secret", "du -X payload.stdout", "du -L .", "ls -RL .", "ls --color=always"),
+        *("ps e", "ps auxe", "ps aux e", "ps -o environ", "ps -oenviron", "ps --format=environ", "ps -p 1 /etc"),
+        *("gdb", "gdb -p 1", "gdb -ex bt", "gdb -x file", "gdb -p 1 -ex bt", "gdb /bin/ls"),
+    ],
+)
+def test_all_else_is_refused_in_words(workdir, order):
+    """server:C-10 (what is refused)"""
+    before = sorted(os.listdir(workdir))
+    told = carry_out(order, workdir)
+    assert told.startswith("refused: ")
+    assert "sesame" not in told
+    assert "root:" not in told
+    assert sorted(os.listdir(workdir)) == before
+
+
+def test_the_stacks_are_those_of_a_process_of_the_job(workdir, tmp_path, monkeypatch):
+    """server:C-10 (gdb)"""
+    monkeypatch.setattr("pilot_core.builtin.panda.orders.shutil.which", lambda program, path: f"/usr/bin/{program}")
+    for place, taken in ((workdir, True), (tmp_path, False)):
+        with subprocess.Popen([sys.executable, "-c", "input()"], cwd=place, stdin=subprocess.PIPE) as process:
+            if taken:
+                assert command_of(f"gdb -p {process.pid}", workdir)[-2:] == ["-p", str(process.pid)]
+            else:
+                with pytest.raises(Refused, match="no process"):
+                    command_of(f"gdb --pid={process.pid}", workdir)
+
+
+def test_a_program_that_is_not_there_is_named(workdir, monkeypatch):
+    monkeypatch.setattr("pilot_core.builtin.panda.orders.SAFE_ENVIRONMENT", {"PATH": str(workdir)})
+    for program in PROGRAMS:
+        assert f"{program} is not installed" in carry_out(f"{program} x", workdir)
+
+
+def test_a_command_gets_nothing_of_the_pilots_environment(workdir, monkeypatch):
+    """server:I6"""
+    monkeypatch.setenv("SECRET_OF_THE_PILOT", "sesame")
+    monkeypatch.setitem(PROGRAMS, "env", lambda words, workdir: words)
+    assert "sesame" not in carry_out("env", workdir)
+
+
+def test_what_does_not_end_is_ended(workdir):
+    """server:C-10 (the limit)"""
+    os.mkfifo(workdir / "pipe")
+    assert carry_out("tail pipe", workdir, limit_s=0.2).endswith("ended after 0.2 s\n")
+
+
+def test_the_end_of_much_is_kept_and_nothing_is_said_as_such(workdir):
+    with (workdir / "big").open("wb") as file:
+        file.truncate(1 << 24)
+        file.seek(0, 2)
+        file.write(b"the end")
+    told = carry_out("tail -c 16M big", workdir)
+    assert len(told) == KEPT_B
+    assert told.endswith("the end")
+    assert carry_out("ls sub", workdir) == "nothing was printed, exit status 0\n"
+    assert "No such file" in carry_out("tail gone", workdir)
+
+
+# --- in the conversation ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("command", "wanted"),
+    [
+        ("debug,tail payload.stdout", Wanted(("debug",), "tail payload.stdout")),
+        ("debug, ps -o pid,args , debugoff", Wanted(("debug", "debugoff"), "ps -o pid,args")),
+        ("ls -l,tobekilled", Wanted(("tobekilled",), "ls -l")),
+        ("debug,foo,NULL,", Wanted(("debug", "foo"), "")),
+        ("NULL", Wanted()),
+        (None, Wanted()),
+        (7, Wanted()),
+    ],
+)
+def test_an_order_is_found_among_words(command, wanted):
+    assert wanted_in(command) == wanted
+
+
+def take(talk, panda, raw):
+    panda.waiting.append(raw)
+    (given,) = talk.acquire(talk.request_fields(Queue(name="Q"), Resources(cores=1))).jobs
+    return evolve(talk.read(given), phase=RUNNING)
+
+
+def tell(talk, job, shown=""):
+    update = Update(job=job, final=False, at=1_788_264_060.0, log_tail=shown, debug=bool(shown))
+    return talk.send(talk.compose(update))
+
+
+def test_what_was_asked_for_is_shown_with_the_next_update(talker, panda, wire_job, workdir):
+    """server:C-10, server:C-08"""
+    talk = talker()
+    job = take(talk, panda, wire_job())
+    assert talk.show(job, workdir) == ""
+    panda.commands[7100000001] = "debug,tail -n 2 payload.stdout"
+    reply = tell(talk, job)
+    assert (reply.debug, reply.heartbeat_s, dict(reply.notes)) == (True, 60.0, {})
+    panda.commands[7100000001] = "debug,rm -rf x"
+    tell(talk, job, talk.show(job, workdir))
+    tell(talk, job, talk.show(job, workdir))
+    assert panda.said()[1]["stdout"] == "event 98\nevent 99\n"
+    assert panda.said()[2]["stdout"].startswith("refused: rm -rf x: only tail, ls, ps, du, gdb are run")
+    panda.commands.clear()
+    tell(talk, job)
+    assert talk.show(job, workdir) == "", "what was shown once is not shown again"
+
+
+def test_a_job_may_be_followed_from_its_beginning(talker, panda, wire_job):
+    """server:D-19 (the pace)"""
+    talk = talker()
+    job = take(talk, panda, wire_job(debug="True"))
+    first, second = tell(talk, job), tell(talk, job)
+    assert (first.debug, first.heartbeat_s) == (True, 60.0)
+    assert (second.debug, second.heartbeat_s) == (None, None)
+
+
+def test_a_job_that_is_no_longer_followed_at_its_beginning_is_not(talker, panda, wire_job):
+    talk = talker()
+    job = take(talk, panda, wire_job(debug="True"))
+    panda.commands[7100000001] = "debugoff"
+    assert tell(talk, job).debug is False
