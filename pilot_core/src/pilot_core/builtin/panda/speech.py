@@ -71,7 +71,7 @@ class Speech:
                 return dialect, answer
 
     def _turned(self, spoken: Dialect, answer: Answer) -> bool:
-        """Whether to say it again in the other dialect. Each way is gone once, so nobody is sent to and fro."""
+        """Whether to say it again in the other dialect. Each way is gone once, so nobody is sent back and forth."""
         with self._turning:
             if answer.status == 200 and spoken is V1:
                 self._others.pop(V1.name, None)
