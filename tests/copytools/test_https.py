@@ -320,6 +320,21 @@ def test_a_server_that_is_not_there_has_a_fitting_code(tool, tmp_path):
     assert raised.value.code is Code.SERVICENOTAVAILABLE
 
 
+@pytest.mark.parametrize(
+    ("status", "code", "passes"),
+    [(403, Code.STAGEOUTAUTHENTICATIONFAILURE, True), (409, Code.PANDAKILL, None), (500, Code.STAGEOUTFAILED, None)],
+)
+def test_what_the_pilots_own_server_refuses_is_told_for_what_it_is(storage, source, status, code, passes):
+    """Found: a token that was replaced while the payload ran cost its outputs, and a lost lease read as a bad token."""
+    storage.refusing["PUT"] = (status,)
+    tool = Https(settings(url=[storage.url]))
+    with pytest.raises(PilotError) as raised:
+        store(tool, source, f"{storage.url}/f")
+    tool._web.close()
+    assert raised.value.code is code
+    assert raised.value.facts.get("passes") is passes
+
+
 def test_a_bad_token_file_is_a_matter_of_credentials(storage, tmp_path, source):
     tool = Https(settings(url=[storage.url], token=str(tmp_path / "token")))
     with pytest.raises(PilotError, match="--token-file") as raised:

@@ -181,7 +181,7 @@ def test_of_two_pilots_that_own_a_job_only_the_younger_is_heard(cluster):
 def speak_for_the_older(cluster):
     """What a pilot would say that does not yet know of its loss."""
     token = cluster.token().read_text()
-    assert asked(cluster, "PUT", "/storage/1.1/out.txt", token, "older")[0] == 403
+    assert asked(cluster, "PUT", "/storage/1.1/out.txt", token, "older")[0] == 409
     last = {"job_id": 1, "attempt_nr": 1, "job_status": "finished", "job_output_report": '{"out.txt": {"guid": "g"}}'}
     status, told = asked(cluster, "POST", "/api/v1/pilot/update_job", token, json.dumps(last))
     assert (status, told["data"]["command"]) == (200, "tobekilled")

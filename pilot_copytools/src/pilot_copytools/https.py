@@ -133,7 +133,18 @@ class Https(Fetches, Stores):
                     return self._verified(known, answer, url)
             if answer.status == 409 and (lying := self._look(url)):
                 return _same(known, lying, url)
-            raise _OUT.refused(answer, _shown(url))
+            raise self._refused(answer, url)
+
+    def _refused(self, answer: Answer, url: str) -> PilotError:
+        """Why the far end did not take a file. The pilot's own server may know its token again, or had the job taken."""
+        error = _OUT.refused(answer, _shown(url))
+        if not self._is_ours(url):
+            return error
+        if answer.status == 409:
+            return PilotError(Code.PANDAKILL, error.detail)
+        if answer.status in (401, 403):
+            error.facts["passes"] = True
+        return error
 
     def _is_ours(self, url: str) -> bool:
         """Whether it is the pilot's own server, which never writes over a file."""

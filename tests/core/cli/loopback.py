@@ -11,6 +11,8 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
 
+from pilot_core.io.files import Lock
+
 TOKEN = "the-token-of-who-submits"
 OVER = ("finished", "failed", "cancelled")
 
@@ -51,7 +53,7 @@ class Dispatcher:
         """Have a file in storage; the entry that a job's files have for it."""
         self.stored[path] = data
         name = unquote(path.rpartition("/")[2])
-        found = {"size_b": len(data), "checksum": f"adler32:{zlib.adler32(data):08x}", "url": f"{self.url}{path}"}
+        found = {"size_b": len(data), "checksum": f"adler32:{zlib.adler32(data):08x}", "url": path}
         return {"name": name, "direction": "out", **found}
 
     def page(self, query):
@@ -167,7 +169,8 @@ def dispatcher(tmp_path, monkeypatch):
     (home / "tokens/submit").write_text(TOKEN)
     (home / "tokens/submit").chmod(0o600)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    yield house
+    with Lock(home / "lock"):
+        yield house
     with house.changed:
         house.closing = True
         house.changed.notify_all()

@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from pilot_core.dispatcher.serve import Dispatcher
+from pilot_core.io.files import Lock
+
 dispatcher = runpy.run_path(str(Path(__file__).with_name("loopback.py")))["dispatcher"]
 TOKEN = "the-token-of-who-submits"
 
@@ -55,18 +58,30 @@ def test_a_join_string_on_standard_input(pilot, dispatcher, monkeypatch):
     assert pilot("jobs", "--join", "-").code == 0
 
 
-def test_a_join_string_in_the_environment_names_the_queue_too(pilot, dispatcher, monkeypatch, tmp_path):
-    monkeypatch.setenv("PILOT_JOIN", join_of(dispatcher))
+def test_a_join_string_names_the_queue_too(pilot, dispatcher, tmp_path):
+    (tmp_path / "join").write_text(join_of(dispatcher))
     (tmp_path / "job.yaml").write_text("command: [/bin/true]\n")
-    assert pilot("submit", "job.yaml").code == 0
+    assert pilot("submit", "job.yaml", "--join", "join").code == 0
     assert dispatcher.submitted[0]["queue"] == "far"
 
 
-def test_what_the_command_line_says_goes_before_the_environment(pilot, dispatcher, monkeypatch):
-    monkeypatch.setenv("PILOT_JOIN", join_of(dispatcher, token="a-wrong-one"))
-    assert pilot("jobs").code == 1
-    assert pilot("jobs", "--home", dispatcher.home).code == 0
-    assert pilot("jobs", "--url", dispatcher.url, "--token-file", dispatcher.home / "tokens/submit").code == 0
+def test_a_join_string_in_the_environment_is_for_pilots_only(pilot, at_default, monkeypatch):
+    monkeypatch.setenv("PILOT_JOIN", join_of(at_default, token="a-wrong-one", url="http://127.0.0.1:1"))
+    assert pilot("jobs").code == 0
+
+
+def test_each_join_string_opens_what_it_is_for(pilot, tmp_path):
+    (tmp_path / "job.yaml").write_text("command: [/bin/true]\n")
+    with Dispatcher(tmp_path / "served") as real:
+        for role in ("run", "submit"):
+            (tmp_path / role).write_text(real.join(role).text())
+        assert pilot("submit", "job.yaml", "--join", "submit").out == "1\n"
+        assert pilot("cancel", 1, "--join", "submit").code == 0
+        for words in (("jobs",), ("submit", "job.yaml"), ("cancel", 1), ("retry", 1), ("fetch", 1)):
+            said = pilot(*words, "--join", "run")
+            assert (said.code, "the token is for 'run'" in said.err) == (1, True), said.err
+            assert "another join string: the file `join-submit` in its home" in said.err
+        assert "join-submit" not in pilot("jobs", "--url", real.url, "--token-file", real.tokens.path("run")).err
 
 
 def test_nobody_runs_here(pilot, tmp_path, monkeypatch):
@@ -77,7 +92,31 @@ def test_nobody_runs_here(pilot, tmp_path, monkeypatch):
     assert said.err == f"pilot: no dispatcher runs in {tmp_path}/pilot-server; {way_out}\n"
 
 
-def test_one_that_died_is_named_with_the_way_out(pilot, dispatcher, monkeypatch):
+def test_whoever_listens_where_a_killed_one_did_gets_no_token(pilot, dispatcher, tmp_path):
+    dead = tmp_path / "dead"
+    (dead / "tokens").mkdir(parents=True)
+    for name in ("server.json", "tokens/submit"):
+        (dead / name).write_bytes((dispatcher.home / name).read_bytes())
+    (dead / "tokens/submit").chmod(0o600)
+    for _ in ("no lock", "a lock that nobody holds"):
+        said = pilot("jobs", "--home", dead)
+        assert (said.code, f"no dispatcher runs in {dead}; start one with `pilot serve`" in said.err) == (1, True)
+        assert dispatcher.asked == []
+        (dead / "lock").write_text("1\n")
+    with Lock(dead / "lock"):
+        assert pilot("jobs", "--home", dead).code == 0
+    assert dispatcher.asked == [("GET", "/dispatcher/v1/jobs")]
+
+
+def test_to_look_does_not_keep_the_next_one_out(pilot, tmp_path):
+    with Dispatcher(tmp_path / "served"):
+        assert pilot("jobs", "--home", "served").code == 0
+    assert pilot("jobs", "--home", "served").code == 1
+    with Dispatcher(tmp_path / "served"):
+        assert pilot("jobs", "--home", "served").code == 0
+
+
+def test_one_that_does_not_answer_is_named_with_the_way_out(pilot, dispatcher, monkeypatch):
     monkeypatch.setattr("pilot_core.io.http.PAUSES_S", ())
     with socket.create_server(("127.0.0.1", 0)) as taken:
         url = f"http://127.0.0.1:{taken.getsockname()[1]}"
@@ -107,7 +146,8 @@ def test_an_answer_without_a_reason(pilot, dispatcher):
 def test_a_server_file_that_says_nothing(pilot, tmp_path):
     for text, why in (("{", "line 1"), ("[]", "does not say where the dispatcher is"), ("{}", "does not say")):
         (tmp_path / "server.json").write_text(text)
-        said = pilot("jobs", "--home", tmp_path)
+        with Lock(tmp_path / "lock"):
+            said = pilot("jobs", "--home", tmp_path)
         assert (said.code, why in said.err) == (1, True), said.err
 
 

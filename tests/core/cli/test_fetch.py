@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import json
 import runpy
+import zlib
 from pathlib import Path
 
 import pytest
+import requests
+
+from pilot_core.dispatcher.serve import Dispatcher
 
 dispatcher = runpy.run_path(str(Path(__file__).with_name("loopback.py")))["dispatcher"]
 
@@ -92,6 +96,33 @@ def test_a_job_without_outputs_says_where_else_to_look(pilot, dispatcher, home):
     assert (said.code, said.err) == (1, f"pilot: {told}\n")
     dispatcher.put(1, files=[])
     assert "job 1 has no log in storage" in pilot("fetch", 1, "--log", "--home", home).err
+
+
+def test_a_file_is_fetched_by_another_address_than_its_pilot_used(pilot, tmp_path):
+    """A real dispatcher, and a pilot that called it by a name that means nothing here."""
+    (tmp_path / "job.yaml").write_text("{command: [/bin/true], outputs: ['a b%.txt', far.txt]}\n")
+    with Dispatcher(tmp_path / "served") as real:
+        assert pilot("submit", "job.yaml", "--home", "served").code == 0
+        kept = tmp_path / "served/storage/1.1"
+        kept.mkdir()
+        (kept / "a b%.txt").write_bytes(A)
+        stored = {"fsize": len(A), "adler32": f"{zlib.adler32(A):08x}", "guid": "g"}
+        near = {**stored, "surl": "https://inside.invalid:8443/storage/1.1/a%20b%25.txt"}
+        far = {**stored, "surl": "root://elsewhere.invalid//storage/1.1/far.txt"}
+        post(real, "acquire_jobs", site_name="local", prod_source_label="managed", node="n")
+        report = json.dumps({"a b%.txt": near, "far.txt": far})
+        post(real, "update_job", job_id=1, attempt_nr=1, job_status="finished", job_output_report=report)
+        (shown,) = json.loads(pilot("jobs", 1, "--json", "--home", "served").out)
+        assert [file["url"] for file in shown["files"]] == ["/storage/1.1/a%20b%25.txt", far["surl"]]
+        said = pilot("fetch", 1, "--home", "served")
+    assert (said.code, "far.txt lies at root://elsewhere.invalid" in said.err) == (1, True), said.err
+    assert (tmp_path / "a b%.txt").read_bytes() == A
+
+
+def post(real, call, **told):
+    headers = {"Authorization": f"Bearer {real.tokens.path('run').read_text().strip()}"}
+    answer = requests.post(f"{real.url}/api/v1/pilot/{call}", json=told, headers=headers, timeout=10).json()
+    assert answer["success"], answer
 
 
 def test_an_unknown_job(pilot, home):

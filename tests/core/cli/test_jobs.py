@@ -74,7 +74,7 @@ def test_the_story_of_a_job(pilot, dispatcher):
         usage=usage,
         files=[file],
         log_tail="first\nlast \x1b]0;evil\x07words\n",
-        timing={"stage_in": 1.5},
+        timing={"stage_in": 1.5, "payload": 0},
     )
     said = pilot("jobs", 1, "--home", dispatcher.home)
     lines = said.out.splitlines()
@@ -144,6 +144,55 @@ def test_a_watched_state_takes_in_who_comes_to_it_later(pilot, dispatcher):
         "job 1 (job-1): finished",
         "job 2 (job-2): finished",
     ]
+
+
+def pages_of(dispatcher, monkeypatch, most):
+    """Have it tell no more than so many jobs at a time."""
+    whole = dispatcher.page
+    monkeypatch.setattr(dispatcher, "page", lambda query: whole(query | {"limit": min(int(query["limit"]), most)}))
+
+
+def test_all_are_waited_for_and_count_also_those_beyond_the_limit(pilot, dispatcher):
+    for number, state in enumerate(("failed", "running", "finished"), 1):
+        dispatcher.put(number, state=state)
+    dispatcher.on_wait = lambda: dispatcher.put(2, state="finished")
+    said = pilot("jobs", "--until-done", "--limit", 1, "--home", dispatcher.home)
+    assert said.code == 1
+    assert [line.split()[2:] for line in said.out.splitlines()] == [
+        ["3", "(job-3):", "finished"],
+        ["2", "(job-2):", "finished"],
+    ]
+
+
+def test_jobs_of_another_queue_do_not_count(pilot, dispatcher):
+    dispatcher.put(1, state="failed", queue="other")
+    dispatcher.put(2, state="running", queue="other")
+    dispatcher.put(3, state="finished")
+    assert pilot("jobs", "--until-done", "--queue", "local", "--home", dispatcher.home).code == 0
+
+
+def test_one_that_was_put_back_and_then_finished_fails_no_watch(pilot, dispatcher):
+    dispatcher.put(1)
+    dispatcher.put(2)
+    steps = iter([(1, "failed"), (1, "activated"), (1, "finished"), (2, "finished")])
+
+    def move():
+        number, state = next(steps)
+        dispatcher.put(number, state=state)
+
+    dispatcher.on_wait = move
+    assert pilot("jobs", "--until-done", "--home", dispatcher.home).code == 0
+
+
+@pytest.mark.parametrize(("limit", "shown"), [(9, 7), (7, 7), (5, 5), (3, 3), (2, 2)])
+def test_more_jobs_than_a_page_holds(pilot, dispatcher, monkeypatch, limit, shown):
+    for number in range(1, 8):
+        dispatcher.put(number, state="finished")
+    pages_of(dispatcher, monkeypatch, 3)
+    told = json.loads(pilot("jobs", "--json", "--limit", limit, "--home", dispatcher.home).out)
+    assert [job["id"] for job in told["jobs"]] == list(range(7, 7 - shown, -1))
+    said = pilot("jobs", "--until-done", "--limit", limit, "--home", dispatcher.home)
+    assert len(said.out.splitlines()) == shown
 
 
 class Tty(io.StringIO):

@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 
 from pilot_core.agent.setup import Sources
+from pilot_core.cli.client import NoDispatcher
 from pilot_core.cli.mistakes import Usage
 from pilot_core.cli.whom import whom
 from pilot_core.dispatcher.join import Join
+from pilot_core.io.files import Lock
 
 SERVER = {"pilot.communicator": "panda", "connection.info_sources": "server,file"}
 
@@ -21,16 +23,19 @@ def meant(root, sources=None, **given):
     return whom(arguments, sources or Sources(environ={"PILOT_SERVER_HOME": str(root / "home")}), root)
 
 
-def a_home(root):
-    """A dispatcher's home as far as others read it."""
-    (root / "home").mkdir()
-    told = {"url": "https://127.0.0.1:1", "fingerprint": "ab" * 32, "pid": 1, "started": 0}
-    (root / "home" / "server.json").write_text(json.dumps(told))
-    return {
-        "connection.url": told["url"],
-        "connection.token": str(root / "home" / "tokens" / "run"),
-        "connection.fingerprint": told["fingerprint"],
-    }
+@pytest.fixture
+def place(tmp_path):
+    """What the home of a dispatcher says, as far as others read it."""
+    (tmp_path / "home").mkdir()
+    told = {"url": "https://127.0.0.1:1", "fingerprint": "ab" * 32, "queue": "q", "pid": 1, "started": 0}
+    (tmp_path / "home" / "server.json").write_text(json.dumps(told))
+    with Lock(tmp_path / "home" / "lock"):
+        yield {
+            "connection.url": told["url"],
+            "connection.token": str(tmp_path / "home" / "tokens" / "run"),
+            "connection.fingerprint": told["fingerprint"],
+            "pilot.queue": "q",
+        }
 
 
 def test_a_job_and_a_box_say_whom(tmp_path):
@@ -46,9 +51,32 @@ def test_an_address_means_a_server(tmp_path):
     assert meant(tmp_path, chosen) == {"pilot.communicator": "panda"}
 
 
-def test_without_a_word_it_is_the_dispatcher_that_runs_here(tmp_path):
-    place = a_home(tmp_path)
+def test_without_a_word_it_is_the_dispatcher_that_runs_here_and_its_queue(tmp_path, place):
     assert meant(tmp_path) == SERVER | place
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"flags": {"pilot.queue": "mine"}},
+        {"assignments": ("pilot.queue = mine",)},
+        {"environ": {"PILOT_PILOT_QUEUE": "mine"}},
+    ],
+)
+def test_its_queue_overrules_nobody(tmp_path, place, more):
+    del place["pilot.queue"]
+    environ = {"PILOT_SERVER_HOME": str(tmp_path / "home"), **more.pop("environ", {})}
+    assert meant(tmp_path, Sources(environ=environ, **more)) == SERVER | place
+
+
+def test_a_home_means_the_dispatcher_that_lives_there(tmp_path, place, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    told = Sources(environ={"PILOT_FILEBOX_PATH": "/box"})
+    assert meant(tmp_path, told, home=Path("home")) == SERVER | place
+    with pytest.raises(NoDispatcher, match=r"no dispatcher runs in .*none"):
+        meant(tmp_path, home=Path("none"))
+    with pytest.raises(Usage, match="--home and --url both say"):
+        meant(tmp_path, Sources(flags={"connection.url": "https://h"}), home=Path("home"))
 
 
 @pytest.mark.parametrize(
@@ -59,8 +87,8 @@ def test_without_a_word_it_is_the_dispatcher_that_runs_here(tmp_path):
         Sources(environ={"PILOT_FILEBOX_PATH": "/box"}),
     ],
 )
+@pytest.mark.usefixtures("place")
 def test_who_said_so_elsewhere_is_not_overruled(tmp_path, sources):
-    a_home(tmp_path)
     assert meant(tmp_path, sources) == {}
 
 

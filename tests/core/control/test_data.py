@@ -131,6 +131,15 @@ def test_outputs_wait_for_a_storage_that_is_out_of_reach(bench):
     assert bench.shelf.asked["mem://never"] > 8
 
 
+def test_outputs_wait_where_somebody_is_about_to_mend_what_keeps_them_out(bench):
+    shut = PilotError(Code.STAGEOUTAUTHENTICATIONFAILURE, "the token is not known", passes=True)
+    bench.shelf.trouble = {"mem://a": [shut] * 5}
+    (bench.workdir / "a").write_bytes(b"x")
+    result = outputs(bench, FileSpec(lfn="a", replicas=(Replica("mem://a"),)), attempts=2, budget_s=10.0)
+    assert [receipt.lfn for receipt in result.receipts] == ["a"]
+    assert bench.shelf.asked["mem://a"] == 6
+
+
 def test_inputs_do_not_wait_for_a_storage_that_is_out_of_reach(bench):
     bench.shelf.trouble = {"mem://a": [PilotError(Code.COMMUNICATIONFAILURE, "refused")] * 9}
     result = inputs(bench, spec("a", b"x", Replica("mem://a")), attempts=2)

@@ -144,6 +144,14 @@ def test_who_was_evicted(number, is_evicted):
     assert say(status="failed", error_code=number).state == ("activated" if is_evicted else "failed")
 
 
+def test_who_was_evicted_too_often_is_put_back_no_more():
+    stands = [say(Lease(state="running", attempt=number), "failed", error_code=1379).state for number in (19, 20, 21)]
+    assert stands == ["activated", "failed", "failed"]
+    spared = Lease(state="running", attempt=25, spared=20)
+    assert say(spared, "failed", error_code=1379).state == "activated"
+    assert after_loss(Lease(state="running", attempt=25, lost=0), 3) == "activated"
+
+
 def test_a_lost_job_begins_again_until_it_was_lost_too_often():
     assert [after_loss(evolve(HELD, lost=lost), 3) for lost in range(5)] == [*["activated"] * 3, "failed", "failed"]
     assert after_loss(evolve(HELD, kill=True), 3) == "cancelled"

@@ -11,11 +11,12 @@ from contextlib import contextmanager
 import pytest
 import requests
 
+from pilot_core.cli.client import NoDispatcher, dispatcher_at
 from pilot_core.cli.serve import address
 from pilot_core.dispatcher.http import Response
 from pilot_core.dispatcher.join import Join
 from pilot_core.dispatcher.serve import CannotServe, Dispatcher
-from pilot_core.io.files import Taken
+from pilot_core.io.files import Lock, Taken
 
 PILOT = """
 import sys
@@ -68,7 +69,8 @@ def test_it_answers_by_roles_and_says_where_it_is(tmp_path):
     home = tmp_path / "deep" / "home"
     with running(home) as dispatcher:
         told = json.loads((home / "server.json").read_text())
-        assert told == {"url": dispatcher.url, "fingerprint": "", "pid": os.getpid(), "started": told["started"]}
+        known = {"url": dispatcher.url, "fingerprint": "", "queue": "local"}
+        assert told == {**known, "pid": os.getpid(), "started": told["started"]}
         assert stat.S_IMODE((home / "server.json").stat().st_mode) == 0o600
         assert stat.S_IMODE(home.stat().st_mode) == 0o700
         for role in ("run", "submit", "admin"):
@@ -103,7 +105,7 @@ def test_beyond_loopback_all_is_encrypted_and_the_join_string_brings_others_in(t
         told = json.loads((tmp_path / "server.json").read_text())
         assert re.fullmatch(r"https://127\.0\.0\.1:\d+", told["url"])
         assert re.fullmatch(r"[0-9a-f]{64}", told["fingerprint"])
-        join = Join.read(dispatcher.join("local").text())
+        join = Join.read(dispatcher.join().text())
         assert (join.fingerprint, join.queue, join.url) == (told["fingerprint"], "local", dispatcher.url)
         got = requests.get(
             told["url"], headers={"Authorization": f"Bearer {join.token}"}, verify=tmp_path / "cert.pem", timeout=10
@@ -120,6 +122,50 @@ def test_a_certificate_that_is_given_is_used_on_loopback_too(tmp_path):
             assert second.url.startswith("https://127.0.0.1:")
             assert second.fingerprint == first.fingerprint
             assert requests.get(second.url, verify=certificate[0], timeout=10).ok
+
+
+def test_it_keeps_its_port_unless_somebody_took_it(tmp_path):
+    with running(tmp_path / "one") as first:
+        pass
+    with running(tmp_path / "one") as again:
+        assert again.url == first.url
+    (tmp_path / "two").mkdir()
+    with running(tmp_path / "one") as holder:
+        (tmp_path / "two/port").write_text(f"{holder.server.port}\n")
+        with running(tmp_path / "two") as other:
+            assert other.server.port != holder.server.port
+            assert requests.get(other.url, timeout=10).ok
+    (tmp_path / "one/port").write_text("none\n")
+    with running(tmp_path / "one") as renewed:
+        assert (tmp_path / "one/port").read_text() == f"{renewed.server.port}\n"
+
+
+def test_what_a_killed_one_said_of_itself_is_gone_before_the_next_one_listens(tmp_path):
+    (tmp_path / "server.json").write_text('{"url": "http://127.0.0.1:1"}')
+
+    def opening(place):
+        assert not (tmp_path / "server.json").exists()
+        return Jobs(place)
+
+    with Dispatcher(tmp_path, opening=opening):
+        assert (tmp_path / "server.json").exists()
+
+
+def test_the_queue_that_pilots_are_told_to_serve(tmp_path):
+    (tmp_path / "server.yaml").write_text("queues: {one: {}, two: {}}\n")
+    with running(tmp_path) as dispatcher:
+        assert dispatcher.join().queue == "one"
+    with running(tmp_path, queue="two") as dispatcher:
+        assert json.loads((tmp_path / "server.json").read_text())["queue"] == "two"
+        assert dispatcher.join().queue == "two"
+    with pytest.raises(CannotServe, match=r"no queue 'twoo'; did you mean 'two'\?"):
+        Dispatcher(tmp_path, queue="twoo")
+
+
+def test_who_only_looks_whether_it_lives_does_not_stop_it(tmp_path, monkeypatch):
+    looking = Lock(tmp_path / "lock").take()
+    monkeypatch.setattr(threading.Event, "wait", lambda *_: looking.release() or True)
+    Dispatcher(tmp_path, opening=Jobs).close()
 
 
 def test_where_it_cannot_listen_it_says_so_and_leaves_the_home_free(tmp_path):
@@ -180,7 +226,14 @@ def test_the_command_says_how_to_come_in_and_ends_on_a_signal(tmp_path, signum):
     join = (tmp_path / "home/join").read_text()
     assert Join.read(join).url == url
     assert stat.S_IMODE((tmp_path / "home/join").stat().st_mode) == 0o600
-    secrets = [join.strip(), *(path.read_text().strip() for path in (tmp_path / "home/tokens").iterdir())]
+    people = (tmp_path / "home/join-submit").read_text()
+    assert Join.read(people).token == (tmp_path / "home/tokens/submit").read_text().strip()
+    assert stat.S_IMODE((tmp_path / "home/join-submit").stat().st_mode) == 0o600
+    secrets = [
+        join.strip(),
+        people.strip(),
+        *(path.read_text().strip() for path in (tmp_path / "home/tokens").iterdir()),
+    ]
     assert not any(secret in "".join(lines) + rest for secret in secrets)
 
 
@@ -197,9 +250,10 @@ def test_the_command_answers_in_json_and_shows_the_join_string_if_asked(tmp_path
 def test_killed_at_any_moment_it_starts_again_at_the_same_port_with_all_it_had(tmp_path):
     port, tokens = "0", None
     for _ in range(3):
-        with command(tmp_path, "--listen", f"127.0.0.1:{port}") as process, requests.Session() as client:
+        with command(tmp_path) as process, requests.Session() as client:
             url = url_of(process)
             assert client.get(url, timeout=10).ok
+            assert dispatcher_at(tmp_path).url == url
             assert port in ("0", url.rpartition(":")[2])
             port = url.rpartition(":")[2]
             now = {path.name: path.read_text() for path in (tmp_path / "tokens").iterdir()}
@@ -208,6 +262,8 @@ def test_killed_at_any_moment_it_starts_again_at_the_same_port_with_all_it_had(t
             process.send_signal(signal.SIGKILL)
             process.wait(20)
     assert json.loads((tmp_path / "server.json").read_text())["url"] == url
+    with pytest.raises(NoDispatcher, match="no dispatcher runs in"):
+        dispatcher_at(tmp_path)
 
 
 @pytest.mark.parametrize(

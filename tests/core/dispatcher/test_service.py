@@ -252,20 +252,103 @@ def put(client: Client, scope: str, data: bytes = b"abc") -> int:
 
 def test_only_the_holder_of_a_lease_stores(pilot, person, service, clock):
     (job,) = person.submit()
-    assert put(pilot, f"{job}.1") == 403
+    assert put(pilot, f"{job}.1") == 409
     pilot.acquire()
-    assert [put(pilot, scope) for scope in (f"{job}.2", "99.1", "inputs", f"{job}")] == [403] * 4
+    assert [put(pilot, scope) for scope in (f"{job}.2", "99.1", "inputs", f"{job}")] == [409, 409, 403, 403]
     assert [put(pilot, f"{job}.1"), put(pilot, f"{job}.1"), put(pilot, f"{job}.1", b"xyz")] == [201, 200, 409]
     clock.advance(QUEUES["local"].lost_after_s)
     service.sweep()
     pilot.acquire()
-    assert (put(pilot, f"{job}.1"), put(pilot, f"{job}.2", b"xyz")) == (403, 201)
+    assert (put(pilot, f"{job}.1"), put(pilot, f"{job}.2", b"xyz")) == (409, 201)
     pilot.update(job, "finished", 2, job_output_report=REPORT)
-    assert put(pilot, f"{job}.2", b"xyz") == 403
+    assert put(pilot, f"{job}.2", b"xyz") == 409
     fetched = person.ask("GET", f"/storage/{job}.2/out.txt")
     assert fetched.file
     assert fetched.file.read() == b"xyz"
     fetched.file.close()
+
+
+def test_an_attempt_that_is_over_is_told_so_and_not_that_its_token_is_bad(pilot, person):
+    (job,) = person.submit()
+    status, told = pilot.refused("PUT", f"/storage/{job}.1/out.txt", {})
+    assert (status, told) == (409, f"'{job}.1' is no attempt that holds its job now, so nothing is stored for it")
+    assert person.refused("PUT", f"/storage/{job}.1/out.txt", {})[0] == 403
+
+
+def scopes(tmp_path) -> list[str]:
+    return sorted(path.name for path in (tmp_path / "storage").iterdir() if path.name[0].isdigit())
+
+
+def lose(service, clock, job) -> None:
+    clock.advance(QUEUES["local"].lost_after_s)
+    assert service.sweep() == [job]
+
+
+def test_what_an_attempt_stored_that_did_not_end_its_job_goes_once_the_job_is_over(
+    pilot, person, service, clock, tmp_path
+):
+    (job,) = person.submit()
+    for attempt in (1, 2):
+        pilot.acquire()
+        put(pilot, f"{job}.{attempt}")
+        lose(service, clock, job)
+    pilot.acquire()
+    put(pilot, f"{job}.3")
+    service.sweep()
+    assert scopes(tmp_path) == [f"{job}.1", f"{job}.2", f"{job}.3"]
+    pilot.update(job, "finished", 3, job_output_report=REPORT)
+    service.sweep()
+    assert scopes(tmp_path) == [f"{job}.3"]
+    (tmp_path / f"storage/{job}.1").mkdir()
+    service.sweep()
+    assert scopes(tmp_path) == [f"{job}.1", f"{job}.3"], "each is removed once"
+
+
+def test_so_many_attempts_are_cleared_at_a_time(pilot, person, service, tmp_path, monkeypatch):
+    monkeypatch.setattr("pilot_core.dispatcher.service.MOST_REMOVED", 2)
+    for job in person.submit(count=3):
+        pilot.acquire()
+        put(pilot, f"{job}.1")
+        pilot.update(job, "failed", 1, pilot_error_code=1379)
+        person.own("cancel", {"ids": [job]})
+    left = []
+    for _ in range(2):
+        service.sweep()
+        left.append(len(scopes(tmp_path)))
+    assert left == [1, 0]
+
+
+def test_a_failure_that_is_put_back_keeps_its_log_until_the_next_attempt_is_over(pilot, person, service, tmp_path):
+    (job,) = person.submit()
+    pilot.acquire()
+    put(pilot, f"{job}.1")
+    pilot.update(job, "failed", 1, pilot_error_code=1305)
+    service.sweep()
+    person.own("retry", {"ids": [job]})
+    service.sweep()
+    assert scopes(tmp_path) == [f"{job}.1"]
+    pilot.acquire()
+    pilot.update(job, "finished", 2, job_output_report=REPORT)
+    service.sweep()
+    assert scopes(tmp_path) == []
+
+
+def test_what_came_while_its_attempt_lost_the_job_goes_too(pilot, person, service, tmp_path, monkeypatch):
+    (job,) = person.submit()
+    pilot.acquire()
+    storage = service._storage
+    real = storage.put
+
+    def meanwhile(*args):
+        pilot.update(job, "failed", 1, pilot_error_code=1379)
+        person.own("cancel", {"ids": [job]})
+        service.sweep()
+        return real(*args)
+
+    monkeypatch.setattr(storage, "put", meanwhile)
+    assert put(pilot, f"{job}.1") == 201
+    service.sweep()
+    assert scopes(tmp_path) == []
 
 
 def test_inputs_come_from_people_and_go_to_pilots(pilot, person):

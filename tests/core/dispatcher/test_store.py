@@ -44,6 +44,13 @@ def test_the_most_urgent_first_then_the_oldest(store):
     assert take(store) == []
 
 
+def test_who_was_put_back_goes_behind_those_that_never_ran(store):
+    first, second, third = store.submit("q", [order(count=2), order(priority=-1)])
+    assert take(store) == [(first, 1)]
+    tell(store, first, 1, "failed", pilot_error_code=1379)
+    assert take(store, count=3) == [(second, 1), (first, 2), (third, 1)]
+
+
 @pytest.mark.parametrize(
     ("described", "wanted", "fits"),
     [
@@ -125,6 +132,33 @@ def test_an_evicted_job_waits_again_and_loses_no_try(store):
     told = show(store, job)
     assert (told["state"], told["attempt"], told["lost"], told["node"]) == ("activated", 6, 0, "")
     assert [each["error"]["code"] for each in told["attempts"]] == [1379] * 5
+
+
+def evict(store, attempts) -> None:
+    for attempt in attempts:
+        ((job, number),) = take(store)
+        assert number == attempt
+        tell(store, job, attempt, "failed", pilot_error_code=1379, pilot_error_diag="gone")
+
+
+def test_a_job_that_costs_its_pilots_their_slots_is_put_back_no_more_in_the_end(store):
+    (job,) = store.submit("q", [order()])
+    evict(store, range(1, 21))
+    told = show(store, job)
+    assert (told["state"], told["attempt"], told["error"]["code"]) == ("failed", 20, 1379)
+    assert told["error"]["detail"] == (
+        "gone; it lost its slot in attempt 20 and is put back by itself no more; "
+        "look whether the job itself costs its pilots their slots, then retry"
+    )
+    assert take(store) == []
+
+
+def test_who_is_put_back_by_hand_has_all_attempts_anew(store):
+    (job,) = store.submit("q", [order()])
+    evict(store, range(1, 21))
+    store.retry([job])
+    evict(store, range(21, 41))
+    assert (show(store, job)["state"], show(store, job)["attempt"]) == ("failed", 40)
 
 
 def test_a_lost_job_begins_again_as_often_as_the_queue_says(store, clock):
@@ -256,6 +290,7 @@ def test_every_question_has_its_index(store):
     take(store, count=2)
     finish(store, ids[0])
     store.sweep(lambda name: QUEUE)
+    store.leftovers(9)
     with store.reading() as database:
         for asked in (Asked(), Asked(state="sent"), Asked(queue="q", before=9), Asked(since=3)):
             list_jobs(database, asked, store.version)
@@ -291,9 +326,32 @@ def test_the_file_is_its_owners_only(store, path):
 
 def test_a_newer_format_is_refused(store, path, clock):
     with store.reading() as database:
-        database.execute("PRAGMA user_version = 2")
-    with pytest.raises(WrongDatabase, match="has format 2, written by a newer version; this one reads up to 1: run"):
+        database.execute("PRAGMA user_version = 3")
+    with pytest.raises(WrongDatabase, match="has format 3, written by a newer version; this one reads up to 2: run"):
         Store(path, clock)
+
+
+def test_an_older_format_is_taken_over(store, path, clock):
+    over, held = store.submit("q", [order(count=2)])
+    for job in (over, held):
+        take(store)
+        tell(store, job, 1, "failed", pilot_error_code=1379)
+    store.cancel([over])
+    with store.reading() as database:
+        database.executescript(
+            "DROP TRIGGER put_back; DROP TRIGGER over; DROP TABLE leftovers; DROP INDEX waiting;"
+            "ALTER TABLE jobs DROP COLUMN spared; PRAGMA user_version = 1;"
+            "CREATE INDEX waiting ON jobs(queue, priority DESC, id) WHERE state = 'activated';"
+        )
+    store.close()
+    again = Store(path, clock)
+    assert again.leftovers(9) == [(over, 1)]
+    assert take(again, count=9) == [(held, 2)]
+    finish(again, held, 2)
+    assert again.leftovers(9) == [(over, 1), (held, 1)]
+    again.forget([(over, 1), (held, 1)])
+    assert again.leftovers(9) == []
+    again.close()
 
 
 def test_other_files_are_refused(tmp_path, clock):

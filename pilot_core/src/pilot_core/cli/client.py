@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import sys
 from argparse import Namespace
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 API: Final = "/dispatcher/v1"
 ROLE: Final = "submit"
 WAY_OUT: Final = "start one with `pilot serve`, or name another by --home, --url or --join"
+FOR_PEOPLE: Final = "for people there is another join string: the file `join-submit` in its home; `join` is for pilots"
 UNREACHED: Final = frozenset({"refused", "no route"})
 
 
@@ -50,7 +52,7 @@ def add_dispatcher(parser: Parser) -> None:
     """Add the options that say which dispatcher is meant."""
     group = parser.add_argument_group("which dispatcher; by default the one that `pilot serve` runs here")
     group.add_argument("--home", type=Path, metavar="DIR", help="The home of one that runs on this node.")
-    group.add_argument("--join", metavar="FILE|-", help="A file that holds its join string; - is standard input.")
+    group.add_argument("--join", metavar="FILE|-", help="Its join string for people (join-submit); - is stdin.")
     group.add_argument("--url", help="Its address.")
     group.add_argument("--token-file", type=Path, metavar="FILE", help="The file with the token for it.")
     group.add_argument("--fingerprint", metavar="HEX", help="The SHA-256 of its certificate, if it made that itself.")
@@ -70,16 +72,16 @@ def reach(arguments: Namespace) -> Iterator[Client]:
 
 
 def find(arguments: Namespace, environ: Mapping[str, str]) -> Place:
-    """Where the dispatcher is."""
+    """Where the dispatcher is. ``$PILOT_JOIN`` says nothing here: it is for pilots, and so is its token."""
     _refuse_contradiction(arguments)
     if arguments.url:
         if arguments.token_file is None:
             raise Usage("--url wants --token-file beside it: who has no token gets nothing", arguments.command)
         return Place(arguments.url, arguments.fingerprint or "", arguments.token_file)
-    if arguments.home is None and (joined := _joined(arguments, environ)):
-        return joined
+    if arguments.join:
+        return _joined(arguments)
     here = dispatcher_at(arguments.home or default_home(environ))
-    return evolve(here, token=arguments.token_file or here.token)
+    return evolve(here, token=arguments.token_file or here.token, queue="")
 
 
 def _refuse_contradiction(arguments: Namespace) -> None:
@@ -101,9 +103,11 @@ def dispatcher_at(home: Path, role: str = ROLE) -> Place:
     """Where the dispatcher is that lives there, if one does, and the token of this role."""
     from pilot_core.io.files import NotJson, read_json
 
+    if not _lives(home):
+        raise NoDispatcher(f"no dispatcher runs in {home}; {WAY_OUT}")
     try:
         told = read_json(home / "server.json")
-        place = Place(told["url"], told.get("fingerprint") or "", home / "tokens" / role)
+        place = Place(told["url"], told.get("fingerprint") or "", home / "tokens" / role, queue=told.get("queue") or "")
     except FileNotFoundError:
         raise NoDispatcher(f"no dispatcher runs in {home}; {WAY_OUT}") from None
     except NotJson as broken:
@@ -113,14 +117,30 @@ def dispatcher_at(home: Path, role: str = ROLE) -> Place:
     return place
 
 
-def _joined(arguments: Namespace, environ: Mapping[str, str]) -> Place | None:
+def _lives(home: Path) -> bool:
+    """Whether a process holds the home. One that was killed does not, and a stranger may listen where it did."""
+    try:
+        fd = os.open(home / "lock", os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(fd)
+    return False
+
+
+def _joined(arguments: Namespace) -> Place:
     from pilot_core.dispatcher.join import BadJoin, find_join
 
     try:
-        join = find_join(arguments.join or "", environ)
+        join = find_join(arguments.join, {})
     except BadJoin as bad:
         raise Usage(str(bad), arguments.command) from None
-    return Place(join.url, join.fingerprint, secret=join.token, queue=join.queue) if join else None
+    assert join is not None, "a source was there"
+    return Place(join.url, join.fingerprint, secret=join.token, queue=join.queue)
 
 
 @contextmanager
@@ -142,6 +162,7 @@ class Client:
         self.web = web
         self.url = place.url.rstrip("/")
         self._queue = place.queue
+        self._by_join = bool(place.secret)
 
     def get(self, path: str, **query: object) -> Any:
         """What it says of something."""
@@ -164,7 +185,8 @@ class Client:
             raise NoDispatcher(f"no answer from the dispatcher at {self.url}: {_what_now(failed)}") from failed
         if answer.status < 300 or answer.status in known:
             return answer
-        raise Refused(f"the dispatcher at {self.url} refused: {_reason(answer)}")
+        way_out = f"; {FOR_PEOPLE}" if answer.status == 403 and self._by_join else ""
+        raise Refused(f"the dispatcher at {self.url} refused: {_reason(answer)}{way_out}")
 
     def queue(self, named: str | None, command: str) -> str:
         """The queue that is meant: the one named, that of the join string, or the only one there is."""

@@ -7,6 +7,7 @@ import sys
 import time
 from argparse import ArgumentTypeError, Namespace
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 
 from pilot_core.cli.cancel import job_id
@@ -22,6 +23,8 @@ STATES: Final = ("activated", "sent", "starting", "running", "holding", "finishe
 OVER: Final = ("finished", "failed", "cancelled")
 HEADINGS: Final = ("JOB", "NAME", "STATE", "NODE", "FOR", "CPU", "MEMORY", "ERROR")
 LONGEST_NAME: Final = 32
+PAGE: Final = 1000
+"""How many jobs a dispatcher tells at a time."""
 WAIT_S: Final = 25
 TAIL_LINES: Final = 20
 
@@ -55,11 +58,22 @@ def run(arguments: Namespace) -> int:
             told = [client.get(f"jobs/{number}") for number in arguments.ids]
             answer(arguments.json, told, "\n\n".join(map(story, told)))
             return 0
-        page = client.get("jobs", state=arguments.state, queue=arguments.queue, limit=arguments.limit)
+        page = newest(client, arguments)
     shown = table(page["jobs"], page["states"], time.time(), width=None)
     more = page["total"] - len(page["jobs"])
     answer(arguments.json, page, "\n".join([*shown, *([f"and {more} more"] if more > 0 else [])]))
     return 0
+
+
+def newest(client: Client, wanted: Namespace) -> dict[str, Any]:
+    """The newest jobs up to the limit, in as many pages as it takes; all else is as the first page has it."""
+    ask = partial(client.get, "jobs", state=wanted.state, queue=wanted.queue)
+    first: dict[str, Any] = ask(limit=min(wanted.limit, PAGE))
+    jobs = more = first["jobs"]
+    while more and len(jobs) < min(wanted.limit, first["total"]):
+        more = ask(limit=min(wanted.limit - len(jobs), PAGE), before=jobs[-1]["id"])["jobs"]
+        jobs = [*jobs, *more]
+    return {**first, "jobs": jobs}
 
 
 # --- the table ------------------------------------------------------------------------------------------------------
@@ -117,8 +131,8 @@ def _story(job: Job) -> Iterator[str]:
         yield f"  {count(job['lost'], 'attempt')} lost: the pilot fell silent"
     if job.get("usage"):
         yield f"  {_used(job['usage'])}"
-    if job.get("timing"):
-        yield "  " + ", ".join(f"{name} {duration(time_s)}" for name, time_s in job["timing"].items())
+    if timing := {name: time_s for name, time_s in (job.get("timing") or {}).items() if time_s}:
+        yield "  " + ", ".join(f"{name} {duration(time_s)}" for name, time_s in timing.items())
     if len(job.get("attempts", ())) > 1:
         yield from _indented(columns(("ATTEMPT", "STATE", "NODE", "ERROR"), map(_attempt, job["attempts"])))
     if job.get("files"):
@@ -168,6 +182,8 @@ class Watch:
         self._client = client
         self._wanted = arguments
         self._jobs: dict[int, Job] = {}
+        self._state_of: dict[int, str] = {}
+        """Of all jobs that were seen, also of those that the table has no room for."""
         self._states: Mapping[str, int] = {}
         self._said: dict[int, tuple[object, ...]] = {}
         redrawn = not arguments.json and redraws(sys.stdout, os.environ)
@@ -182,7 +198,7 @@ class Watch:
         finally:
             if self._block is not None:
                 self._block.leave()
-        return 1 if any(job["state"] in ("failed", "cancelled") for job in self._jobs.values()) else 0
+        return 1 if any(self._number(state) for state in ("failed", "cancelled")) else 0
 
     def _begin(self) -> int:
         wanted = self._wanted
@@ -190,7 +206,7 @@ class Watch:
             version: int = self._client.get("jobs", limit=1)["version"]
             jobs = [self._client.get(f"jobs/{number}") for number in reversed(wanted.ids)]
         else:
-            page = self._client.get("jobs", state=wanted.state, queue=wanted.queue, limit=wanted.limit)
+            page = newest(self._client, wanted)
             version, jobs, self._states = page["version"], page["jobs"], page["states"]
         self._take(jobs)
         return version
@@ -209,6 +225,7 @@ class Watch:
         for job in reversed(jobs):
             if self._is_wanted(job):
                 self._jobs[job["id"]] = job
+                self._state_of[job["id"]] = job["state"]
                 self._say(job)
         for number in sorted(self._jobs)[: -self._wanted.limit]:
             del self._jobs[number]
@@ -220,7 +237,7 @@ class Watch:
     def _is_wanted(self, job: Job) -> bool:
         if self._wanted.ids:
             return job["id"] in self._wanted.ids
-        return job["id"] in self._jobs or self._wanted.state in (None, job["state"])
+        return job["id"] in self._state_of or self._wanted.state in (None, job["state"])
 
     def _say(self, job: Job) -> None:
         """A line, if there is no table and what people look for has changed."""
@@ -236,7 +253,16 @@ class Watch:
             print(" ".join(_said(job)), flush=True)
 
     def _done(self) -> bool:
-        return all(job["state"] in OVER for job in self._jobs.values())
+        """Whether no job is active, neither by the dispatcher's count nor as far as was seen here."""
+        wanted = (self._wanted.state,) if self._wanted.state else STATES
+        counted = any(self._states.get(state) for state in wanted if state not in OVER)
+        return not counted and all(state in OVER for state in self._state_of.values())
+
+    def _number(self, state: str) -> int:
+        """How many jobs that are meant are in a state: the dispatcher counts also those beyond the limit."""
+        if self._wanted.ids or self._wanted.state not in (None, state):
+            return sum(each == state for each in self._state_of.values())
+        return self._states.get(state, 0)
 
 
 def _said(job: Job) -> Iterator[str]:

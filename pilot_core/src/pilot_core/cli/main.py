@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 COMMANDS: Final = {
     "Run jobs": {
-        "run": "run a pilot: for one described job, or for all jobs in a directory",
+        "run": "run a pilot: for one described job, a directory of them, a dispatcher or a server",
         "recover": "bring to its end what a dead pilot left in its work directory",
     },
     "Have jobs run": {

@@ -14,6 +14,7 @@ from pilot_core.cli.parser import Parser, add_json, add_sources, sources_of
 
 if TYPE_CHECKING:
     from pilot_core.agent.ending import Ending
+    from pilot_core.config.layers import Settings
 
 
 def describe(parser: Parser) -> None:
@@ -40,8 +41,13 @@ def run(arguments: Namespace) -> int:
         if not arguments.json:
             _announce(left, arguments.workdir)
         setup = set_up(recall(root, sources_of(arguments)), redactor)
+        waiting = _waiting(root, setup.settings)
+        if waiting and not arguments.json:
+            print(f"{count(len(waiting), 'report')} of jobs that are over {'waits' if len(waiting) == 1 else 'wait'}")
+            sys.stdout.flush()
         ending = work(setup, root, starter, redactor, recover=True)
-    return _tell(ending, arguments.json)
+    undelivered = _tell_waiting(waiting, arguments.json)
+    return _tell(ending, arguments.json) or undelivered
 
 
 def _announce(left: list[dict[str, object]], workdir: Path) -> None:
@@ -49,6 +55,29 @@ def _announce(left: list[dict[str, object]], workdir: Path) -> None:
     for row in left:
         print(f"  {row['id']}: {row['phase']}")
     sys.stdout.flush()
+
+
+def _waiting(root: Path, settings: Settings) -> list[Path]:
+    """The last reports that no pilot could deliver yet, here and in the outbox."""
+    from pilot_core.config.schema import ReportOptions
+    from pilot_core.control.outbox import WAITING
+
+    outbox = settings.of(ReportOptions).outbox
+    here = sorted(root.glob(f"PanDA_Pilot-*.control*/{WAITING}"))
+    return here + (sorted(outbox.glob("*.json")) if outbox else [])
+
+
+def _tell_waiting(waiting: list[Path], as_json: bool) -> int:
+    """What became of the reports that waited; 1 if one waits still."""
+    from pilot_core.cli.start import LOG
+
+    still = [path for path in waiting if path.exists()]
+    if (gone := len(waiting) - len(still)) and not as_json:
+        print(f"{count(gone, 'report')} that waited {'is' if gone == 1 else 'are'} delivered")
+        sys.stdout.flush()
+    for path in still:
+        print(f"pilot: a report waits still in {path}; {LOG} says why", file=sys.stderr)
+    return 1 if still else 0
 
 
 def _tell(ending: Ending, as_json: bool) -> int:

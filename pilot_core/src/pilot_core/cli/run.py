@@ -27,6 +27,7 @@ def describe(parser: Parser) -> None:
     source.add_argument(
         "--join", metavar="FILE", help="Work for the dispatcher whose join string is in this file, or on - (stdin)."
     )
+    source.add_argument("--home", type=Path, metavar="DIR", help="Work for the dispatcher that lives in this home.")
     parser.add_argument(
         "--workdir", type=Path, default=Path(), metavar="W", help="Work here; by default where you are."
     )

@@ -8,6 +8,7 @@ import shlex
 import signal
 import sys
 from argparse import Namespace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,7 +26,8 @@ def describe(parser: Parser) -> None:
     """Add the arguments of ``pilot serve``."""
     add = parser.add_argument
     add("--home", type=Path, metavar="DIR", help="All it keeps; by default the one of this user.")
-    add("--listen", type=address, default=("127.0.0.1", 0), metavar="HOST:PORT", help="By default loopback, any port.")
+    told = "By default loopback, and the port of its last run."
+    add("--listen", type=address, default=("127.0.0.1", 0), metavar="HOST:PORT", help=told)
     add("--config", type=Path, metavar="FILE", help="Queues and storages; by default server.yaml in its home.")
     add("--cert", type=Path, metavar="FILE", help="A certificate, in PEM form; by default it makes one of its own.")
     add("--key", type=Path, metavar="FILE", help="The key of that certificate.")
@@ -44,8 +46,9 @@ def run(arguments: Namespace) -> int:
     certificate = (arguments.cert, arguments.key) if arguments.cert else None
     os.umask(0o077)
     home = (arguments.home or default_home(os.environ)).absolute()
+    make = partial(Dispatcher, home, config=arguments.config, queue=arguments.queue)
     try:
-        dispatcher = Dispatcher(home, config=arguments.config, address=arguments.listen, certificate=certificate)
+        dispatcher = make(address=arguments.listen, certificate=certificate)
     except (CannotServe, NoTls) as error:
         raise Usage(str(error), "serve") from None
     try:
@@ -69,25 +72,14 @@ def _work(dispatcher: Dispatcher, arguments: Namespace) -> None:
     from pilot_core.io.files import write_atomic
     from pilot_core.redact import Redactor
 
-    queue = _queue(dispatcher, arguments.queue)
-    join = dispatcher.join(queue)
+    joins = {"join": dispatcher.join().text(), "join-submit": dispatcher.join("submit").text()}
     secrets = (dispatcher.tokens.path(role).read_text() for role in ("run", "submit", "admin"))
-    logs.setup("DEBUG" if arguments.debug else "INFO", Redactor((*secrets, join.text())))
-    write_atomic(dispatcher.home / "join", f"{join.text()}\n")
+    logs.setup("DEBUG" if arguments.debug else "INFO", Redactor((*secrets, *joins.values())))
+    for name, text in joins.items():
+        write_atomic(dispatcher.home / name, f"{text}\n")
     _obey_signals(dispatcher)
-    _tell(dispatcher, queue, arguments)
+    _tell(dispatcher, arguments)
     dispatcher.run()
-
-
-def _queue(dispatcher: Dispatcher, named: str | None) -> str:
-    from pilot_core.config.spelling import meant
-
-    queues = dispatcher.config.queues
-    if named is None:
-        return next(iter(queues))
-    if named not in queues:
-        raise Usage(f"no queue {named!r}{meant(named, queues)}", "serve")
-    return named
 
 
 def _obey_signals(dispatcher: Dispatcher) -> None:
@@ -102,11 +94,11 @@ def _obey_signals(dispatcher: Dispatcher) -> None:
         signal.signal(each, end)
 
 
-def _tell(dispatcher: Dispatcher, queue: str, arguments: Namespace) -> None:
+def _tell(dispatcher: Dispatcher, arguments: Namespace) -> None:
     """Where it is and how a pilot comes to it; whoever started it may wait for this."""
     from pilot_core.cli.output import answer
 
-    run = ["pilot", "run", "--queue", queue, "--url", dispatcher.url]
+    run = ["pilot", "run", "--queue", dispatcher.queue, "--url", dispatcher.url]
     run += ["--token-file", str(dispatcher.tokens.path("run"))]
     run += ["--fingerprint", dispatcher.fingerprint] if dispatcher.fingerprint else []
     told: dict[str, object] = {
@@ -116,6 +108,7 @@ def _tell(dispatcher: Dispatcher, queue: str, arguments: Namespace) -> None:
         "queues": [*dispatcher.config.queues],
         "run": run,
         "join": str(dispatcher.home / "join"),
+        "join_submit": str(dispatcher.home / "join-submit"),
     }
     lines = [
         f"page:             {dispatcher.url}/",
@@ -124,7 +117,7 @@ def _tell(dispatcher: Dispatcher, queue: str, arguments: Namespace) -> None:
         f"pilots elsewhere: {_elsewhere(dispatcher)}",
     ]
     if arguments.show_join:
-        told["join_string"] = dispatcher.join(queue).text()
+        told["join_string"] = dispatcher.join().text()
         lines.append(f"join string:      {told['join_string']}")
     answer(arguments.json, told, "\n".join(lines))
     sys.stdout.flush()
@@ -133,4 +126,4 @@ def _tell(dispatcher: Dispatcher, queue: str, arguments: Namespace) -> None:
 def _elsewhere(dispatcher: Dispatcher) -> str:
     if not dispatcher.fingerprint:
         return "reach it when it listens beyond loopback, as with `--listen 0.0.0.0:8443`"
-    return f"get in by the join string in {dispatcher.home / 'join'}; keep it like a password"
+    return f"get in by the join string in {dispatcher.home / 'join'}, people by join-submit; keep both like passwords"

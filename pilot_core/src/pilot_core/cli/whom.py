@@ -16,11 +16,14 @@ Flags = dict[str, str]
 ONE_JOB: Final = {"pilot.max_jobs": "1", "pilot.prefetch_jobs": "0"}
 SERVER: Final = {"pilot.communicator": "panda", "connection.info_sources": "server,file"}
 JOIN: Final = "PILOT_JOIN"
+QUEUE: Final = "PILOT_PILOT_QUEUE"
 SAYS_WHOM: Final = ("PILOT_PILOT_COMMUNICATOR", "PILOT_FILEBOX_PATH", "PILOT_JOBFILE_PATH", "PILOT_CONNECTION_URL")
 
 
 def whom(arguments: Namespace, sources: Sources, root: Path) -> Flags:
     """The settings that the command line stands for; what it sets itself counts more."""
+    if getattr(arguments, "home", None):
+        return _of_home(arguments.home.absolute(), sources)
     if arguments.job:
         meant = {"pilot.communicator": "jobfile", "jobfile.path": str(arguments.job.absolute()), **ONE_JOB}
         return _agreed("--job", meant, sources)
@@ -67,17 +70,33 @@ def _joined(source: str, sources: Sources, root: Path) -> Flags:
     return _place(join.url, token, join.fingerprint) | {"pilot.queue": join.queue}
 
 
+def _of_home(home: Path, sources: Sources) -> Flags:
+    """The dispatcher that lives there; its token goes to no other address."""
+    if "connection.url" in _set(sources):
+        raise Usage("--home and --url both say which server: give one of them", "run")
+    meant = SERVER | _living(home, sources)
+    return {path: value for path, value in meant.items() if path not in _set(sources)}
+
+
 def _here(sources: Sources) -> Flags:
     """The dispatcher of this user on this node, for a pilot that was told of nobody."""
-    from pilot_core.cli.client import NoDispatcher, default_home, dispatcher_at
+    from pilot_core.cli.client import NoDispatcher, default_home
 
     try:
-        place = dispatcher_at(default_home(sources.environ), "run")
+        return _living(default_home(sources.environ), sources)
     except NoDispatcher as none:
         told = "name a job (--job), a box of jobs (--filebox) or a server (--url, --join)"
         raise Usage(f"{told}; {none}", "run") from None
+
+
+def _living(home: Path, sources: Sources) -> Flags:
+    """How a pilot reaches the dispatcher in a home, and the queue that it tells pilots to serve."""
+    from pilot_core.cli.client import dispatcher_at
+
+    place = dispatcher_at(home, "run")
     assert place.token is not None
-    return _place(place.url, place.token, place.fingerprint)
+    queue = {"pilot.queue": place.queue} if place.queue and not sources.environ.get(QUEUE) else {}
+    return _place(place.url, place.token, place.fingerprint) | queue
 
 
 def _place(url: str, token: Path, fingerprint: str) -> dict[str, str]:

@@ -12,6 +12,7 @@ from typing import Any, Final
 from pilot_core.control.record import Surroundings, record_of, scrub_all
 from pilot_core.io.files import write_atomic
 from pilot_core.io.journal import JournalError, read_back
+from pilot_core.model.change import evolve
 from pilot_core.model.job import FAILED, Job
 from pilot_core.model.payload import Usage
 from pilot_core.model.records import pack
@@ -21,10 +22,13 @@ USAGE: Final = "usage.jsonl"
 MOST_LINES: Final = 2000
 MOST_MEASURES: Final = 20
 """Of what other distributions measure, so much is kept in each line."""
-LATER: Final = frozenset(
-    {"phase", "errors", "receipts", "devices", "command", "outcome", "usage", "notes", "times"},
-)
-"""What only the machine adds to a job."""
+ANEW: Final[Mapping[str, Any]] = {
+    **{"errors": (), "receipts": (), "devices": (), "command": None},
+    **{"outcome": None, "usage": Usage(), "notes": {}, "times": {}},
+}
+"""A job without what only the machine adds to it, but for its phase."""
+BEGIN_B: Final = 16_384
+"""Of a journal: its first record is the message, unless that is longer."""
 HARMLESS: Final = ("", "NULL", None)
 log = logging.getLogger(__name__)
 
@@ -119,17 +123,21 @@ def so_far(job: Job, control: Path, around: Surroundings, redactor: Redactor) ->
 
 def asked_of(job: Job) -> dict[str, object]:
     """What was asked of a job, without what became of it."""
-    return {name: value for name, value in pack(job).items() if name not in LATER}
+    return {name: value for name, value in pack(evolve(job, **ANEW)).items() if name != "phase"}
 
 
 def message_in(control: Path) -> Mapping[str, object]:
     """The raw message of a job, as it stands in its journal; nothing if it cannot be read."""
-    try:
-        records = read_back(control / "journal").records
-    except (OSError, JournalError):
-        return {}
-    raw: Mapping[str, object] = next((record["raw"] for record in records if "raw" in record), {})
-    return raw
+    for most_b in (BEGIN_B, None):
+        try:
+            records = read_back(control / "journal", most_b).records
+        except (OSError, JournalError):
+            return {}
+        for record in records:
+            if "raw" in record:
+                raw: Mapping[str, object] = record["raw"]
+                return raw
+    return {}
 
 
 def masked(value: Any, redactor: Redactor) -> Any:

@@ -204,7 +204,7 @@ class Mover:
         for number in count():
             hopeful = [way for way in ways if way not in reasons or _is_hopeful(reasons[way])]
             if number >= self._attempts:
-                hopeful = [way for way in hopeful if side is OUT and reasons[way].code in _AWAY]
+                hopeful = [way for way in hopeful if side is OUT and _passes(reasons[way])]
             if not hopeful:
                 return
             if number:
@@ -313,6 +313,11 @@ class Mover:
         )
         facts = {"lfn": name, "tried": len(reasons)}
         return PilotError(known[0] if known else side.failed, self._scrub(f"{name}: {told}"), **facts)
+
+
+def _passes(error: PilotError) -> bool:
+    """Whether a failure is one that a storage comes back from, or that somebody is about to mend."""
+    return error.code in _AWAY or bool(error.facts.get("passes"))
 
 
 def _is_hopeful(error: PilotError) -> bool:

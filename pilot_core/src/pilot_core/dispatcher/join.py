@@ -1,4 +1,4 @@
-"""The join string: all that a pilot on another node needs to come in. It holds a token, so it is kept like one."""
+"""The join string: all that somebody on another node needs to come in. It holds a token, so it is kept like one."""
 
 from __future__ import annotations
 
@@ -23,12 +23,13 @@ class BadJoin(ValueError):
     """No join string where one should be; the message says where, and where one comes from."""
 
     def __init__(self, where: str, why: str) -> None:
-        super().__init__(f"{where}: {why}; `pilot serve` writes a join string into the file `join` in its home")
+        way_out = "`pilot serve` writes one for pilots into `join` in its home, and one for people into `join-submit`"
+        super().__init__(f"{where}: {why}; {way_out}")
 
 
 @frozen
 class Join:
-    """An address, the token that lets a pilot in, the certificate to expect there, and a queue to serve."""
+    """An address, the token that lets a pilot or a person in, the certificate to expect there, and a queue to serve."""
 
     url: str
     token: str = field(repr=False)
@@ -58,7 +59,7 @@ def find_join(source: str, environ: Mapping[str, str]) -> Join | None:
     It has no place on a command line, which everybody on the machine can read.
     """
     if source.startswith(BEGIN):
-        raise BadJoin("the command line", f"everybody here can read it: put the text into a file or ${VARIABLE}")
+        raise BadJoin("the command line", "everybody here can read it: put the text into a file")
     if source == "-":
         return Join.read(sys.stdin.read(LONGEST), "standard input")
     if source:

@@ -37,6 +37,9 @@ SILENT: Final = 100
 UNANSWERED: Final = 102
 MISSING_OUTPUT: Final = Code.MISSINGOUTPUTFILE.number
 
+MOST_ATTEMPTS: Final = 20
+"""From this attempt on a job that loses its slot is put back no more: it may be what costs its pilots their slots."""
+
 
 @frozen(kw_only=True)
 class Lease:
@@ -49,8 +52,15 @@ class Lease:
     debug: bool | None = None
     """``None``: never asked for. ``False``: asked for and taken back."""
     lost: int = 0
+    spared: int = 0
+    """The attempts before somebody last put the job back by hand; they count no more."""
     said: str = ""
     """The final word of this attempt's pilot."""
+
+    @property
+    def worn_out(self) -> bool:
+        """Whether the job has had all attempts that a lost slot is forgiven for."""
+        return self.attempt - self.spared >= MOST_ATTEMPTS
 
     @property
     def command(self) -> str:
@@ -120,7 +130,7 @@ def _end(lease: Lease, word: Word) -> str:
         return FAILED if word.missing else FINISHED
     if lease.kill:
         return CANCELLED
-    return WAITING if evicted(word.error_code) else FAILED
+    return WAITING if evicted(word.error_code) and not lease.worn_out else FAILED
 
 
 def evicted(number: int) -> bool:

@@ -6,6 +6,7 @@ import json
 import sqlite3
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
+from urllib.parse import quote, unquote, urlsplit
 
 from attrs import frozen
 
@@ -142,7 +143,20 @@ def _outputs(database: sqlite3.Connection, job_id: int, attempt: int) -> list[di
     names = ("name", "size_b", "checksum", "url")
     found = [dict(zip(names, row, strict=True)) for row in database.execute(select, (job_id, attempt))]
     place = f"/storage/{scope_of(job_id, attempt)}"
-    return [{**each, "url": each["url"] or f"{place}/{each['name']}", "direction": "out"} for each in found]
+    return [{**each, "url": _place(each["url"], f"{place}/{each['name']}"), "direction": "out"} for each in found]
+
+
+def _place(url: str, own: str) -> str:
+    """Where a file lies; if here, without the address that its pilot used: whoever asks may use another."""
+    return quote(own) if not url or _path(url) == own else url
+
+
+def _path(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return ""
+    return unquote(parts.path) if parts.scheme in ("http", "https") else ""
 
 
 def _advice(job: Mapping[str, Any]) -> str:

@@ -7,7 +7,7 @@ import sqlite3
 from pathlib import Path
 from typing import Final
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 OURS: Final = 0x50444A31
 """Marks the file as a dispatcher's, so that no other program's database is taken for one."""
 
@@ -47,6 +47,7 @@ CREATE TABLE jobs (
     kill INTEGER NOT NULL DEFAULT 0,
     debug INTEGER,
     lost INTEGER NOT NULL DEFAULT 0,
+    spared INTEGER NOT NULL DEFAULT 0,
     doubles INTEGER NOT NULL DEFAULT 0,
     cpu_s REAL,
     rss_b INTEGER,
@@ -55,7 +56,6 @@ CREATE TABLE jobs (
     error TEXT,
     timing TEXT NOT NULL DEFAULT ''
 );
-CREATE INDEX waiting ON jobs(queue, priority DESC, id) WHERE state = 'activated';
 CREATE INDEX by_state ON jobs(state, id);
 CREATE INDEX by_version ON jobs(version);
 CREATE TABLE attempts (
@@ -106,6 +106,33 @@ CREATE TRIGGER counted_on AFTER UPDATE OF state ON jobs WHEN old.state <> new.st
 END;
 """
 
+SINCE_2: Final = """
+CREATE INDEX waiting ON jobs(queue, priority DESC, attempt, id) WHERE state = 'activated';
+CREATE TABLE leftovers (
+    job INTEGER NOT NULL,
+    attempt INTEGER NOT NULL,
+    due INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (job, attempt)
+) WITHOUT ROWID;
+CREATE INDEX due ON leftovers(due) WHERE due = 1;
+CREATE TRIGGER put_back AFTER UPDATE OF attempt ON jobs WHEN old.attempt <> new.attempt BEGIN
+    INSERT OR IGNORE INTO leftovers(job, attempt) VALUES (old.id, old.attempt);
+END;
+CREATE TRIGGER over AFTER UPDATE OF state ON jobs WHEN new.state IN ('finished', 'failed', 'cancelled') BEGIN
+    UPDATE leftovers SET due = 1 WHERE job = new.id AND due = 0;
+END;
+"""
+"""``leftovers`` are the attempts that cannot win any more; once their jobs are over what they stored is due to go."""
+
+BEFORE_2: Final = """
+ALTER TABLE jobs ADD COLUMN spared INTEGER NOT NULL DEFAULT 0;
+DROP INDEX waiting;
+"""
+LEFT_BEFORE_2: Final = """
+INSERT INTO leftovers SELECT attempts.job, attempts.attempt, jobs.state IN ('finished', 'failed', 'cancelled')
+    FROM attempts JOIN jobs ON jobs.id = attempts.job WHERE attempts.attempt < jobs.attempt;
+"""
+
 
 class WrongDatabase(RuntimeError):
     """The file cannot be this dispatcher's database; the message says why and what to do."""
@@ -138,6 +165,11 @@ def _prepare(path: Path, database: sqlite3.Connection) -> None:
     database.execute("PRAGMA journal_mode = WAL")
     database.execute("PRAGMA synchronous = FULL")
     if not made:
-        database.executescript(
-            f"BEGIN; PRAGMA application_id = {OURS}; PRAGMA user_version = {FORMAT}; {TABLES} COMMIT;"
-        )
+        _change(database, f"PRAGMA application_id = {OURS}; {TABLES} {SINCE_2}")
+    elif number < FORMAT:
+        _change(database, f"{BEFORE_2} {SINCE_2} {LEFT_BEFORE_2}")
+
+
+def _change(database: sqlite3.Connection, script: str) -> None:
+    """All of a script or nothing; the format is the present one then."""
+    database.executescript(f"BEGIN; {script} PRAGMA user_version = {FORMAT}; COMMIT;")

@@ -11,7 +11,7 @@ import os
 import socket
 import threading
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from ipaddress import ip_address
 from pathlib import Path
 from types import TracebackType
@@ -20,18 +20,20 @@ from typing import TYPE_CHECKING, Final, Protocol, Self
 from attrs import frozen
 
 from pilot_core.clock import Clock, SystemClock
+from pilot_core.config.spelling import meant
 from pilot_core.dispatcher.config import Config, read_config
 from pilot_core.dispatcher.http import Limits, Request, Response, Server, guard, serve
 from pilot_core.dispatcher.join import Join
 from pilot_core.dispatcher.storage import Storage
 from pilot_core.dispatcher.tokens import Tokens
-from pilot_core.io.files import Lock, write_atomic
+from pilot_core.io.files import Lock, Taken, write_atomic
 
 if TYPE_CHECKING:
     import ssl
 
 LOOPBACK: Final = ("127.0.0.1", 0)
 SWEEP_S: Final = 5.0
+LOOK_S: Final = 0.1
 
 
 class CannotServe(Exception):
@@ -78,6 +80,8 @@ class Dispatcher:
     """Listens once it is made, answers while ``run`` runs, or within ``with`` in a thread of its own.
 
     ``certificate`` is a certificate and its key; without, it makes its own as soon as it listens beyond loopback.
+    Port 0 is the port of its last run, so that whoever knows its address keeps it; if that is taken, any free one.
+    ``queue`` is the one that pilots are told to serve, by default the first.
     """
 
     def __init__(
@@ -87,6 +91,7 @@ class Dispatcher:
         config: Path | None = None,
         address: tuple[str, int] = LOOPBACK,
         certificate: tuple[Path, Path] | None = None,
+        queue: str | None = None,
         opening: Callable[[Place], Answering] = open_service,
         clock: Clock | None = None,
         limits: Limits | None = None,
@@ -96,8 +101,10 @@ class Dispatcher:
         self._ending = threading.Event()
         with ExitStack() as leaving:
             home.mkdir(mode=0o700, parents=True, exist_ok=True)
-            leaving.enter_context(Lock(home / "lock"))
+            leaving.callback(self._own(home).release)
+            (home / "server.json").unlink(missing_ok=True)
             self.config = _read_config(home, config)
+            self.queue = _queue(self.config, queue)
             self.tokens = Tokens(home / "tokens")
             host, where = address[0], _resolve(address[0])
             tls, self.fingerprint = _tls(home, host, where, certificate)
@@ -144,12 +151,27 @@ class Dispatcher:
         self._thread.join()
         self.close()
 
-    def join(self, queue: str) -> Join:
-        """What a pilot on another node needs to serve ``queue``."""
-        token = self.tokens.path("run").read_text().strip()
-        return Join(self.url, token, self.fingerprint, queue)
+    def join(self, role: str = "run") -> Join:
+        """What a pilot on another node needs to serve the queue, or a person, whose role is ``submit``."""
+        token = self.tokens.path(role).read_text().strip()
+        return Join(self.url, token, self.fingerprint, self.queue)
+
+    def _own(self, home: Path) -> Lock:
+        """The home's lock. Who only looks whether somebody has it holds it for a moment."""
+        lock = Lock(home / "lock")
+        try:
+            return lock.take()
+        except Taken:
+            self._ending.wait(LOOK_S)
+            return lock.take()
 
     def _serve(self, address: tuple[str, int], tls: ssl.SSLContext | None, limits: Limits | None) -> Server:
+        if not address[1] and (last := _last_port(self.home)):
+            with suppress(CannotServe):
+                return self._listen((address[0], last), tls, limits)
+        return self._listen(address, tls, limits)
+
+    def _listen(self, address: tuple[str, int], tls: ssl.SSLContext | None, limits: Limits | None) -> Server:
         try:
             return serve(address, self._service.answer, tls=tls, roles=self.tokens.role, limits=limits)
         except (OSError, OverflowError) as error:
@@ -158,7 +180,9 @@ class Dispatcher:
 
     def _announce(self, url: str) -> None:
         """Say where it is to the commands of this node."""
-        told = {"url": url, "fingerprint": self.fingerprint, "pid": os.getpid(), "started": self._clock.now()}
+        told: dict[str, object] = {"url": url, "fingerprint": self.fingerprint, "queue": self.queue}
+        told |= {"pid": os.getpid(), "started": self._clock.now()}
+        write_atomic(self.home / "port", f"{self.server.port}\n")
         write_atomic(self.home / "server.json", json.dumps(told))
 
     def _sweep(self) -> None:
@@ -171,6 +195,23 @@ def _read_config(home: Path, config: Path | None) -> Config:
     if config is None and not usual.exists():
         return Config()
     return read_config(config or usual)
+
+
+def _queue(config: Config, named: str | None) -> str:
+    if named is None:
+        return next(iter(config.queues))
+    if named not in config.queues:
+        raise CannotServe(f"no queue {named!r}{meant(named, config.queues)}")
+    return named
+
+
+def _last_port(home: Path) -> int:
+    """The port of its last run; 0 if nobody knows."""
+    try:
+        port = int((home / "port").read_text("ascii"))
+    except (FileNotFoundError, ValueError):
+        return 0
+    return port if 0 < port < 65536 else 0
 
 
 def _resolve(host: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import sqlite3
 from collections.abc import Callable
@@ -30,13 +31,17 @@ from pilot_core.dispatcher.pilot_calls import (
     refused,
 )
 from pilot_core.dispatcher.store import Store
-from pilot_core.dispatcher.wire import attempt_of
+from pilot_core.dispatcher.wire import attempt_of, scope_of
 
 _STORED: Final = re.compile(r"/storage/([^/]+)/([^/]+)")
 _INPUT: Final = re.compile(r"/storage/inputs/([^/]+)/([^/]+)")
 _QUEUE: Final = re.compile(r"/cache/schedconfig/([^/]+)\.all\.json")
 _JOB: Final = re.compile(r"/dispatcher/v1/jobs/[^/]+")
 _PILOT: Final = "/api/v1/"
+
+MOST_REMOVED: Final = 100
+"""How many attempts' files one round removes."""
+log = logging.getLogger(__name__)
 
 
 class Keeps(Protocol):
@@ -46,6 +51,7 @@ class Keeps(Protocol):
     def put_input(self, sha256: str, name: str, body: Body, length: int) -> Response: ...
     def open(self, scope: str, name: str, span: str = "") -> Response: ...
     def open_input(self, sha256: str, name: str, span: str = "") -> Response: ...
+    def remove(self, scope: str) -> list[str]: ...
 
 
 @frozen
@@ -117,8 +123,19 @@ class Service:
         return route.answer(request)
 
     def sweep(self) -> list[int]:
-        """Take jobs away from pilots that are lost; which those were."""
-        return self.store.sweep(self._config.queue)
+        """Take jobs away from pilots that are lost, and remove what nobody wants any more; which jobs those were."""
+        lost = self.store.sweep(self._config.queue)
+        self._remove_leftovers()
+        return lost
+
+    def _remove_leftovers(self) -> None:
+        """Remove what was stored by attempts that did not end their jobs, once each: what will not go is only told."""
+        attempts = self.store.leftovers(MOST_REMOVED)
+        for attempt in attempts:
+            for left in self._storage.remove(scope_of(*attempt)):
+                log.warning("what attempt %s of job %s stored stays: %s", attempt[1], attempt[0], left)
+        if attempts:
+            self.store.forget(attempts)
 
     def let_go(self) -> None:
         """Answer those at once who wait for something to change."""
@@ -199,9 +216,13 @@ class Service:
         scope, name = _parts(_STORED, request)
         attempt = attempt_of(scope)
         if attempt is None or not self.store.holds(*attempt):
-            raise Refused(403, f"{scope[:80]!r} is no attempt that holds its job now, so nothing is stored for it")
+            told = f"{scope[:80]!r} is no attempt that holds its job now, so nothing is stored for it"
+            raise Refused(409 if attempt else 403, told)
         digest = request.headers.get("digest", "")
-        return self._storage.put(scope, name, request.body, request.body.length, digest)
+        response = self._storage.put(scope, name, request.body, request.body.length, digest)
+        if not self.store.holds(*attempt):
+            self.store.stored_late(*attempt)
+        return response
 
     def _put_input(self, request: Request) -> Response:
         sha256, name = _parts(_INPUT, request)

@@ -25,7 +25,7 @@ from pilot_core.dispatcher.schema import open_database
 from pilot_core.dispatcher.updates import Report, error_of, read_report, told_error, usage_of
 from pilot_core.dispatcher.wire import Order, leased
 
-_LEASE: Final = "state, attempt, batch_id, kill, debug, lost, said"
+_LEASE: Final = "state, attempt, batch_id, kill, debug, lost, spared, said"
 _LEASED: Final = ", ".join(f"'{state}'" for state in leases.LEASED)
 _ORDERED: Final = "queue, description, name, priority, label, resource, memory_mb, disk_mb, wall_s, outputs, submitted"
 
@@ -138,7 +138,10 @@ class Store:
             yield int(self._database.execute(insert, (*row, now, self._next)).lastrowid or 0)
 
     def acquire(self, wanted: Wanted) -> list[str]:
-        """Jobs for a pilot as it gets them, the most urgent first and then the oldest; each is its own from now on."""
+        """Jobs for a pilot as it gets them; each is its own from now on.
+
+        The most urgent come first, then those that had the fewest attempts, then the oldest.
+        """
         with self._lock:
             rows = self._waiting(wanted)
             if not rows:
@@ -159,7 +162,7 @@ class Store:
         select = (
             "SELECT jobs.id, attempt, jobs.outputs, debug, wire FROM jobs JOIN descriptions ON descriptions.id"  # noqa: S608
             f" = jobs.description WHERE queue = ? AND state = 'activated' AND label IN ({marks}){where}"
-            " ORDER BY priority DESC, jobs.id LIMIT ?"
+            " ORDER BY priority DESC, attempt, jobs.id LIMIT ?"
         )
         values = (wanted.queue, *wanted.labels, *(value for _, value in asked), wanted.count)
         return self._database.execute(select, values).fetchall()
@@ -212,7 +215,7 @@ class Store:
             self._set(job, state=ruling.state, **values)
             return
         self._register(job, lease.attempt, report)
-        error = None if ruling.state == leases.FINISHED else _why(word, update, report)
+        error = None if ruling.state == leases.FINISHED else _why(lease, word, update, report)
         self._end(job, lease, ruling.state, error, said=word.status, **values)
 
     def _told(self, job: int, lease: Lease, state: str, update: Mapping[str, Any]) -> dict[str, object]:
@@ -312,7 +315,7 @@ class Store:
     def _retry(self, job: int, lease: Lease) -> str:
         if why := leases.why_not_retried(lease.state):
             return why
-        self._set(job, error=None, kill=0, lost=0, **_anew(lease.attempt))
+        self._set(job, error=None, kill=0, lost=0, spared=lease.attempt, **_anew(lease.attempt))
         return ""
 
     def holds(self, job: int, attempt: int) -> bool:
@@ -320,6 +323,25 @@ class Store:
         with self._lock:
             lease, _, _ = self._find(job)
         return lease is not None and lease.attempt == attempt and lease.state in leases.LEASED
+
+    # --- what attempts leave ---
+
+    def leftovers(self, most: int) -> list[tuple[int, int]]:
+        """Some attempts whose stored files may go: their jobs are over, and not by them."""
+        with self._lock:
+            found = self._database.execute("SELECT job, attempt FROM leftovers WHERE due = 1 LIMIT ?", (most,))
+            return found.fetchall()
+
+    def forget(self, attempts: Iterable[tuple[int, int]]) -> None:
+        """Name these as leftovers no more: what they stored is gone."""
+        with self._lock, self._writing(durable=False) as database:
+            database.executemany("DELETE FROM leftovers WHERE job = ? AND attempt = ?", attempts)
+
+    def stored_late(self, job: int, attempt: int) -> None:
+        """An attempt stored a file while it lost its job: that file may go."""
+        insert = "INSERT OR REPLACE INTO leftovers SELECT id, ?, 1 FROM jobs WHERE id = ? AND attempt > ?"
+        with self._lock, self._writing(durable=False) as database:
+            database.execute(insert, (attempt, job, attempt))
 
     def states(self, jobs: Sequence[int]) -> list[tuple[int, str, int]]:
         """Each job with its state and attempt; ``not found`` and 0 of one that is not there."""
@@ -329,9 +351,10 @@ class Store:
 
 
 def _lease(row: Sequence[Any]) -> Lease:
-    state, attempt, batch_id, kill, debug, lost, said = row
+    state, attempt, batch_id, kill, debug, lost, spared, said = row
     on = None if debug is None else bool(debug)
-    return Lease(state=state, attempt=attempt, batch_id=batch_id, kill=bool(kill), debug=on, lost=lost, said=said)
+    told = {"lost": lost, "spared": spared, "said": said}
+    return Lease(state=state, attempt=attempt, batch_id=batch_id, kill=bool(kill), debug=on, **told)
 
 
 def _word(update: Mapping[str, Any]) -> Word:
@@ -343,12 +366,17 @@ def _word(update: Mapping[str, Any]) -> Word:
     )
 
 
-def _why(word: Word, update: Mapping[str, Any], report: Report) -> dict[str, object]:
+def _why(lease: Lease, word: Word, update: Mapping[str, Any], report: Report) -> dict[str, object]:
     """Why a job did not finish, whichever way it was told."""
     if word.missing:
         told = report.problem or "the pilot's report does not name them"
         return told_error(leases.MISSING_OUTPUT, f"finished without {', '.join(word.missing)}: {told}")
-    return error_of(update) or told_error(0, "", "The pilot gave no reason")
+    error = error_of(update) or told_error(0, "", "The pilot gave no reason")
+    if lease.worn_out and leases.evicted(word.error_code):
+        told = f"it lost its slot in attempt {lease.attempt} and is put back by itself no more"
+        way_out = "look whether the job itself costs its pilots their slots, then retry"
+        error["detail"] = "; ".join(filter(None, (str(error["detail"]), told, way_out)))
+    return error
 
 
 def _anew(attempt: int) -> dict[str, object]:

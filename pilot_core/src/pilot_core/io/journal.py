@@ -159,11 +159,11 @@ class Journal:
             self._room_b = self._end_b + self._reserve_b
 
 
-def read_back(path: Path) -> Story:
-    """Read a journal as far as it is good. One that was never begun tells an empty story."""
+def read_back(path: Path, most_b: int | None = None) -> Story:
+    """Read a journal as far as it is good, or its beginning. One that was never begun tells an empty story."""
     fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
-        return _tell(path, _read_all(fd))
+        return _tell(path, _read_all(fd) if most_b is None else os.read(fd, most_b))
     finally:
         os.close(fd)
 
