@@ -136,7 +136,7 @@ class Https(Fetches, Stores):
             raise self._refused(answer, url)
 
     def _refused(self, answer: Answer, url: str) -> PilotError:
-        """Why the far end did not take a file. The pilot's own server may know its token again, or had the job taken."""
+        """Why the far end took no file; the pilot's own server may know its token again, or had the job taken."""
         error = _OUT.refused(answer, _shown(url))
         if not self._is_ours(url):
             return error

@@ -23,8 +23,14 @@ MOST_LINES: Final = 2000
 MOST_MEASURES: Final = 20
 """Of what other distributions measure, so much is kept in each line."""
 ANEW: Final[Mapping[str, Any]] = {
-    **{"errors": (), "receipts": (), "devices": (), "command": None},
-    **{"outcome": None, "usage": Usage(), "notes": {}, "times": {}},
+    "errors": (),
+    "receipts": (),
+    "devices": (),
+    "command": None,
+    "outcome": None,
+    "usage": Usage(),
+    "notes": {},
+    "times": {},
 }
 """A job without what only the machine adds to it, but for its phase."""
 BEGIN_B: Final = 16_384
