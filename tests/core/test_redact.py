@@ -175,3 +175,10 @@ def test_it_learns_from_variables_that_are_named_like_credentials():
     )
     said = "tok-5f2a9c /tmp/x509up_u1000 short /usr/bin:/bin good morning"
     assert redactor.scrub(said) == "*** /tmp/x509up_u1000 short /usr/bin:/bin good morning"
+
+
+def test_a_text_that_was_clean_is_looked_at_again_when_more_is_learnt():
+    redactor = Redactor()
+    assert redactor.scrub("swordfish") == "swordfish"
+    redactor.learn("swordfish")
+    assert redactor.scrub("swordfish") == MASK

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 MASK = "***"
 SHORTEST = 4
+REMEMBERED_LENGTH, MOST_REMEMBERED = 64, 4096
+"""So many words and names that hold no secret are not looked at twice."""
 
 _NAMES = (
     r"(?:token|secrets?|password|passwd|passphrase|signature|sig|credentials?|authz"
@@ -34,6 +36,7 @@ class Redactor:
         self._forms: set[str] = set()
         self._own: set[str] = set()
         self._learnt: re.Pattern[str] | None = None
+        self._clean: set[str] = set()
         self._lock = threading.Lock()
         for secret in secrets:
             self.learn(secret)
@@ -42,8 +45,7 @@ class Redactor:
         """Mask ``secret`` from now on: as it is, quoted, percent-encoded or in base64.
 
         White space around it does not count. One that is not the pilot's ``own`` is a job's, and that job may have it.
-        ``ValueError`` if it is so short that masking it would
-        tear holes into every text.
+        ``ValueError`` if it is so short that masking it would tear holes into every text.
         """
         secret = secret.strip()
         if len(secret) < SHORTEST:
@@ -53,6 +55,7 @@ class Redactor:
             self._forms |= forms
             self._own |= forms if own else set()
             self._learnt = re.compile("|".join(sorted(self._forms, key=len, reverse=True)))
+            self._clean = set()
 
     def learn_from(self, variables: Mapping[str, str]) -> None:
         """Learn the values of those variables that are named like credentials; a path to one is no secret."""
@@ -66,6 +69,15 @@ class Redactor:
 
     def scrub(self, text: str) -> str:
         """``text`` with ``***`` in place of each secret."""
+        clean = self._clean
+        if len(text) < SHORTEST or text in clean:
+            return text
+        scrubbed = self._scrubbed(text)
+        if scrubbed == text and len(text) <= REMEMBERED_LENGTH and len(clean) < MOST_REMEMBERED:
+            clean.add(text)
+        return scrubbed
+
+    def _scrubbed(self, text: str) -> str:
         if self._learnt is not None:
             text = self._learnt.sub(MASK, text)
         for word, shape, kept in _SHAPES:
