@@ -165,7 +165,7 @@ def test_a_last_word_that_cannot_be_told_waits_for_the_next_pilot(stage, pilot, 
 
 def test_a_log_that_cannot_be_stored_is_not_in_the_last_word(stage, pilot):
     stage.submit(JOB)
-    stage.faults.next("/storage/1.1/log.tgz", Fault.status(403), times=20)
+    stage.faults.next("/storage/1.1/log.tgz", Fault.status(507), times=20)
     run = pilot()
     assert ends(stage.said(UPDATE["v1"])[-1]), run.story()
     assert "log.tgz" not in last(stage).get("job_output_report", "")
