@@ -176,7 +176,7 @@ class Stage(PilotServer):
         """The answer to a request that is remembered."""
         if request.path in self._comings:
             self._comings[request.path].set()
-        if not request.path.startswith(("/api/", "/server/")):
+        if not request.path.startswith(("/api/", "/server/")) and not self._is_ordered(request.path):
             return go(request)
         raw = request.body.read() if request.body.length else b""
         heard = Heard(request.path, dict(request.headers), raw)
@@ -185,6 +185,10 @@ class Stage(PilotServer):
         heard.status = response.status
         heard.answer = response.body
         return response
+
+    def _is_ordered(self, path):
+        with self._lock:
+            return any(order.path == path for order in self._orders)
 
     def _answer(self, request, heard, go):
         with self._lock:

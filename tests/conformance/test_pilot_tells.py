@@ -225,10 +225,13 @@ def test_what_is_no_command_changes_nothing(stage, pilot, command):
 
 @scenario("C-15")
 def test_a_kill_before_anything_was_done(stage, pilot, dialect):
-    stage.submit(JOB)
+    stage.submit({**JOB, "inputs": [{"source": f"{stage.url}/storage/in.dat"}]})
+    over = threading.Event()
+    stage.hold("/storage/in.dat", over, 20)
     stage.change(UPDATE[dialect], told("tobekilled", dialect))
+    stage.change(UPDATE[dialect], lambda answer: over.set() or answer, when=ends)
     run = pilot(payload=HANGS, **{"panda.dialect": dialect})
-    assert stage.states(dialect) == ["starting", "failed"], run.story()
+    assert (stage.states(dialect), over.is_set()) == (["starting", "failed"], True), run.story()
 
 
 @scenario("C-14")
