@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import io
 import ssl
+import threading
 import urllib.request
 
 import pytest
 
 from pilot_core.errors import PilotError
 from pilot_core.io.cancel import CancelFlag
+from pilot_core.io.http import Web
 from pilot_core.testing import PilotKit
 from pilot_core.testing.fakes import FakeClock, Payload
 from pilot_core.testing.server import Fault, PilotServer
@@ -60,6 +62,34 @@ def test_a_pilot_does_its_work_over_tls(panda_server, pilot):
     kept = {file["name"]: file["size_b"] for file in panda_server.job(1)["files"]}
     assert kept["out.txt"] == len(SAID)
     assert panda_server.url.startswith("https://127.0.0.1:")
+
+
+@pytest.fixture
+def at_a_time(monkeypatch):
+    """How many requests were under way at once at most, counted where they begin and end."""
+    under_way, most, asked, lock = set(), [0], Web._ask, threading.Lock()
+
+    def ask(self, *request):
+        with lock:
+            under_way.add(threading.get_ident())
+            most[0] = max(most[0], len(under_way))
+        try:
+            return asked(self, *request)
+        finally:
+            with lock:
+                under_way.remove(threading.get_ident())
+
+    monkeypatch.setattr(Web, "_ask", ask)
+    return most
+
+
+def test_a_pilot_opens_no_more_connections_than_it_has_requests_at_a_time(panda_server, pilot, at_a_time):
+    panda_server.submit({"script": "true", "outputs": ["out.txt"], "log": "log.tgz"}, 6)
+    before = len(panda_server.opened)
+    run = pilot(jobs=6, **{"slot.cores": 1})
+    assert run.ending.finished == 6, run.story()
+    assert len(panda_server.heard) > 6 * 5
+    assert len(panda_server.opened) - before <= at_a_time[0] + 1  # the first is given up when the queue is known
 
 
 def test_nobody_who_does_not_know_its_certificate_is_answered(panda_server):

@@ -15,6 +15,7 @@ import threading
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -114,6 +115,7 @@ class Web:
         self._closed = threading.Event()
         self._opening = threading.Lock()
         self._lines: Lines | None = None
+        self._holders = 1
 
     def call(
         self,
@@ -186,9 +188,19 @@ class Web:
         request = _Request("PUT", {"Content-Length": str(length), **headers}, blocks)
         return self._anywhere(path_or_url, request, limit, repeat=False)
 
+    def hold(self) -> bool:
+        """Let one more have it, who closes it too; false if it is closed already."""
+        with self._opening:
+            self._holders += 1
+            return not self._closed.is_set()
+
     def close(self) -> None:
-        """Close every connection that waits; what is under way closes its own when it ends."""
-        self._closed.set()
+        """Close every connection that waits, if nobody else has it; what is under way closes its own when it ends."""
+        with self._opening:
+            self._holders -= 1
+            if self._holders > 0:
+                return
+            self._closed.set()
         if self._lines is not None:
             self._lines.close()
 
@@ -341,12 +353,17 @@ class Web:
         return compare_clocks(line)
 
 
+_shared: Final[weakref.WeakValueDictionary[object, Web]] = weakref.WeakValueDictionary()
+_sharing: Final = threading.Lock()
+
+
 def web_of(settings: Settings) -> Web:
-    """The server of these settings; whoever makes it closes it."""
+    """The server of these settings: one, with its connections, for all whose settings are equal. Each closes it."""
     told = settings.of(Connection)
     shown = find_credentials(told)
-    return Web(
-        told.url,
+    make = partial(
+        Web,
+        tuple(told.url),
         token=shown.token,
         origin=shown.origin,
         fingerprint=told.fingerprint,
@@ -355,6 +372,12 @@ def web_of(settings: Settings) -> Web:
         proxy=shown.proxy,
         ipv4_only=told.ipv4_only,
     )
+    with _sharing:
+        key = (make.args, *make.keywords.values())
+        web = _shared.get(key)
+        if web is None or not web.hold():
+            web = _shared[key] = make()
+        return web
 
 
 def _limit(limit_s: float, cancel: Flag | None = None) -> Limit:

@@ -159,6 +159,11 @@ class _Line(ssl.SSLSocket):
     """A connection on which answers go wrong as ordered."""
 
     faults: Faults
+    opened: list[object]
+
+    def do_handshake(self, block: bool = False) -> None:
+        self.opened.append(self.getpeername())
+        super().do_handshake(block)
 
     def sendall(self, data: Any, flags: int = 0) -> None:
         fault = self.faults.take()
@@ -201,13 +206,17 @@ class PilotServer:
         self.faults = Faults()
         self.heard: list[str] = []
         """Each request that came whole, as ``METHOD PATH``."""
+        self.opened: list[object] = []
+        """Each connection, by the address that it came from."""
         self._service: Answering | None = None
         if config is not None:
             (self.home / "server.yaml").write_text(json.dumps(config))
         certificate = own_certificate(self.home, ("localhost", "127.0.0.1"))
         self._dispatcher = Dispatcher(self.home, certificate=certificate, opening=self._open, clock=clock)
         assert self._dispatcher.server.tls is not None
-        self._dispatcher.server.tls.sslsocket_class = type("Line", (_Line,), {"faults": self.faults})
+        self._dispatcher.server.tls.sslsocket_class = type(
+            "Line", (_Line,), {"faults": self.faults, "opened": self.opened}
+        )
         self._leaving = ExitStack()
 
     def __enter__(self) -> Self:
