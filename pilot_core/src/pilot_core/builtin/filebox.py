@@ -215,14 +215,15 @@ class FileBox(Communicator):
     def send(self, letter: Letter) -> Reply:
         """Write the report, and put a finished job's description away. Twice does no harm."""
         box, taken = Path(str(letter.body["box"])), Path(str(letter.body["taken"])).name
+        reports = box / REPORTS
         try:
             with self._writing:
-                (box / REPORTS).mkdir(exist_ok=True)
-                _report(box / REPORTS, letter, taken)
+                reports.mkdir(exist_ok=True)
+                _report(reports, letter, taken)
             if letter.final:
                 _put_away(box, taken, REFUSED if letter.body.get("refused") else DONE)
         except OSError as error:
-            raise PilotError(Code.COMMUNICATIONFAILURE, f"{box / REPORTS}: {error.strerror}") from error
+            raise PilotError(Code.COMMUNICATIONFAILURE, f"{reports}: {error.strerror}") from error
         return Reply()
 
     def _pause(self) -> float:
@@ -371,9 +372,9 @@ def _said(report: Path) -> Mapping[str, object]:
 
 def _put_away(box: Path, taken: str, where: str) -> None:
     """Move a description from where it was taken to, under its first name if that is free."""
-    name = taken.partition("-")[2] or taken
-    (box / where).mkdir(exist_ok=True)
-    target = box / where / (taken if (box / where / name).exists() else name)
+    folder, name = box / where, taken.partition("-")[2] or taken
+    folder.mkdir(exist_ok=True)
+    target = folder / (taken if (folder / name).exists() else name)
     for place in (TAKEN, OFFERED):
         with suppress(FileNotFoundError):
-            (box / place / taken).rename(target)
+            os.rename(box / place / taken, target)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from pilot_core.control.record import Surroundings, record_of, scrub_all
+from pilot_core.control.record import Surroundings, known_of
 from pilot_core.io.files import write_atomic
 from pilot_core.io.journal import JournalError, read_back
 from pilot_core.model.change import evolve
@@ -121,10 +121,9 @@ def line_of(at: float, usage: Usage) -> bytes:
 
 def so_far(job: Job, control: Path, around: Surroundings, redactor: Redactor) -> dict[str, object]:
     """All that there is to say of a job that is not over: its record up to now, what was asked, and in which words."""
-    record = record_of(job, around, redactor)
-    record["state"] = FAILED if job.errors else job.phase
-    told: dict[str, object] = masked({"asked": asked_of(job), "message": message_in(control)}, redactor)
-    return {**told, "record": unnamed(record)}
+    record = {**known_of(job, around), "state": FAILED if job.errors else job.phase}
+    told: dict[str, object] = {"asked": asked_of(job), "message": message_in(control), "record": record}
+    return {name: masked(each, redactor) for name, each in told.items()}
 
 
 def asked_of(job: Job) -> dict[str, object]:
@@ -146,16 +145,13 @@ def message_in(control: Path) -> Mapping[str, object]:
     return {}
 
 
-def masked(value: Any, redactor: Redactor) -> Any:
-    """JSON material without secrets: neither in a text, nor under a name that says that it holds one."""
-    return scrub_all(unnamed(value), redactor)
-
-
-def unnamed(value: Any, secret: bool = False) -> Any:
-    """JSON material without what stands, however deep, under a name that says that it is a credential."""
+def masked(value: Any, redactor: Redactor, secret: bool = False) -> Any:
+    """JSON material without secrets: neither in a text nor, however deep, under a name that says that it holds one."""
+    if isinstance(value, str) and not secret:
+        return redactor.scrub(value)
     if isinstance(value, Mapping):
         named = ((str(key), each) for key, each in value.items())
-        return {key: unnamed(each, secret or bool(CREDENTIAL.search(key))) for key, each in named}
+        return {key: masked(each, redactor, secret or bool(CREDENTIAL.search(key))) for key, each in named}
     if isinstance(value, (list, tuple)):
-        return [unnamed(each, secret) for each in value]
+        return [masked(each, redactor, secret) for each in value]
     return MASK if secret and value not in HARMLESS and not isinstance(value, bool) else value

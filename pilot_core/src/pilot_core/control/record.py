@@ -31,7 +31,13 @@ class Surroundings:
 
 def record_of(job: Job, around: Surroundings, redactor: Redactor) -> dict[str, object]:
     """The record of a job; nothing secret is in it."""
-    record: dict[str, object] = {
+    scrubbed: dict[str, object] = scrub_all(known_of(job, around), redactor)
+    return scrubbed
+
+
+def known_of(job: Job, around: Surroundings) -> dict[str, object]:
+    """All that is known of a job, secrets and all."""
+    return {
         "format": FORMAT,
         "id": job.id,
         "attempt": job.attempt,
@@ -53,14 +59,14 @@ def record_of(job: Job, around: Surroundings, redactor: Redactor) -> dict[str, o
         "origin": job.origin,
         "at": around.at,
     }
-    scrubbed: dict[str, object] = scrub_all(record, redactor)
-    return scrubbed
 
 
 def scrub_all(value: Any, redactor: Redactor) -> Any:
     """JSON material with every text in it scrubbed, but for the keys."""
     if isinstance(value, str):
         return redactor.scrub(value)
+    if value is None or isinstance(value, (int, float)):
+        return value
     if isinstance(value, Mapping):
         return {key: scrub_all(each, redactor) for key, each in value.items()}
     if isinstance(value, (list, tuple)):

@@ -47,7 +47,7 @@ def write_atomic(path: Path, data: bytes | str, mode: int = 0o600, durable: bool
             file.flush()
             if durable:
                 os.fsync(fd)
-        part.replace(path)
+        os.replace(part, path)
     except OSError:
         with suppress(OSError):
             part.unlink()

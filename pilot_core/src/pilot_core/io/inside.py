@@ -204,6 +204,9 @@ class Inside:
 
     @contextmanager
     def _folder(self, path: str, parts: tuple[str, ...]) -> Iterator[int]:
+        if not parts:
+            yield self._fd
+            return
         fd = os.dup(self._fd)
         try:
             for part in parts:
@@ -220,7 +223,7 @@ class Inside:
         except OSError as error:
             if error.errno in (errno.ELOOP, errno.EMLINK, errno.ENOTDIR) and _is(S_ISLNK, folder, name):
                 raise Outside(self.root, path, f"{name!r} is a link") from None
-            raise OSError(error.errno, error.strerror, str(self.root / path)) from None
+            raise OSError(error.errno, error.strerror, f"{self.root}/{path}") from None
 
 
 class _Removal:

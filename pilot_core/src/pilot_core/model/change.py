@@ -18,12 +18,13 @@ T = TypeVar("T")
 def evolve(value: T, **changes: object) -> T:
     """The same value but for these fields."""
     kind: Any = type(value)
-    names, get = _fields(kind)
+    names, get = fields_of(kind)
     return cast("T", kind(**{**dict(zip(names, get(value), strict=True)), **changes}))
 
 
 @cache
-def _fields(kind: type[Any]) -> tuple[tuple[str, ...], Callable[[Any], tuple[object, ...]]]:
+def fields_of(kind: type[Any]) -> tuple[tuple[str, ...], Callable[[Any], tuple[object, ...]]]:
+    """The names of a class's fields, and what gives the values of all of them."""
     names = tuple(field.name for field in attrs.fields(kind))
     if len(names) > 1:
         return names, attrgetter(*names)

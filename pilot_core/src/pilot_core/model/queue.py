@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Self
 
-from attrs import evolve, field, frozen
+from attrs import field, frozen
+
+from pilot_core.model.change import evolve
 
 
 @frozen(kw_only=True)

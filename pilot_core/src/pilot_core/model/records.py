@@ -5,13 +5,14 @@ from __future__ import annotations
 import enum
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any
 
 import attrs
 
 from pilot_core.errors import PilotError
+from pilot_core.model.change import fields_of
 from pilot_core.model.job import JobExtras
 
 _PLAIN = frozenset({str, int, float, bool})
@@ -23,10 +24,11 @@ def pack(value: Any) -> Any:
     if value is None or kind in _PLAIN:
         return value
     layout = _layout(kind)
-    if layout is not None:
-        told = ((name, getattr(value, name), default) for name, default in layout)
-        return {name: pack(item) for name, item, default in told if item is not default and item != default}
-    return _pack_other(value)
+    if layout is None:
+        return _pack_other(value)
+    names, get, defaults = layout
+    told = zip(names, get(value), defaults, strict=True)
+    return {name: pack(item) for name, item, default in told if item is not default and item != default}
 
 
 def _pack_other(value: Any) -> Any:
@@ -42,11 +44,11 @@ def _pack_other(value: Any) -> Any:
 
 
 @cache
-def _layout(kind: type) -> tuple[tuple[str, object], ...] | None:
-    """The fields of an attrs class and their defaults."""
+def _layout(kind: type) -> tuple[tuple[str, ...], Callable[[Any], tuple[object, ...]], tuple[object, ...]] | None:
+    """The fields of an attrs class, what gives their values, and their defaults."""
     if not attrs.has(kind) or issubclass(kind, PilotError):
         return None
-    return tuple((field.name, _default_of(field)) for field in attrs.fields(kind))
+    return *fields_of(kind), tuple(map(_default_of, attrs.fields(kind)))
 
 
 def _default_of(field: attrs.Attribute[Any]) -> object:

@@ -16,7 +16,7 @@ from attrs import define, field
 from pilot_core.agent.jobs import CONTROL, JOURNAL, try_lock
 from pilot_core.agent.recover import BadRecord, event_of
 from pilot_core.clock import Clock
-from pilot_core.control.history import USAGE, asked_of, masked, unnamed
+from pilot_core.control.history import USAGE, asked_of, masked
 from pilot_core.control.job import FINAL, RECORD
 from pilot_core.control.record import Surroundings, record_of
 from pilot_core.io.inside import Inside
@@ -171,7 +171,7 @@ def _replay(found: Found, story: Story, clock: Clock) -> None:
     found.remarks += [found.redactor.scrub(each) for each in walk.remarks]
     around = Surroundings(at=clock.now(), node="")
     record = {**record_of(job, around, found.redactor), "state": str(job.phase)}
-    found.record, found.asked = unnamed(record), masked(asked_of(job), found.redactor)
+    found.record, found.asked = masked(record, found.redactor), masked(asked_of(job), found.redactor)
 
 
 @define(eq=False)

@@ -41,6 +41,8 @@ def fitted(words: Words, values: Mapping[str, object]) -> dict[str, object]:
 
 def clean(text: str) -> str:
     """A text without what a terminal would obey and no database stores; tabs and line ends stay."""
+    if text.isprintable():
+        return text
     text = _CONTROL.sub("", _ESCAPE.sub("", text.replace("\r\n", "\n")))
     return text.encode(errors="replace").decode()
 
