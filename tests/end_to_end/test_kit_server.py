@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import ssl
 import threading
 import urllib.request
 
+import psutil
 import pytest
 
 from pilot_core.errors import PilotError
@@ -90,6 +92,10 @@ def test_a_pilot_opens_no_more_connections_than_it_has_requests_at_a_time(panda_
     assert run.ending.finished == 6, run.story()
     assert len(panda_server.heard) > 6 * 5
     assert len(panda_server.opened) - before <= at_a_time[0] + 1  # the first is given up when the queue is known
+    gc.collect()
+    port = int(panda_server.url.rpartition(":")[2])
+    kept = [each for each in psutil.Process().net_connections("tcp") if each.raddr and each.raddr.port == port]
+    assert [each for each in kept if each.status == psutil.CONN_ESTABLISHED] == []
 
 
 def test_nobody_who_does_not_know_its_certificate_is_answered(panda_server):

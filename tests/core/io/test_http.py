@@ -22,12 +22,10 @@ from pathlib import Path
 
 import pytest
 
-from pilot_core.config.layers import Layer, Rank, Schema
-from pilot_core.config.schema import CORE
 from pilot_core.errors import Code, PilotError
 from pilot_core.io import http_line
 from pilot_core.io.cancel import CancelFlag, Cancelled
-from pilot_core.io.http import Answer, Web, web_of
+from pilot_core.io.http import Answer, Web
 from pilot_core.io.http_address import find_proxy, read_url
 
 SECRET = "a-token-of-the-test"
@@ -747,40 +745,6 @@ def test_no_proxy_is_asked_where_none_should_be(monkeypatch):
 
 
 # --- the whole ------------------------------------------------------------------------------------------------------
-
-
-def session(server: Server, **connection: object) -> Web:
-    told = {"connection": {"url": [server.url], **connection}}
-    return web_of(Schema(CORE).merge(Layer(Rank.SITE, "the test", told)))
-
-
-def test_settings_make_a_session(server, token):
-    web = session(server, token=str(token))
-    assert web.call("GET", "/denied").status == 200
-    web.close()
-
-
-def test_equal_settings_share_their_connections_until_all_have_closed_them(server, token):
-    one, other = session(server), session(server)
-    with_token = session(server, token=str(token))
-    assert one.call("GET", "/fine").status == other.call("GET", "/fine").status == 200
-    assert server.accepted == 1
-    assert (with_token.call("GET", "/denied").status, server.accepted) == (200, 2)
-    one.close()
-    assert (other.call("GET", "/denied").status, server.accepted) == (403, 2)
-    other.close()
-    another = session(server)
-    assert (another.call("GET", "/fine").status, server.accepted) == (200, 3)
-    another.close()
-    with_token.close()
-
-
-def test_connections_are_shared_with_nobody_who_believes_or_calls_others(server):
-    different: list[dict[str, object]] = [{}, {"fingerprint": "ab" * 32}, {"ipv4_only": True}, {"url": ["https://a"]}]
-    sessions = [session(server, **each) for each in different]
-    assert len(set(map(id, sessions))) == len(different)
-    for each in sessions:
-        each.close()
 
 
 def test_a_session_that_nobody_has_any_more_is_closed(server):

@@ -22,7 +22,8 @@ from hypothesis import strategies as st
 from pilot_core.config.layers import Layer, Rank, Schema
 from pilot_core.config.schema import CORE
 from pilot_core.errors import Code, PilotError
-from pilot_core.io.http import Web, web_of
+from pilot_core.io.http import Web
+from pilot_core.io.http_shared import web_of
 from pilot_core.io.http_x509 import ProxyFile, read_proxy
 
 ALLOW_PROXIES = 0x40

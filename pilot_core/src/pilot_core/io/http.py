@@ -15,16 +15,13 @@ import threading
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from attrs import evolve, frozen
 
 from pilot_core import __version__
-from pilot_core.config.schema import Connection
 from pilot_core.errors import Code, PilotError
-from pilot_core.io.credentials import find_credentials
 from pilot_core.io.http_address import Target, find_proxy, read_url
 from pilot_core.io.http_body import OursFailed, add_query, dump_json, gzipped, read_answer, read_blocks, stream_answer
 from pilot_core.io.http_token import TokenFile
@@ -37,7 +34,6 @@ if TYPE_CHECKING:
     from pilot_core.io.http_address import Origin
     from pilot_core.io.http_body import Progress, Sink, Source
     from pilot_core.io.http_line import Limit, Line, Lines
-    from pilot_core.spec.work import Settings
 
 COMPRESSED_FROM_B: Final = 1 << 10
 PAUSES_S: Final = (0.2, 1.0)
@@ -351,33 +347,6 @@ class Web:
         line = Line(origin, self._waiting().dialer, Trust(anybody=True), find_proxy(origin))
         line.within(limit)
         return compare_clocks(line)
-
-
-_shared: Final[weakref.WeakValueDictionary[object, Web]] = weakref.WeakValueDictionary()
-_sharing: Final = threading.Lock()
-
-
-def web_of(settings: Settings) -> Web:
-    """The server of these settings: one, with its connections, for all whose settings are equal. Each closes it."""
-    told = settings.of(Connection)
-    shown = find_credentials(told)
-    make = partial(
-        Web,
-        tuple(told.url),
-        token=shown.token,
-        origin=shown.origin,
-        fingerprint=told.fingerprint,
-        ca_file=told.ca_file,
-        ca_path=shown.ca_path,
-        proxy=shown.proxy,
-        ipv4_only=told.ipv4_only,
-    )
-    with _sharing:
-        key = (make.args, *make.keywords.values())
-        web = _shared.get(key)
-        if web is None or not web.hold():
-            web = _shared[key] = make()
-        return web
 
 
 def _limit(limit_s: float, cancel: Flag | None = None) -> Limit:

@@ -1,7 +1,8 @@
 """Speaking HTTP with the pilot's server and with storage, for drivers: one session, with the site's credentials."""
 
 from pilot_core.io.credentials import Credentials, find_credentials, replace_proxy, replace_token
-from pilot_core.io.http import Answer, Web, web_of
+from pilot_core.io.http import Answer, Web
+from pilot_core.io.http_shared import web_of
 from pilot_core.io.http_token import span
 
 __all__ = [
