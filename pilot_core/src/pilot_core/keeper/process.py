@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 # What a terminal or a batch system sends to every process it finds is the pilot's to answer.
 DEAF_TO = (
     *(signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2),
-    *(signal.SIGXCPU, signal.SIGALRM, signal.SIGTSTP, signal.SIGCHLD),
+    *(signal.SIGXCPU, signal.SIGALRM, signal.SIGTSTP),
 )
 
 
@@ -154,6 +154,6 @@ def limit(nofile: int | None, cores: list[int] | None) -> None:
     if cores is not None:
         os.sched_setaffinity(0, cores)
     signal.set_wakeup_fd(-1)
-    for signum in (*DEAF_TO, signal.SIGPIPE, signal.SIGXFSZ):
+    for signum in (*DEAF_TO, signal.SIGCHLD, signal.SIGPIPE, signal.SIGXFSZ):
         signal.signal(signum, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())

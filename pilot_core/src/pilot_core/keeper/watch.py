@@ -72,6 +72,7 @@ class Keeper:
             poller.register(self.line.sock, self.line.events())
             when = self.watch.next_look() if self.watch else NEVER
             self.wake({fd for fd, _ in poller.poll(poll_ms(when))})
+            reap()
 
     def wake(self, ready: set[int]) -> None:
         if ready:
@@ -157,6 +158,15 @@ class Keeper:
         send_signal(self.pilot.identity, signal.SIGKILL)
         facts = {"silent_s": watch.silent_s, "state": seen.state, "stacks": dumped}
         write_record(watch.record, "hung", self.pid, {"status": None, "signal": int(signal.SIGKILL), **facts})
+
+
+def reap() -> None:
+    """Take note of ended trees, so that what they used is counted where it is asked for."""
+    try:
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+    except ChildProcessError:
+        return
 
 
 def own_tree(listener: socket.socket, address: str, policy: Policy) -> None:
@@ -260,5 +270,6 @@ def guard(work: Callable[[], None], log: str) -> NoReturn:
 def main(fd: int, pilot: int) -> NoReturn:
     for signum in DEAF_TO:
         signal.signal(signum, signal.SIG_IGN)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     os.set_inheritable(fd, False)
     guard(lambda: Keeper(fd, pilot).run(), "/dev/stderr")
