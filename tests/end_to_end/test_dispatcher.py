@@ -81,6 +81,30 @@ def test_a_running_payload_is_cancelled(cluster):
     assert shape(cluster.jobs()) == [("cancelled", 1)]
 
 
+def test_an_operator_looks_at_a_running_job_where_it_runs(cluster):
+    cluster.configure()
+    cluster.serve()
+    cluster.submit(f"echo '<b>said</b>' > seen.txt; {WAIT.format(root=cluster.root, name='one')}")
+    pilot = cluster.start()
+    cluster.await_file("pid.one")
+    looked = cluster.command("debug", "1", "tail -n 1 seen.txt")
+    assert (looked.returncode, looked.stdout) == (0, "<b>said</b>\n"), looked.stderr
+    (told,) = [cluster.ask("debug", "1", "ls -1")]
+    assert told["command"] == "ls -1"
+    assert "seen.txt" in told["text"].splitlines()
+    assert "is not in the job's directory" in cluster.command("debug", "1", "tail /etc/passwd").stdout
+    wrong = cluster.command("debug", "1", "rm seen.txt")
+    assert wrong.returncode == 1
+    assert "command: 'rm' is not one of tail, ls, ps, du, gdb" in wrong.stderr
+    assert not cluster.job()["debug"]
+    let_go(cluster)
+    code, said = cluster.end(pilot)
+    assert code == 0, said
+    assert shape(cluster.jobs()) == [("finished", 1)]
+    late = cluster.command("debug", "1", "ls -1")
+    assert (late.returncode, late.stderr) == (1, "pilot: job 1: it is finished already\n")
+
+
 def test_a_failed_job_is_put_back_and_runs_again(cluster):
     cluster.serve()
     cluster.submit(f"[ -e {cluster.root}/mended ] && echo made > out.txt", outputs=["out.txt"])

@@ -14,6 +14,7 @@ import pytest
 from pilot_core.io.files import Lock
 
 TOKEN = "the-token-of-who-submits"
+LOOKED = {"command": "", "answer": None}
 OVER = ("finished", "failed", "cancelled")
 
 
@@ -21,7 +22,7 @@ def job_of(number, **more):
     job = dict.fromkeys(("sub", "node", "began", "ended", "cpu_s", "rss_b", "disk_b", "exit_code", "error"))
     first = {"id": number, "attempt": 1, "name": f"job-{number}", "queue": "local", "state": "activated", "lost": 0}
     rest = {"debug": False, "submitted": 1000.0, "changed": 1000.0, "files": [], "attempts": [], "usage": []}
-    return {**job, **first, **rest, "description": {}, "log_tail": "", "timing": {}, "advice": "", **more}
+    return {**job, **first, **rest, "description": {}, "log_tail": "", "timing": {}, "advice": "", **LOOKED, **more}
 
 
 class Dispatcher:
@@ -94,6 +95,13 @@ class Dispatcher:
                 done.append(number)
         return {"done": done, "refused": refused}
 
+    def debug(self, ids, on, command):
+        self.submitted.append((on, command))
+        over = [{"id": number, "why": "it is over"} for number in ids if self.jobs[number]["state"] in OVER]
+        for number in [] if over else ids:
+            self.put(number, debug=on, command=command)
+        return {"done": [] if over else ids, "refused": over}
+
 
 class Door(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
@@ -141,6 +149,8 @@ class Door(BaseHTTPRequestHandler):
                 return 200, house.submit(json.loads(body))
             case ["cancel" | "retry" as what]:
                 return 200, house.order(what, json.loads(body)["ids"])
+            case ["debug"]:
+                return 200, house.debug(**json.loads(body))
         return 404, {"error": f"there is no {url.path}"}
 
     def _storage(self, path, body):
@@ -166,8 +176,9 @@ def dispatcher(tmp_path, monkeypatch):
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     (home / "server.json").write_text(json.dumps({"url": house.url, "fingerprint": "", "pid": 1, "started": 1.0}))
-    (home / "tokens/submit").write_text(TOKEN)
-    (home / "tokens/submit").chmod(0o600)
+    for role in ("submit", "admin"):
+        (home / "tokens" / role).write_text(TOKEN)
+        (home / "tokens" / role).chmod(0o600)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     with Lock(home / "lock"):
         yield house

@@ -147,8 +147,10 @@ class Pretended:
             "log_tail": "",
             "timing": {},
             "advice": "",
+            "command": "",
+            "answer": None,
         }
-        return self.jobs[number] | empty | self.details.get(number, {})
+        return empty | self.jobs[number] | self.details.get(number, {})
 
     def act(self, what: str, body: Any, role: str) -> tuple[int, object]:
         if what == "debug" and role != "admin":
@@ -159,7 +161,7 @@ class Pretended:
             new = {
                 "cancel": {"state": "cancelled"},
                 "retry": {"state": "activated"},
-                "debug": {"debug": body.get("on")},
+                "debug": {"debug": body.get("on"), "command": body.get("command", "")},
             }
             self.change(number, **new[what])
         return 200, {"done": body["ids"], "refused": []}

@@ -134,6 +134,12 @@ def test_commands(debug, kill, command):
     assert say(evolve(HELD, debug=debug, kill=kill)).command == command
 
 
+def test_a_command_follows_the_word_debug_and_a_kill_takes_its_place():
+    asked = evolve(HELD, debug=True, asked="ls -l")
+    assert say(asked).command == "debug,ls -l"
+    assert say(evolve(asked, kill=True)).command == "debug,tobekilled"
+
+
 @pytest.mark.parametrize(("number", "is_evicted"), [
     (1201, True), (1379, True), (1375, True),  # the site took the slot
     (1305, False), (1165, False), (0, False), (2999, False),

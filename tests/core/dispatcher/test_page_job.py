@@ -86,6 +86,22 @@ def test_debug_is_switched_on_and_off(serve, visit):
     assert posted(server) == [("debug", {"ids": [3], "on": True}), ("debug", {"ids": [3], "on": False})]
 
 
+def test_a_command_is_asked_for_and_what_it_printed_is_shown_as_text(serve, visit):
+    server = serve([a_job(3, state="running", began=BEGAN, debug=True)])
+    tab = visit(server, "&job=3")
+    tab.click("#command")
+    tab.type("ls -l")
+    tab.click("#look button")
+    tab.see("document.getElementById('look-state').textContent.startsWith('Asked for “ls -l”')")
+    assert posted(server) == [("debug", {"ids": [3], "on": True, "command": "ls -l"})]
+    server.details[3] = {"answer": {"command": "ls -l", "text": "\n".join(HOSTILE), "at": BEGAN}}
+    server.change(3, rss_b=1)
+    tab.see("document.getElementById('answer').textContent.includes('window.harmed = 1')")
+    assert tab.value("document.getElementById('look-state').textContent").startswith("“ls -l” at ")
+    assert tab.value("window.harmed") is None
+    assert tab.value("document.querySelectorAll('#answer *').length") == 0
+
+
 def test_what_is_refused_is_said(serve, visit):
     server = serve([a_job(3, state="running", began=BEGAN)])
     server.refuse = "it ended just now"

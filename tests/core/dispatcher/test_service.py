@@ -228,11 +228,26 @@ def test_steering(person, admin, pilot):
     assert person.get(f"/dispatcher/v1/jobs/{held}")["debug"] is True
 
 
+def test_a_command_is_asked_for_by_whom_may_and_if_a_pilot_can_be_asked_for_it(person, admin, pilot):
+    (job,) = person.submit()
+    pilot.acquire()
+    asked = {"ids": [job], "command": "ls -l"}
+    assert person.refused("POST", "/dispatcher/v1/debug", asked)[0] == 403
+    assert admin.own("debug", asked)["done"] == [job]
+    assert pilot.update(job)["data"]["command"] == "debug,ls -l"
+    assert pilot.get("/api/v1/job/get_status", job_ids=job)["data"][0]["command"] == "debug,ls -l"
+    assert person.get(f"/dispatcher/v1/jobs/{job}")["command"] == "ls -l"
+    told = admin.refused("POST", "/dispatcher/v1/debug", {"ids": [job], "command": "rm -r ."})
+    assert told == (400, "command: 'rm' is not one of tail, ls, ps, du, gdb")
+    assert admin.own("debug", {"ids": [job], "on": False})["done"] == [job]
+    assert pilot.update(job)["data"]["command"] == "debugoff"
+
+
 @pytest.mark.parametrize(("value", "told"), [
     ({}, "ids: names no job to cancel"),
     ({"ids": ["1"]}, "ids[0]: wants a job's number"),
     ({"ids": [1, True]}, "ids[1]: wants a job's number"),
-    ({"ids": [1], "onn": True}, "onn: no such key; did you mean 'on'?"),
+    ({"ids": [1], "idz": True}, "idz: no such key; did you mean 'ids'?"),
 ])  # fmt: skip
 def test_steering_that_makes_no_sense(person, value, told):
     status, said = person.refused("POST", "/dispatcher/v1/cancel", value)

@@ -237,6 +237,46 @@ def test_debug_is_told_with_each_reply_until_it_is_taken_back(store):
     assert store.debug([job], True) == {job: "it is finished already"}
 
 
+def test_what_a_command_printed_is_told_apart_from_the_log(store, clock):
+    (job,) = store.submit("q", [order()])
+    take(store)
+    store.debug([job], True, "ls -l")
+    assert tell(store, job, stdout="the log").command == "debug,ls -l"
+    assert (show(store, job)["log_tail"], show(store, job)["answer"]) == ("the log", None)
+    clock.advance(5)
+    tell(store, job, stdout="total 0", pilot_log="the pilot's")
+    told = show(store, job)
+    assert told["answer"] == {"command": "ls -l", "text": "total 0", "at": clock.now()}
+    assert (told["command"], told["log_tail"]) == ("ls -l", "the pilot's")
+
+
+def test_what_nobody_asks_for_any_more_is_no_answer_and_no_log(store):
+    (job,) = store.submit("q", [order()])
+    take(store)
+    store.debug([job], True, "ls -l")
+    assert tell(store, job).command == "debug,ls -l"
+    store.debug([job], True, "du .")
+    assert tell(store, job, stdout="of ls").command == "debug,du ."
+    assert (show(store, job)["log_tail"], show(store, job)["answer"]) == ("", None)
+    tell(store, job, stdout="of du")
+    assert show(store, job)["answer"]["text"] == "of du"
+    store.debug([job], True)
+    assert tell(store, job, stdout="of du").command == "debug"
+    tell(store, job, stdout="the log")
+    assert (show(store, job)["log_tail"], show(store, job)["answer"]["text"]) == ("the log", "of du")
+
+
+def test_a_command_that_was_not_answered_is_asked_of_the_next_attempt(store):
+    (job,) = store.submit("q", [order()])
+    take(store)
+    store.debug([job], True, "ls -l")
+    tell(store, job)
+    tell(store, job, 1, "failed", pilot_error_code=1379)
+    take(store)
+    assert tell(store, job, 2, stdout="the log").command == "debug,ls -l"
+    assert (show(store, job)["log_tail"], show(store, job)["answer"]) == ("the log", None)
+
+
 # --- versions, indexes, the file ---
 
 
@@ -326,9 +366,27 @@ def test_the_file_is_its_owners_only(store, path):
 
 def test_a_newer_format_is_refused(store, path, clock):
     with store.reading() as database:
-        database.execute("PRAGMA user_version = 3")
-    with pytest.raises(WrongDatabase, match="has format 3, written by a newer version; this one reads up to 2: run"):
+        database.execute("PRAGMA user_version = 4")
+    with pytest.raises(WrongDatabase, match="has format 4, written by a newer version; this one reads up to 3: run"):
         Store(path, clock)
+
+
+UNDO_3 = """
+DROP TRIGGER forgotten; DROP TABLE answers; DROP INDEX over_since; DROP INDEX described_by;
+ALTER TABLE jobs DROP COLUMN asked; ALTER TABLE jobs DROP COLUMN carried;
+"""
+
+
+def test_the_format_before_is_taken_over(store, path, clock):
+    (job,) = store.submit("q", [order()])
+    take(store)
+    with store.reading() as database:
+        database.executescript(f"{UNDO_3} PRAGMA user_version = 2;")
+    store.close()
+    again = Store(path, clock)
+    again.debug([job], True, "ls -l")
+    assert tell(again, job).command == "debug,ls -l"
+    again.close()
 
 
 def test_an_older_format_is_taken_over(store, path, clock):
@@ -339,7 +397,7 @@ def test_an_older_format_is_taken_over(store, path, clock):
     store.cancel([over])
     with store.reading() as database:
         database.executescript(
-            "DROP TRIGGER put_back; DROP TRIGGER over; DROP TABLE leftovers; DROP INDEX waiting;"
+            f"{UNDO_3} DROP TRIGGER put_back; DROP TRIGGER over; DROP TABLE leftovers; DROP INDEX waiting;"
             "ALTER TABLE jobs DROP COLUMN spared; PRAGMA user_version = 1;"
             "CREATE INDEX waiting ON jobs(queue, priority DESC, id) WHERE state = 'activated';"
         )

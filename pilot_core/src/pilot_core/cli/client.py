@@ -59,9 +59,9 @@ def add_dispatcher(parser: Parser) -> None:
 
 
 @contextmanager
-def reach(arguments: Namespace) -> Iterator[Client]:
+def reach(arguments: Namespace, role: str = ROLE) -> Iterator[Client]:
     """The dispatcher that the command line means, or else the environment, or else the one of this node."""
-    place = find(arguments, os.environ)
+    place = find(arguments, os.environ, role)
     with ExitStack() as leaving:
         from pilot_core.io.http import Web
 
@@ -71,7 +71,7 @@ def reach(arguments: Namespace) -> Iterator[Client]:
         yield Client(web, place)
 
 
-def find(arguments: Namespace, environ: Mapping[str, str]) -> Place:
+def find(arguments: Namespace, environ: Mapping[str, str], role: str = ROLE) -> Place:
     """Where the dispatcher is. ``$PILOT_JOIN`` says nothing here: it is for pilots, and so is its token."""
     _refuse_contradiction(arguments)
     if arguments.url:
@@ -80,7 +80,7 @@ def find(arguments: Namespace, environ: Mapping[str, str]) -> Place:
         return Place(arguments.url, arguments.fingerprint or "", arguments.token_file)
     if arguments.join:
         return _joined(arguments)
-    here = dispatcher_at(arguments.home or default_home(environ))
+    here = dispatcher_at(arguments.home or default_home(environ), role)
     return evolve(here, token=arguments.token_file or here.token, queue="")
 
 

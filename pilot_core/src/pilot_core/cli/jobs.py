@@ -137,6 +137,9 @@ def _story(job: Job) -> Iterator[str]:
         yield from _indented(columns(("ATTEMPT", "STATE", "NODE", "ERROR"), map(_attempt, job["attempts"])))
     if job.get("files"):
         yield from _indented(columns(("FILE", "", "SIZE", "CHECKSUM", "PLACE"), map(_file, job["files"])))
+    if told := job.get("answer"):
+        yield f"  {told['command']}, {time.strftime('%H:%M:%S', time.localtime(told['at']))}:"
+        yield from (f"    | {line}" for line in told["text"].splitlines())
     if tail := (job.get("log_tail") or "").rstrip():
         yield "  the last it said:"
         yield from (f"    | {line}" for line in tail.splitlines()[-TAIL_LINES:])

@@ -25,6 +25,7 @@ COMMANDS: Final = {
         "jobs": "list jobs, or tell the whole story of one",
         "cancel": "end jobs, or take them out of the queue",
         "retry": "have jobs run again that failed or were cancelled",
+        "debug": "follow a job closely, or look at it by a command where it runs",
         "fetch": "bring the outputs and the log of a job here",
     },
     "Reach a running pilot": {

@@ -56,6 +56,10 @@ class Lease:
     """The attempts before somebody last put the job back by hand; they count no more."""
     said: str = ""
     """The final word of this attempt's pilot."""
+    asked: str = ""
+    """The command by which somebody looks at the job."""
+    carried: str = ""
+    """The one that its pilot's last reply carried: what comes next is what that printed."""
 
     @property
     def worn_out(self) -> bool:
@@ -66,7 +70,8 @@ class Lease:
     def command(self) -> str:
         """What its pilot is told with each reply."""
         words = [] if self.debug is None else ["debug" if self.debug else "debugoff"]
-        return ",".join([*words, STOP] if self.kill else words) or NOTHING
+        last = STOP if self.kill else self.asked
+        return ",".join([*words, last] if last else words) or NOTHING
 
 
 @frozen(kw_only=True)

@@ -103,11 +103,11 @@ def list_queues(database: sqlite3.Connection, statuses: Mapping[str, str]) -> li
 
 def show_job(database: sqlite3.Connection, job_id: int) -> dict[str, object] | None:
     """All that is known of one job."""
-    select = f"SELECT description, timing, {_COLUMNS} FROM jobs WHERE id = ?"  # noqa: S608
+    select = f"SELECT description, timing, asked, {_COLUMNS} FROM jobs WHERE id = ?"  # noqa: S608
     row = database.execute(select, (job_id,)).fetchone()
     if row is None:
         return None
-    job = _job(row[2:])
+    job = _job(row[3:])
     select = "SELECT described, inputs FROM descriptions WHERE id = ?"
     described, inputs = map(json.loads, database.execute(select, row[:1]).fetchone())
     tail = database.execute("SELECT text FROM tails WHERE job = ?", (job_id,)).fetchone()
@@ -116,11 +116,19 @@ def show_job(database: sqlite3.Connection, job_id: int) -> dict[str, object] | N
         "description": described,
         "attempts": _attempts(database, job_id),
         "usage": _usage(database, job_id),
-        "files": [*({**each, "direction": "in"} for each in inputs), *_outputs(database, job_id, row[3])],
+        "files": [*({**each, "direction": "in"} for each in inputs), *_outputs(database, job_id, row[4])],
         "log_tail": tail[0] if tail else "",
         "timing": timing_of(row[1]),
+        "command": row[2],
+        "answer": _answer(database, job_id),
         "advice": _advice(job),
     }
+
+
+def _answer(database: sqlite3.Connection, job_id: int) -> dict[str, object] | None:
+    """What the last command that somebody asked for printed."""
+    row = database.execute("SELECT command, text, at FROM answers WHERE job = ?", (job_id,)).fetchone()
+    return dict(zip(("command", "text", "at"), row, strict=True)) if row else None
 
 
 def _attempts(database: sqlite3.Connection, job_id: int) -> list[dict[str, object]]:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 from pilot_core.config.spelling import meant
+from pilot_core.dispatcher.asking import why_not_asked
 from pilot_core.dispatcher.config import Config, ServedQueue
 from pilot_core.dispatcher.head import Refused
 from pilot_core.dispatcher.leases import STATES
@@ -94,22 +95,34 @@ class OwnCalls:
 
     def cancel(self, request: Request) -> Response:
         """End jobs."""
-        ids, _ = _steered(request, "cancel")
+        ids = _steered(request, "cancel")
         return _done(ids, self._store.cancel(ids))
 
     def retry(self, request: Request) -> Response:
         """Put ended jobs back."""
-        ids, _ = _steered(request, "retry")
+        ids = _steered(request, "retry")
         return _done(ids, self._store.retry(ids))
 
     def debug(self, request: Request) -> Response:
-        """Follow jobs closely, or no more."""
-        ids, on = _steered(request, "debug")
-        return _done(ids, self._store.debug(ids, on))
+        """Follow jobs closely, or no more; with a command that looks at them where they run."""
+        fields = Fields(request.json())
+        command, on = _command(fields), fields.flag("on", default=True)
+        ids = _ids(fields, "debug")
+        return _done(ids, self._store.debug(ids, on, command))
 
 
-def _steered(request: Request, what: str) -> tuple[list[int], bool]:
-    fields = Fields(request.json())
+def _steered(request: Request, what: str) -> list[int]:
+    return _ids(Fields(request.json()), what)
+
+
+def _command(fields: Fields) -> str:
+    written = fields.text("command").strip()
+    if written and (why := why_not_asked(written)):
+        fields.problem("command", why)
+    return written
+
+
+def _ids(fields: Fields, what: str) -> list[int]:
     items = fields.items("ids", "a list of jobs' numbers")
     ids = [each for _, each in items if isinstance(each, int) and not isinstance(each, bool) and 0 < each < 2**63]
     if len(ids) < len(items):
@@ -117,11 +130,10 @@ def _steered(request: Request, what: str) -> tuple[list[int], bool]:
         fields.problem(wrong, "wants a job's number")
     elif not items:
         fields.problem("ids", f"names no job to {what}")
-    on = fields.flag("on", default=True)
     fields.refuse_unknown()
     if fields.problems:
         raise Refused(400, str(fields.problems[0]))
-    return ids, on
+    return ids
 
 
 def _done(ids: Iterable[int], refused: Mapping[int, str]) -> Response:

@@ -178,7 +178,7 @@ class PilotCalls:
     def standing(self, jobs: list[int]) -> list[dict[str, object]]:
         """Each job's state and command; ``unknown`` and to be stopped is one that is not there."""
         with self._store.reading() as database:
-            select = "SELECT state, attempt, kill, debug FROM jobs WHERE id = ?"
+            select = "SELECT state, attempt, kill, debug, asked FROM jobs WHERE id = ?"
             rows = [database.execute(select, (job,)).fetchone() for job in jobs]
         return [_standing(*row) if row else {"status": "unknown", "command": leases.STOP} for row in rows]
 
@@ -293,8 +293,9 @@ def _asked_jobs(request: Request) -> list[int]:
     return [int(each) for each in written]
 
 
-def _standing(state: str, attempt: int, kill: int, debug: int | None) -> dict[str, object]:
+def _standing(state: str, attempt: int, kill: int, debug: int | None, asked: str) -> dict[str, object]:
     if state in leases.OVER:
         return {"status": state, "command": leases.STOP}
     on = None if debug is None else bool(debug)
-    return {"status": state, "command": leases.Lease(state=state, attempt=attempt, kill=bool(kill), debug=on).command}
+    lease = leases.Lease(state=state, attempt=attempt, kill=bool(kill), debug=on, asked=asked)
+    return {"status": state, "command": lease.command}

@@ -7,7 +7,7 @@ import sqlite3
 from pathlib import Path
 from typing import Final
 
-FORMAT: Final = 2
+FORMAT: Final = 3
 OURS: Final = 0x50444A31
 """Marks the file as a dispatcher's, so that no other program's database is taken for one."""
 
@@ -124,6 +124,27 @@ END;
 """
 """``leftovers`` are the attempts that cannot win any more; once their jobs are over what they stored is due to go."""
 
+SINCE_3: Final = """
+ALTER TABLE jobs ADD COLUMN asked TEXT NOT NULL DEFAULT '';
+ALTER TABLE jobs ADD COLUMN carried TEXT NOT NULL DEFAULT '';
+CREATE TABLE answers (job INTEGER PRIMARY KEY, command TEXT NOT NULL, text TEXT NOT NULL, at REAL NOT NULL);
+CREATE INDEX over_since ON jobs(ended) WHERE state IN ('finished', 'failed', 'cancelled');
+CREATE INDEX described_by ON jobs(description);
+CREATE TRIGGER forgotten AFTER DELETE ON jobs BEGIN
+    UPDATE counts SET n = n - 1 WHERE queue = old.queue AND state = old.state;
+    INSERT OR REPLACE INTO leftovers SELECT job, attempt, 1 FROM attempts WHERE job = old.id;
+    DELETE FROM attempts WHERE job = old.id;
+    DELETE FROM usage WHERE job = old.id;
+    DELETE FROM files WHERE job = old.id;
+    DELETE FROM tails WHERE job = old.id;
+    DELETE FROM answers WHERE job = old.id;
+    DELETE FROM descriptions WHERE id = old.description
+        AND NOT EXISTS (SELECT 1 FROM jobs WHERE description = old.description);
+END;
+"""
+"""``asked`` is the command by which somebody looks at a job, ``carried`` the one that its pilot's last reply carried.
+Of a job that is deleted nothing stays but its attempts, as leftovers, until what they stored is gone."""
+
 BEFORE_2: Final = """
 ALTER TABLE jobs ADD COLUMN spared INTEGER NOT NULL DEFAULT 0;
 DROP INDEX waiting;
@@ -165,9 +186,10 @@ def _prepare(path: Path, database: sqlite3.Connection) -> None:
     database.execute("PRAGMA journal_mode = WAL")
     database.execute("PRAGMA synchronous = FULL")
     if not made:
-        _change(database, f"PRAGMA application_id = {OURS}; {TABLES} {SINCE_2}")
+        _change(database, f"PRAGMA application_id = {OURS}; {TABLES} {SINCE_2} {SINCE_3}")
     elif number < FORMAT:
-        _change(database, f"{BEFORE_2} {SINCE_2} {LEFT_BEFORE_2}")
+        older = f"{BEFORE_2} {SINCE_2} {LEFT_BEFORE_2}" if number < 2 else ""
+        _change(database, f"{older} {SINCE_3}")
 
 
 def _change(database: sqlite3.Connection, script: str) -> None:

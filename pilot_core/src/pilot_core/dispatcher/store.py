@@ -25,7 +25,8 @@ from pilot_core.dispatcher.schema import open_database
 from pilot_core.dispatcher.updates import Report, error_of, read_report, told_error, usage_of
 from pilot_core.dispatcher.wire import Order, leased
 
-_LEASE: Final = "state, attempt, batch_id, kill, debug, lost, spared, said"
+_LEASE: Final = "state, attempt, batch_id, kill, debug, lost, spared, said, asked, carried"
+_OVER: Final = ", ".join(f"'{state}'" for state in leases.OVER)
 _LEASED: Final = ", ".join(f"'{state}'" for state in leases.LEASED)
 _ORDERED: Final = "queue, description, name, priority, label, resource, memory_mb, disk_mb, wall_s, outputs, submitted"
 
@@ -232,11 +233,23 @@ class Store:
         if usage.cpu_s is not None or usage.rss_b is not None:
             row = (job, now, usage.cpu_s, usage.rss_b, usage.read_b, usage.written_b, usage.processes, usage.disk_b)
             self._database.execute("INSERT INTO usage VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
-        if tail := update.get("stdout") or update.get("pilot_log"):
-            self._database.execute("INSERT OR REPLACE INTO tails VALUES (?, ?)", (job, tail))
+        self._keep_text(job, lease, update)
+        if lease.carried != lease.asked:
+            values["carried"] = lease.asked
         if lease.state in (leases.SENT, leases.STARTING) and state not in (leases.SENT, leases.STARTING):
             values["began"] = now
         return values
+
+    def _keep_text(self, job: int, lease: Lease, update: Mapping[str, Any]) -> None:
+        """The end of the log; or what a command printed, unless nobody asks for that one any more."""
+        stdout, tail = update.get("stdout"), update.get("pilot_log")
+        if stdout and lease.carried == lease.asked != "":
+            row = (job, lease.asked, stdout, self._clock.now())
+            self._database.execute("INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?)", row)
+        elif not lease.carried:
+            tail = stdout or tail
+        if tail:
+            self._database.execute("INSERT OR REPLACE INTO tails VALUES (?, ?)", (job, tail))
 
     def _register(self, job: int, attempt: int, report: Report) -> None:
         rows = ((job, attempt, each["name"], each["size_b"], each["checksum"], each["url"]) for each in report.files)
@@ -285,13 +298,16 @@ class Store:
         """Put jobs back that failed or were cancelled; which were not, and why."""
         return self._steer(jobs, self._retry)
 
-    def debug(self, jobs: Iterable[int], on: bool) -> dict[int, str]:
-        """Have jobs' pilots speak often and send what the payload says, or no more; which not, and why."""
+    def debug(self, jobs: Iterable[int], on: bool, command: str = "") -> dict[int, str]:
+        """Have jobs' pilots speak often and send what the payload says, or no more; which not, and why.
+
+        With a command they send what that prints, as long as it is asked for.
+        """
 
         def turn(job: int, lease: Lease) -> str:
             if lease.state in leases.OVER:
                 return f"it is {lease.state} already"
-            self._set(job, debug=int(on))
+            self._set(job, debug=int(on), asked=command if on else "")
             return ""
 
         return self._steer(jobs, turn)
@@ -324,6 +340,17 @@ class Store:
             lease, _, _ = self._find(job)
         return lease is not None and lease.attempt == attempt and lease.state in leases.LEASED
 
+    def forget_jobs(self, ended_before: float, most: int) -> int:
+        """Forget some jobs that were over before then; how many. What their attempts stored are leftovers now."""
+        old = f"SELECT id FROM jobs WHERE state IN ({_OVER}) AND ended < ? ORDER BY ended LIMIT ?"  # noqa: S608
+        with self._lock:
+            if not (found := self._database.execute(old, (ended_before, most)).fetchall()):
+                return 0
+            with self._writing(durable=False) as database:
+                database.executemany("DELETE FROM jobs WHERE id = ?", found)
+                self._next += 1
+        return len(found)
+
     # --- what attempts leave ---
 
     def leftovers(self, most: int) -> list[tuple[int, int]]:
@@ -351,9 +378,9 @@ class Store:
 
 
 def _lease(row: Sequence[Any]) -> Lease:
-    state, attempt, batch_id, kill, debug, lost, spared, said = row
+    state, attempt, batch_id, kill, debug, lost, spared, said, asked, carried = row
     on = None if debug is None else bool(debug)
-    told = {"lost": lost, "spared": spared, "said": said}
+    told = {"lost": lost, "spared": spared, "said": said, "asked": asked, "carried": carried}
     return Lease(state=state, attempt=attempt, batch_id=batch_id, kill=bool(kill), debug=on, **told)
 
 
@@ -381,6 +408,6 @@ def _why(lease: Lease, word: Word, update: Mapping[str, Any], report: Report) ->
 
 def _anew(attempt: int) -> dict[str, object]:
     """The columns of a job that waits again: a new attempt, of which nothing is known."""
-    blank = dict.fromkeys(("sub", "node", "pilot", "batch_id", "said", "timing"), "")
+    blank = dict.fromkeys(("sub", "node", "pilot", "batch_id", "said", "timing", "carried"), "")
     unknown = dict.fromkeys(("began", "ended", "cpu_s", "rss_b", "disk_b", "exit_code"))
     return {"state": leases.WAITING, "attempt": attempt + 1, **blank, **unknown}

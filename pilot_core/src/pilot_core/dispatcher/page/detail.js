@@ -18,6 +18,7 @@ function clearDetail(id) {
   samples = [];
   for (const part of $("detail").querySelectorAll("section, .actions button")) part.hidden = true;
   $("asked").hidden = true;
+  $("command").value = "";
   $("facts").replaceChildren();
   say($("job-title"), `Job ${id}`);
   tell("");
@@ -32,6 +33,7 @@ function showDetail(job) {
   $("retry").hidden = !over || job.state === "finished";
   $("debug").hidden = over;
   $("debug").setAttribute("aria-pressed", String(Boolean(job.debug)));
+  put("look", [job.debug, job.command, job.answer, over], () => showLook(job, over));
   put("why", [job.error, job.advice, job.state], () => showReason(job));
   put("facts", [factsOf(job)], () => showFacts(factsOf(job)));
   put("course", [job.attempts, job.timing, over ? 0 : now()], () => showCourse(job));
@@ -159,6 +161,16 @@ function showLog(text) {
   if (atEnd) log.scrollTop = log.scrollHeight;
 }
 
+/** What an operator asked to see of the job’s directory, and what came back. */
+function showLook(job, over) {
+  const { command, answer } = job;
+  $("debug-part").hidden = !(job.debug && !over) && !answer;
+  const waits = command && !over && answer?.command !== command;
+  say($("look-state"), waits ? `Asked for “${command}”; the pilot answers with its next updates.` : answer ? `“${answer.command}” at ${moment(answer.at)}` : "");
+  $("answer").hidden = !answer || Boolean(waits);
+  say($("answer"), String(answer?.text ?? ""));
+}
+
 function tell(text, wrong = false) {
   $("said").classList.toggle("wrong", wrong);
   say($("said"), text);
@@ -167,19 +179,22 @@ function tell(text, wrong = false) {
 const DID = {
   cancel: "is being killed",
   retry: "waits for its next attempt",
+  look: "is asked for it with its pilot’s next update",
   "debug-true": "sends more of its log from now on",
   "debug-false": "sends no more than usual from now on",
 };
 
 /** Asks the dispatcher for it and says what came of it. */
-async function order(what, id, on) {
+async function order(what, id, on, command) {
   const buttons = ["kill", "retry", "debug"].map($);
+  const did = command ? "look" : on === undefined ? what : `${what}-${on}`;
+  const asked = { ids: [id], ...(on === undefined ? {} : { on }), ...(command ? { command } : {}) };
   buttons.forEach((button) => button.setAttribute("aria-disabled", "true"));
   tell("Asking the dispatcher…");
   try {
-    const reply = await ask(what, { body: on === undefined ? { ids: [id] } : { ids: [id], on } });
+    const reply = await ask(what, { body: asked });
     const refused = (reply.refused ?? []).find((one) => one.id === id);
-    tell(refused ? `Job ${id}: ${refused.why}` : `Job ${id} ${DID[on === undefined ? what : `${what}-${on}`]}.`, Boolean(refused));
+    tell(refused ? `Job ${id}: ${refused.why}` : `Job ${id} ${DID[did]}.`, Boolean(refused));
   } catch (error) {
     tell(error instanceof Refused ? error.message : "The dispatcher can’t be reached: nothing was done.", true);
   }

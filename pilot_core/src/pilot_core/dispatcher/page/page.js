@@ -355,6 +355,10 @@ function listenToDetail() {
   $("end").addEventListener("click", () => ($("sure").close(), act("cancel", view.job)));
   $("retry").addEventListener("click", () => free("retry") && act("retry", view.job));
   $("debug").addEventListener("click", () => free("debug") && act("debug", view.job, $("debug").getAttribute("aria-pressed") !== "true"));
+  $("look").addEventListener("submit", (event) => {
+    event.preventDefault();
+    if (free("debug")) act("debug", view.job, true, $("command").value.trim());
+  });
   addEventListener("resize", () => view.job && showUsage(samples));
 }
 
