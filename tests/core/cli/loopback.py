@@ -32,7 +32,7 @@ class Dispatcher:
         self.home = home
         self.changed = threading.Condition()
         self.jobs = {}
-        self.version = 0
+        self.version = self.forgotten = 0
         self.versions = {}
         self.queues = ["local"]
         self.stored = {}
@@ -71,7 +71,13 @@ class Dispatcher:
         found = [job for job in found if job["id"] < int(query.get("before", 10**12))]
         found = [job for job in found if since is None or self.versions[job["id"]] > int(since)]
         found = sorted(found, key=lambda job: -job["id"])
-        return {"version": self.version, "total": total, "states": states, "jobs": found[:limit]}
+        return {
+            "version": self.version,
+            "forgotten": self.forgotten,
+            "total": total,
+            "states": states,
+            "jobs": found[:limit],
+        }
 
     def submit(self, wanted):
         self.submitted.append(wanted)

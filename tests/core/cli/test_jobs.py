@@ -108,6 +108,20 @@ def test_a_watcher_sees_each_change_once_and_ends_when_all_is_done(pilot, dispat
     ]
 
 
+def test_a_watcher_begins_anew_when_jobs_are_forgotten(pilot, dispatcher):
+    dispatcher.put(1, state="running")
+    dispatcher.put(2, state="running")
+
+    def forget():
+        dispatcher.put(2, state="finished")
+        del dispatcher.jobs[1]
+        dispatcher.forgotten += 1
+
+    dispatcher.on_wait = forget
+    said = pilot("jobs", "--until-done", "--home", dispatcher.home)
+    assert (said.code, [line.split()[-1] for line in said.out.splitlines()]) == (0, ["running", "running", "finished"])
+
+
 def test_one_that_failed_fails_the_watch(pilot, dispatcher):
     dispatcher.put(1)
     dispatcher.on_wait = lambda: dispatcher.put(1, state="failed", error=ERROR)

@@ -53,7 +53,7 @@ class Pretended:
         self.jobs = {job["id"]: job for job in jobs}
         self.details = details or {}
         self.versions = dict.fromkeys(self.jobs, 1)
-        self.version = 1
+        self.version, self.forgotten = 1, 0
         self.changed = threading.Condition()
         self.asked: list[tuple[str, str, object]] = []
         self.roles = {"Bearer good": "admin", "Bearer some": "submit"}
@@ -73,6 +73,13 @@ class Pretended:
             self.jobs[number] = self.jobs.get(number, a_job(number)) | given
             self.version += 1
             self.versions[number] = self.version
+            self.changed.notify_all()
+
+    def forget(self, number: int) -> None:
+        with self.changed:
+            del self.jobs[number]
+            self.version += 1
+            self.forgotten += 1
             self.changed.notify_all()
 
     def close(self) -> None:
@@ -118,7 +125,12 @@ class Pretended:
             if since >= 0:
                 self.changed.wait_for(lambda: self.version > since, float(query.get("wait_s", 0)))
             found = [job for job in self.jobs.values() if self.matches(job, query)]
-            told = {"version": self.version, "total": len(found), "states": self.states(query)}
+            told = {
+                "version": self.version,
+                "forgotten": self.forgotten,
+                "total": len(found),
+                "states": self.states(query),
+            }
             return told | (self.page(found, query) if since < 0 else self.changes(found, since, int(query["limit"])))
 
     def page(self, found: list[dict[str, Any]], query: dict[str, str]) -> dict[str, object]:

@@ -26,6 +26,16 @@ def problems(read, text: str) -> list[str]:
     return [f"{each.path}: {each.text}" for each in refused.value.problems]
 
 
+def test_jobs_that_are_over_are_kept_for_a_while(tmp_path):
+    path = tmp_path / "server.yaml"
+    path.write_text("keep: 2 d")
+    assert read_config(path).keep_s == 2 * 86400
+    assert Config().keep_s == 30 * 86400
+    path.write_text("keep: 0 s")
+    with pytest.raises(ConfigError, match="keep: is 0 s; write 1 s or more"):
+        read_config(path)
+
+
 def test_without_a_file_there_is_one_queue_and_one_storage():
     config = Config()
     assert config.queues == {"local": ServedQueue(name="local", storage="LOCAL")}

@@ -55,6 +55,15 @@ def rules(elements: Elements) -> dict[str, str]:
     return dict(rule.split(" ", 1) for rule in (text or "").split("; "))
 
 
+def test_jobs_that_are_forgotten_leave_the_list(serve, visit):
+    server = serve([a_job(1, state="finished"), a_job(2)])
+    tab = visit(server)
+    tab.see("document.querySelectorAll('#rows tr').length === 2")
+    server.forget(1)
+    tab.see("document.querySelectorAll('#rows tr').length === 1")
+    assert tab.value("document.getElementById('counted').textContent") == "1 job"
+
+
 def test_the_page_is_one_text_and_asks_nobody_else(elements):
     assert not re.search(r"\{\{\w+\}\}", TEXT)
     assert elements.all("script") == [{"type": "module"}]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import threading
 import zlib
 
@@ -364,6 +365,47 @@ def test_what_came_while_its_attempt_lost_the_job_goes_too(pilot, person, servic
     assert put(pilot, f"{job}.1") == 201
     service.sweep()
     assert scopes(tmp_path) == []
+
+
+def test_old_jobs_go_with_what_they_stored_and_with_inputs_that_nobody_names(pilot, person, service, clock, tmp_path):
+    data = b"in"
+    path = f"/storage/inputs/{hashlib.sha256(data).hexdigest()}/in.txt"
+    digest = {"digest": f"adler32={zlib.adler32(data):08x}"}
+    person.ask("PUT", path, data, **digest)
+    given = {"inputs": [{"name": "in.txt", "source": path}]}
+    old, young = *person.submit(**given), *person.submit(**given)
+    for job in (old, young):
+        pilot.acquire()
+        assert pilot.ask("PUT", f"/storage/{job}.1/out.txt", data, **digest).status == 201
+        pilot.update(job, "finished", job_output_report=REPORT)
+        clock.advance(20 * 86400)
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "kept").touch()
+    (tmp_path / "storage" / f"{old}.1" / "link").symlink_to(outside)
+    (tmp_path / "storage/inputs" / path.split("/")[3] / "in.txt").touch()
+    service.sweep()
+    assert scopes(tmp_path) == [f"{young}.1"]
+    assert (outside / "kept").exists()
+    assert person.refused("GET", f"/dispatcher/v1/jobs/{old}") == (
+        404,
+        f"job {old} is here no more: jobs that are over are kept for 30 days ('keep' in its configuration)",
+    )
+    (file,) = (tmp_path / "storage/inputs").rglob("in.txt")
+    os.utime(file, (0, 0))
+    clock.advance(3600)
+    service.sweep()
+    assert file.exists(), "a job names it"
+    clock.advance(20 * 86400)
+    with person.ask("HEAD", path).file:
+        assert file.stat().st_mtime > 0, "whoever looks at it means to use it"
+    os.utime(file, (clock.now(), clock.now()))
+    service.sweep()
+    assert (scopes(tmp_path), file.exists()) == ([], True)
+    os.utime(file, (0, 0))
+    clock.advance(3600)
+    service.sweep()
+    assert not file.exists()
 
 
 def test_inputs_come_from_people_and_go_to_pilots(pilot, person):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 import threading
 
@@ -277,6 +278,50 @@ def test_a_command_that_was_not_answered_is_asked_of_the_next_attempt(store):
     assert (show(store, job)["log_tail"], show(store, job)["answer"]) == ("the log", None)
 
 
+# --- forgetting ---
+
+
+def test_what_is_over_for_long_enough_is_forgotten_and_nothing_else(store, clock):
+    ids = store.submit("q", [order(count=4)])
+    shared, failed, held, waiting = ids
+    for job in (shared, failed, held):
+        assert take(store) == [(job, 1)]
+    finish(store, shared)
+    tell(store, failed, 1, "failed", pilot_error_code=1305, stdout="the end", job_metrics="cpu=1")
+    clock.advance(100)
+    last = clock.now()
+    assert store.forget_jobs(last - 100, 9) == 0
+    assert store.forget_jobs(last - 50, 1) == 1
+    assert store.forget_jobs(last - 50, 9) == 1
+    with store.reading() as database:
+        told = list_jobs(database, Asked(), store.version)
+        tables = ("attempts", "usage", "files", "tails", "answers", "descriptions")
+        left = {name: database.execute(f"SELECT count(*) FROM {name}").fetchone()[0] for name in tables}
+    assert [job["id"] for job in told["jobs"]] == [waiting, held]
+    assert (told["states"], told["total"], told["forgotten"]) == ({"sent": 1, "activated": 1}, 2, 2)
+    assert left == {**dict.fromkeys(tables, 0), "attempts": 1, "descriptions": 1}
+    assert sorted(store.leftovers(9)) == [(shared, 1), (failed, 1)]
+    assert tell(store, shared, 1, "finished").command == "tobekilled"
+    assert store.retry([failed]) == {failed: "there is no such job"}
+    assert store.submit("q", [order()]) == [waiting + 1]
+
+
+def test_with_its_last_job_a_description_goes(store, clock):
+    store.cancel(store.submit("q", [order()]))
+    clock.advance(1)
+    store.forget_jobs(clock.now(), 9)
+    with store.reading() as database:
+        assert database.execute("SELECT count(*) FROM descriptions").fetchone() == (0,)
+
+
+def test_who_waits_for_a_change_hears_that_jobs_are_forgotten(store, clock):
+    store.cancel(store.submit("q", [order()]))
+    clock.advance(1)
+    seen = store.version
+    store.forget_jobs(clock.now(), 9)
+    assert store.wait(seen, 0)
+
+
 # --- versions, indexes, the file ---
 
 
@@ -322,6 +367,9 @@ def test_a_failed_change_leaves_nothing_behind(store):
     assert (store.version, len(take(store, count=9))) == (version, 1)
 
 
+SMALL = re.compile("counts|sqlite_sequence")
+
+
 def test_every_question_has_its_index(store):
     said: list[str] = []
     ids = store.submit("q", [order(count=20)])
@@ -331,6 +379,7 @@ def test_every_question_has_its_index(store):
     finish(store, ids[0])
     store.sweep(lambda name: QUEUE)
     store.leftovers(9)
+    store.forget_jobs(0.0, 9)
     with store.reading() as database:
         for asked in (Asked(), Asked(state="sent"), Asked(queue="q", before=9), Asked(since=3)):
             list_jobs(database, asked, store.version)
@@ -339,7 +388,7 @@ def test_every_question_has_its_index(store):
         read = [each for each in said if each.startswith(("SELECT", "UPDATE"))]
         plans = [(each, step[3]) for each in read for step in database.execute(f"EXPLAIN QUERY PLAN {each}")]
     assert len(read) > 10
-    full = [(each, step) for each, step in plans if step.startswith("SCAN") and "counts" not in step]
+    full = [(each, step) for each, step in plans if step.startswith("SCAN") and not SMALL.search(step)]
     pages = [each for each, _ in full if "ORDER BY id DESC LIMIT" in each]
     assert [each for each, _ in full if each not in pages] == []
     assert not [step for _, step in plans if "TEMP B-TREE" in step and "GROUP" not in step]

@@ -21,7 +21,7 @@ OFF: Final = "sends no more than usual from now on"
 
 def describe(parser: Parser) -> None:
     """Add the arguments of ``pilot debug``."""
-    told = "tail, ls, ps, du or gdb with its arguments, in quotes: 'ls -l'. Run once in the job's directory, without a shell."
+    told = "tail, ls, ps, du or gdb with its arguments, in quotes: 'ls -l'. It is run in the job's directory."
     parser.add_argument("id", type=job_id, metavar="ID", help="The job's number.")
     parser.add_argument("look", nargs="?", metavar="COMMAND", default="", help=told)
     parser.add_argument("--off", action="store_true", help="Follow the job no more.")

@@ -188,6 +188,7 @@ class Watch:
         self._state_of: dict[int, str] = {}
         """Of all jobs that were seen, also of those that the table has no room for."""
         self._states: Mapping[str, int] = {}
+        self._forgotten = 0
         self._said: dict[int, tuple[object, ...]] = {}
         redrawn = not arguments.json and redraws(sys.stdout, os.environ)
         self._block = Block(sys.stdout, os.environ) if redrawn else None
@@ -206,18 +207,24 @@ class Watch:
     def _begin(self) -> int:
         wanted = self._wanted
         if wanted.ids:
-            version: int = self._client.get("jobs", limit=1)["version"]
+            page = self._client.get("jobs", limit=1)
             jobs = [self._client.get(f"jobs/{number}") for number in reversed(wanted.ids)]
         else:
             page = newest(self._client, wanted)
-            version, jobs, self._states = page["version"], page["jobs"], page["states"]
+            jobs, self._states = page["jobs"], page["states"]
+        self._forgotten = page["forgotten"]
         self._take(jobs)
+        version: int = page["version"]
         return version
 
     def _wait(self, version: int) -> int:
         wanted = self._wanted
         limit = None if wanted.ids else wanted.limit
         page = self._client.get("jobs", queue=wanted.queue, limit=limit, since=version, wait_s=WAIT_S)
+        if page["forgotten"] != self._forgotten:
+            self._jobs.clear()
+            self._state_of.clear()
+            return self._begin()
         self._states = {} if wanted.ids else page["states"]
         self._take(page["jobs"])
         latest: int = page["version"]

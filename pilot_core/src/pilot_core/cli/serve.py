@@ -10,7 +10,7 @@ import sys
 from argparse import Namespace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from pilot_core.cli.client import default_home
 from pilot_core.cli.mistakes import Usage
@@ -22,13 +22,18 @@ if TYPE_CHECKING:
     from pilot_core.dispatcher.serve import Dispatcher
 
 
+CONFIG: Final = (
+    "Queues, storages, and how long jobs that are over are kept (keep: 30 d); by default server.yaml in its home."
+)
+
+
 def describe(parser: Parser) -> None:
     """Add the arguments of ``pilot serve``."""
     add = parser.add_argument
     add("--home", type=Path, metavar="DIR", help="All it keeps; by default the one of this user.")
     told = "By default loopback, and the port of its last run."
     add("--listen", type=address, default=("127.0.0.1", 0), metavar="HOST:PORT", help=told)
-    add("--config", type=Path, metavar="FILE", help="Queues and storages; by default server.yaml in its home.")
+    add("--config", type=Path, metavar="FILE", help=CONFIG)
     add("--cert", type=Path, metavar="FILE", help="A certificate, in PEM form; by default it makes one of its own.")
     add("--key", type=Path, metavar="FILE", help="The key of that certificate.")
     add("--queue", metavar="NAME", help="The queue that it tells pilots to serve; by default the first one.")

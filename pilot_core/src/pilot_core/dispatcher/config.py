@@ -18,6 +18,7 @@ STORAGE: Final = "LOCAL"
 STATUSES: Final = ("online", "test", "brokeroff", "offline")
 V1: Final = "v1"
 LEGACY: Final = "legacy"
+KEEP_S: Final = 30 * 86400.0
 DIALECTS: Final = (V1, LEGACY)
 """The generations of PanDA's calls in which pilots may speak."""
 
@@ -57,6 +58,8 @@ class Config:
     queues: Mapping[str, ServedQueue] = field(factory=lambda: {QUEUE: ServedQueue()})
     storages: Mapping[str, ServedStorage] = field(factory=lambda: {STORAGE: ServedStorage()})
     dialects: tuple[str, ...] = DIALECTS
+    keep_s: float = KEEP_S
+    """How long a job that is over is kept, with what it stored here."""
 
     def queue(self, name: str) -> ServedQueue:
         """A queue, or for one that is served no more the plain rules."""
@@ -75,10 +78,11 @@ def read_config(path: Path) -> Config:
     own = next(name for name, each in storages.items() if not each.url)
     queues = _queues(fields, tuple(storages), own)
     dialects = _dialects(fields)
+    keep_s = _seconds(fields, "keep", KEEP_S)
     fields.refuse_unknown()
     if fields.problems:
         raise ConfigError(*(Problem(str(path), each.path, each.text) for each in fields.problems))
-    return Config(queues, storages, dialects)
+    return Config(queues, storages, dialects, keep_s)
 
 
 def _dialects(fields: Fields) -> tuple[str, ...]:

@@ -56,7 +56,23 @@ def list_jobs(database: sqlite3.Connection, asked: Asked, version: int) -> dict[
     rows = _page(database, asked) if asked.since is None else _changes(database, asked, asked.since)
     if asked.since is not None and len(rows) == asked.limit:
         version = max(row[-1] for row in rows)
-    return {"version": version, "total": total, "states": states, "jobs": [_job(row) for row in rows]}
+    told = {"version": version, "total": total, "states": states, "jobs": [_job(row) for row in rows]}
+    return {**told, "forgotten": _submitted(database) - _there(database)}
+
+
+def was_there(database: sqlite3.Connection, job_id: int) -> bool:
+    """Whether a job that is not there was, once."""
+    return 0 < job_id <= _submitted(database)
+
+
+def _submitted(database: sqlite3.Connection) -> int:
+    """How many jobs there ever were: numbers are given without gaps."""
+    row = database.execute("SELECT seq FROM sqlite_sequence WHERE name = 'jobs'").fetchone()
+    return row[0] if row else 0
+
+
+def _there(database: sqlite3.Connection) -> int:
+    return int(database.execute("SELECT ifnull(sum(n), 0) FROM counts").fetchone()[0])
 
 
 def _page(database: sqlite3.Connection, asked: Asked) -> list[Sequence[Any]]:

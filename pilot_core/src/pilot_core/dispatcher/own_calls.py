@@ -10,13 +10,14 @@ from pilot_core.dispatcher.asking import why_not_asked
 from pilot_core.dispatcher.config import Config, ServedQueue
 from pilot_core.dispatcher.head import Refused
 from pilot_core.dispatcher.leases import STATES
-from pilot_core.dispatcher.listing import MOST, Asked, list_jobs, list_queues, show_job
+from pilot_core.dispatcher.listing import MOST, Asked, list_jobs, list_queues, show_job, was_there
 from pilot_core.dispatcher.messages import Request, Response
 from pilot_core.dispatcher.pilot_calls import Nodes
 from pilot_core.dispatcher.store import Store
 from pilot_core.dispatcher.wire import Order, read_order
 from pilot_core.model.wire import BadMessage, Fields, Problem, shown
 
+DAY_S: Final = 86400
 LONGEST_WAIT_S: Final = 25
 MOST_AT_ONCE: Final = 100_000
 _ASKABLE: Final = ("queue", "state", "text", "limit", "before", "since", "wait_s")
@@ -53,6 +54,10 @@ class OwnCalls:
         written = request.path.rpartition("/")[2]
         with self._store.reading() as database:
             found = show_job(database, int(written)) if _is_number(written) else None
+            forgotten = found is None and _is_number(written) and was_there(database, int(written))
+        if forgotten:
+            told = f"jobs that are over are kept for {self._config.keep_s / DAY_S:g} days ('keep' in its configuration)"
+            raise Refused(404, f"job {written} is here no more: {told}")
         if found is None:
             raise Refused(404, f"there is no job {shown(written)} here")
         return Response.of(found)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Final, Protocol
 
 from attrs import frozen
@@ -40,7 +40,9 @@ _JOB: Final = re.compile(r"/dispatcher/v1/jobs/[^/]+")
 _PILOT: Final = "/api/v1/"
 
 MOST_REMOVED: Final = 100
-"""How many attempts' files one round removes."""
+"""How many attempts' files one round removes, and how many jobs it forgets."""
+LOOK_S: Final = 3600.0
+"""How often inputs are looked through for those that no job names any more."""
 log = logging.getLogger(__name__)
 
 
@@ -52,6 +54,7 @@ class Keeps(Protocol):
     def open(self, scope: str, name: str, span: str = "") -> Response: ...
     def open_input(self, sha256: str, name: str, span: str = "") -> Response: ...
     def remove(self, scope: str) -> list[str]: ...
+    def remove_inputs(self, unused_since: float, named: Collection[str]) -> list[str]: ...
 
 
 @frozen
@@ -73,6 +76,7 @@ class Service:
         self.store = store
         self._storage = storage
         self._config = config
+        self._clock, self._look_at = clock, clock.mono()
         self.scheme = scheme
         nodes = Nodes(config, clock)
         pilots = PilotCalls(store, config, nodes)
@@ -125,8 +129,19 @@ class Service:
     def sweep(self) -> list[int]:
         """Take jobs away from pilots that are lost, and remove what nobody wants any more; which jobs those were."""
         lost = self.store.sweep(self._config.queue)
+        self._forget_old()
         self._remove_leftovers()
         return lost
+
+    def _forget_old(self) -> None:
+        """Forget jobs that are over for as long as they are kept, and inputs that none of the others names."""
+        old = self._clock.now() - self._config.keep_s
+        self.store.forget_jobs(old, MOST_REMOVED)
+        if self._clock.mono() < self._look_at:
+            return
+        self._look_at = self._clock.mono() + LOOK_S
+        for left in self._storage.remove_inputs(old, self.store.inputs_named()):
+            log.warning("an input that no job names stays: %s", left)
 
     def _remove_leftovers(self) -> None:
         """Remove what was stored by attempts that did not end their jobs, once each: what will not go is only told."""

@@ -10,7 +10,7 @@ import errno
 import os
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final
@@ -62,15 +62,22 @@ class Storage:
 
     def put_input(self, sha256: str, name: str, body: Body, length: int) -> Response:
         """Keep a file in the folder of its content, as ``put`` does."""
-        return self._put(_content(sha256), _safe(name), body, length, "sha256", sha256)
+        response = self._put(_content(sha256), _safe(name), body, length, "sha256", sha256)
+        if response.status == 200:
+            with self._found(_content(sha256), _safe(name)) as file:
+                os.utime(file.fileno())
+        return response
 
     def open(self, scope: str, name: str, span: str = "") -> Response:
         """The file, or the ``span`` of it that a Range header asks for; ``Refused`` with 404 or 416."""
         return self._open(_scope(scope), _safe(name), span)
 
     def open_input(self, sha256: str, name: str, span: str = "") -> Response:
-        """A file that was put by its content, as ``open`` does."""
-        return self._open(_content(sha256), _safe(name), span)
+        """A file that was put by its content, as ``open`` does. Who looks at it means to use it."""
+        response = self._open(_content(sha256), _safe(name), span)
+        if response.file is not None:
+            os.utime(response.file.fileno())
+        return response
 
     def has(self, scope: str, name: str) -> bool:
         """Whether this file is there."""
@@ -79,6 +86,17 @@ class Storage:
     def remove(self, scope: str) -> list[str]:
         """Remove what an attempt stored; say what would not go, and why."""
         return self._inside.remove_tree(_scope(scope))
+
+    def remove_inputs(self, unused_since: float, named: Collection[str]) -> list[str]:
+        """Remove inputs that are not ``named`` and that nobody brought or looked at since; say what would not go."""
+        with suppress(FileNotFoundError):
+            unnamed = [each for each in self._inside.names(INPUTS) if _SHA256.fullmatch(each) and each not in named]
+            old = [each for each in unnamed if self._last_used(each) < unused_since]
+            return [left for each in old for left in self._inside.remove_tree(f"{INPUTS}/{each}")]
+        return []
+
+    def _last_used(self, sha256: str) -> float:
+        return max((found.st_mtime for _, found in self._inside.walk(f"{INPUTS}/{sha256}")), default=float("inf"))
 
     def _put(self, folder: str, name: str, body: Body, length: int, kind: str, wanted: str) -> Response:
         part = f"{PARTS}/{os.urandom(12).hex()}"

@@ -23,7 +23,7 @@ from pilot_core.dispatcher.config import ServedQueue
 from pilot_core.dispatcher.leases import Lease, Ruling, Word
 from pilot_core.dispatcher.schema import open_database
 from pilot_core.dispatcher.updates import Report, error_of, read_report, told_error, usage_of
-from pilot_core.dispatcher.wire import Order, leased
+from pilot_core.dispatcher.wire import UPLOADED, Order, leased
 
 _LEASE: Final = "state, attempt, batch_id, kill, debug, lost, spared, said, asked, carried"
 _OVER: Final = ", ".join(f"'{state}'" for state in leases.OVER)
@@ -342,7 +342,7 @@ class Store:
 
     def forget_jobs(self, ended_before: float, most: int) -> int:
         """Forget some jobs that were over before then; how many. What their attempts stored are leftovers now."""
-        old = f"SELECT id FROM jobs WHERE state IN ({_OVER}) AND ended < ? ORDER BY ended LIMIT ?"  # noqa: S608
+        old = f"SELECT id FROM jobs INDEXED BY over_since WHERE state IN ({_OVER}) AND ended < ? ORDER BY ended LIMIT ?"  # noqa: S608
         with self._lock:
             if not (found := self._database.execute(old, (ended_before, most)).fetchall()):
                 return 0
@@ -350,6 +350,13 @@ class Store:
                 database.executemany("DELETE FROM jobs WHERE id = ?", found)
                 self._next += 1
         return len(found)
+
+    def inputs_named(self) -> set[str]:
+        """The uploaded contents that jobs name as inputs."""
+        with self._lock:
+            rows = self._database.execute("SELECT inputs FROM descriptions WHERE inputs <> '[]'").fetchall()
+        urls = (each["url"] for (inputs,) in rows for each in json.loads(inputs))
+        return {url.removeprefix(UPLOADED).partition("/")[0] for url in urls if url.startswith(UPLOADED)}
 
     # --- what attempts leave ---
 

@@ -3,7 +3,7 @@
 const PAGE = 100, WAIT_S = 25, MOST_ROWS = 10000;
 const view = { queue: "", state: "", text: "", job: null };
 const jobs = new Map(); // id -> {job, row}: what is shown, and no more
-let version = 0, wanted = PAGE, more = false, queues = [], counts = {};
+let version = 0, wanted = PAGE, more = false, queues = [], counts = {}, forgotten;
 let following = new AbortController(), watching = new AbortController();
 let opener = null;
 
@@ -167,7 +167,7 @@ async function load(signal) {
   more = false;
   take(found);
   more = found.length === pages * PAGE;
-  ({ version, states: counts } = first);
+  ({ version, states: counts, forgotten } = first);
   showList();
 }
 
@@ -210,6 +210,10 @@ async function follow() {
 
 async function changed(reply, signal) {
   if (reply.version < version) return load(signal); // its database is another one
+  if (reply.forgotten !== forgotten) {
+    watch();
+    return load(signal);
+  }
   if (reply.jobs.length && reply.jobs.length < PAGE) queues = (await ask("queues", { signal })).queues;
   ({ version, states: counts } = reply);
   if (!reply.jobs.length) return;
