@@ -117,6 +117,14 @@ def test_a_join_string_brings_address_token_and_queue(tmp_path, way):
     assert token.stat().st_mode & 0o777 == 0o600
 
 
+def test_a_join_and_another_address_contradict_each_other(tmp_path):
+    """The join's token would go there."""
+    told = "--join and --url both say which server, and the join's token is for its own: give one"
+    for there in (Sources(flags={"connection.url": "https://x"}), Sources(assignments=("connection.url=https://x",))):
+        with pytest.raises(Usage, match=told):
+            meant(tmp_path, there, join=str(tmp_path / "join"))
+
+
 def test_a_join_string_does_not_overrule_the_queue(tmp_path):
     (tmp_path / "pilot.control").mkdir()
     text = Join(url="https://h:1", token="t" * 20, fingerprint="", queue="q").text()

@@ -1,21 +1,26 @@
+import hashlib
 import json
 import os
 import re
 import signal
+import socket
+import ssl
 import stat
 import subprocess
 import sys
 import threading
-from contextlib import contextmanager
+from argparse import ArgumentTypeError
+from contextlib import contextmanager, suppress
 
 import pytest
 import requests
 
 from pilot_core.cli.client import NoDispatcher, dispatcher_at
-from pilot_core.cli.serve import address
+from pilot_core.cli.serve import address, advertised
 from pilot_core.dispatcher.http import Response
 from pilot_core.dispatcher.join import Join
 from pilot_core.dispatcher.serve import CannotServe, Dispatcher
+from pilot_core.dispatcher.tls import own_certificate
 from pilot_core.io.files import Lock, Taken
 
 PILOT = """
@@ -198,6 +203,71 @@ def test_lost_jobs_are_looked_for_again_and_again_even_after_a_defect(tmp_path, 
     assert "the dispatcher failed at its round for lost jobs" in caplog.text
 
 
+def renewed(dispatcher):
+    """It has looked at its tokens and its certificate since this was asked."""
+    jobs = dispatcher._service
+    while jobs.swept.acquire(blocking=False):
+        pass
+    for _ in range(2):
+        assert jobs.swept.acquire(timeout=10)
+
+
+def test_join_strings_are_kept_true_when_tokens_and_certificate_are_replaced(tmp_path, monkeypatch):
+    monkeypatch.setattr("pilot_core.dispatcher.serve.SWEEP_S", 0.01)
+    read = lambda name: Join.read((tmp_path / "home" / name).read_text())  # noqa: E731
+    learnt = []
+    with running(tmp_path / "home", address=("0.0.0.0", 0), learn=learnt.append) as dispatcher:
+        first, people = read("join"), read("join-submit")
+        assert first.token in learnt
+        dispatcher.tokens.path("run").write_text("another-token-that-is-long-enough\n")
+        cert, key = own_certificate(made(tmp_path / "new"), ["localhost"])
+        cert.replace(tmp_path / "home/cert.pem")
+        renewed(dispatcher)
+        assert read("join").fingerprint == first.fingerprint, "half of a pair is not taken"
+        assert shown(dispatcher) == first.fingerprint
+        key.replace(tmp_path / "home/key.pem")
+        renewed(dispatcher)
+        now = read("join")
+        assert (now.token, now.url) == ("another-token-that-is-long-enough", first.url)
+        assert now.fingerprint == read("join-submit").fingerprint != people.fingerprint
+        assert read("join-submit").token == people.token
+        assert json.loads((tmp_path / "home/server.json").read_text())["fingerprint"] == now.fingerprint
+        assert shown(dispatcher) == now.fingerprint
+        assert {now.token, now.text()} <= {*learnt}
+        assert stat.S_IMODE((tmp_path / "home/join").stat().st_mode) == 0o600
+        dispatcher.tokens.path("run").unlink()
+        renewed(dispatcher)
+        assert not (tmp_path / "home/join").exists(), "nobody comes in by it"
+        assert (tmp_path / "home/join-submit").exists()
+
+
+def shown(dispatcher):
+    """The fingerprint of the certificate by which it encrypts."""
+    pem = ssl.get_server_certificate(("127.0.0.1", dispatcher.server.port))
+    return hashlib.sha256(ssl.PEM_cert_to_DER_cert(pem)).hexdigest()
+
+
+def made(folder):
+    folder.mkdir()
+    return folder
+
+
+@pytest.mark.parametrize(("advertise", "url"), [
+    (("jobs.example.org", 0), "https://jobs.example.org:{}"),
+    (("jobs.example.org", 443), "https://jobs.example.org:443"),
+    (("2001:db8::1", 443), "https://[2001:db8::1]:443"),
+])  # fmt: skip
+def test_others_are_told_where_they_reach_it(tmp_path, advertise, url):
+    with running(tmp_path, advertise=advertise) as dispatcher:
+        join = Join.read((tmp_path / "join").read_text())
+        assert join.url == dispatcher.url == url.format(dispatcher.server.port)
+        near = json.loads((tmp_path / "server.json").read_text())["url"]
+        assert near == dispatcher.near == f"https://127.0.0.1:{dispatcher.server.port}"
+        assert requests.get(near, verify=tmp_path / "cert.pem", timeout=10).ok
+        known = subprocess.check_output(["openssl", "x509", "-in", tmp_path / "cert.pem", "-noout", "-text"], text=True)
+        assert "jobs.example.org" in known or "2001:DB8" in known
+
+
 @contextmanager
 def command(home, *words):
     environ = {name: value for name, value in os.environ.items() if not name.startswith("PILOT_")}
@@ -296,6 +366,41 @@ def test_a_second_one_is_told_who_has_the_home(tmp_path):
             assert f"lock is held by process {first.pid}" in second.stderr.read()
         first.terminate()
         assert first.wait(20) == 0
+
+
+def test_who_is_turned_away_is_told_of_with_the_reason(tmp_path):
+    with command(tmp_path, "--listen", "0.0.0.0:0", "--json") as process:
+        told = json.loads("".join(iter(process.stdout.readline, "}\n")) + "}")
+        port = int(told["url"].rpartition(":")[2])
+        near, trust = f"https://127.0.0.1:{port}/dispatcher/v1/jobs", {"verify": tmp_path / "cert.pem", "timeout": 10}
+        for token in ("", "Bearer wrong", "Bearer worse"):
+            assert requests.get(near, headers={"Authorization": token} if token else {}, **trust).status_code == 403
+        context = ssl._create_unverified_context()
+        with socket.create_connection(("127.0.0.1", port)) as raw, context.wrap_socket(raw) as sock:
+            sock.sendall(b"\x1b[31m nonsense\r\n\r\n")
+            assert b"400 Bad Request" in sock.recv(4096)
+        with socket.create_connection(("127.0.0.1", port)) as raw:
+            raw.sendall(b"GET / HTTP/1.1\r\n\r\n")
+            with suppress(ConnectionError):
+                raw.recv(4096)
+        assert requests.get(told["url"].replace(told["url"].split("/")[2], f"127.0.0.1:{port}"), **trust).ok
+        process.terminate()
+        _, errors = process.communicate(timeout=20)
+    lines = [line.partition("127.0.0.1 was turned away: ")[2] for line in errors.splitlines()]
+    begins = ["no token", "a token that is none", "the request does not begin with", "no TLS came about: "]
+    assert [line[: len(begin)] for line, begin in zip(lines, begins, strict=True)] == begins
+    assert "\x1b" not in errors
+    assert "wrong" not in errors
+
+
+def test_addresses_that_are_told_are_read_as_they_are_written():
+    assert advertised("jobs.example.org") == ("jobs.example.org", 0)
+    assert advertised("jobs.example.org:443") == ("jobs.example.org", 443)
+    assert advertised("[::1]") == ("::1", 0)
+    assert advertised("[::1]:443") == ("::1", 443)
+    for wrong in ("", ":443", "a b", "h:port", "https://h", "h/x:1", "::1:70000"):
+        with pytest.raises(ArgumentTypeError, match="HOST:PORT"):
+            advertised(wrong)
 
 
 def test_addresses_are_read_as_they_are_written():

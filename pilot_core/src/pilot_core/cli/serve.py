@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import shlex
 import signal
 import sys
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
     from pilot_core.dispatcher.serve import Dispatcher
+    from pilot_core.redact import Redactor
 
 
 CONFIG: Final = (
@@ -33,6 +35,8 @@ def describe(parser: Parser) -> None:
     add("--home", type=Path, metavar="DIR", help="All it keeps; by default the one of this user.")
     told = "By default loopback, and the port of its last run."
     add("--listen", type=address, default=("127.0.0.1", 0), metavar="HOST:PORT", help=told)
+    told = "How others reach it, if not by the address where it listens: join strings name it. It then speaks TLS."
+    add("--advertise", type=advertised, metavar="HOST[:PORT]", help=told)
     add("--config", type=Path, metavar="FILE", help=CONFIG)
     add("--cert", type=Path, metavar="FILE", help="A certificate, in PEM form; by default it makes one of its own.")
     add("--key", type=Path, metavar="FILE", help="The key of that certificate.")
@@ -45,19 +49,21 @@ def run(arguments: Namespace) -> int:
     """Serve until SIGTERM or SIGINT; then let running requests end."""
     from pilot_core.dispatcher.serve import CannotServe, Dispatcher
     from pilot_core.dispatcher.tls import NoTls
+    from pilot_core.redact import Redactor
 
     if (arguments.cert is None) != (arguments.key is None):
         raise Usage("--cert and --key go together", "serve")
     certificate = (arguments.cert, arguments.key) if arguments.cert else None
     os.umask(0o077)
     home = (arguments.home or default_home(os.environ)).absolute()
-    make = partial(Dispatcher, home, config=arguments.config, queue=arguments.queue)
+    redactor = Redactor()
+    make = partial(Dispatcher, home, config=arguments.config, queue=arguments.queue, learn=redactor.learn)
     try:
-        dispatcher = make(address=arguments.listen, certificate=certificate)
+        dispatcher = make(address=arguments.listen, certificate=certificate, advertise=arguments.advertise)
     except (CannotServe, NoTls) as error:
         raise Usage(str(error), "serve") from None
     try:
-        _work(dispatcher, arguments)
+        _work(dispatcher, redactor, arguments)
     finally:
         dispatcher.close()
     return 0
@@ -72,16 +78,19 @@ def address(text: str) -> tuple[str, int]:
     return host, int(port)
 
 
-def _work(dispatcher: Dispatcher, arguments: Namespace) -> None:
-    from pilot_core.io import logs
-    from pilot_core.io.files import write_atomic
-    from pilot_core.redact import Redactor
+def advertised(text: str) -> tuple[str, int]:
+    """``HOST`` or ``HOST:PORT``; without a port 0."""
+    alone = text.endswith("]") if text.startswith("[") else ":" not in text
+    host, port = address(f"{text}:0" if alone else text)
+    if not re.fullmatch(r"[0-9A-Za-z.:_-]+", host):
+        raise argparse.ArgumentTypeError(f"{text!r} is not HOST or HOST:PORT, such as jobs.example.org:8443")
+    return host, port
 
-    joins = {"join": dispatcher.join().text(), "join-submit": dispatcher.join("submit").text()}
-    secrets = (dispatcher.tokens.path(role).read_text() for role in ("run", "submit", "admin"))
-    logs.setup("DEBUG" if arguments.debug else "INFO", Redactor((*secrets, *joins.values())))
-    for name, text in joins.items():
-        write_atomic(dispatcher.home / name, f"{text}\n")
+
+def _work(dispatcher: Dispatcher, redactor: Redactor, arguments: Namespace) -> None:
+    from pilot_core.io import logs
+
+    logs.setup("DEBUG" if arguments.debug else "INFO", redactor)
     _obey_signals(dispatcher)
     _tell(dispatcher, arguments)
     dispatcher.run()
@@ -103,7 +112,7 @@ def _tell(dispatcher: Dispatcher, arguments: Namespace) -> None:
     """Where it is and how a pilot comes to it; whoever started it may wait for this."""
     from pilot_core.cli.output import answer
 
-    run = ["pilot", "run", "--queue", dispatcher.queue, "--url", dispatcher.url]
+    run = ["pilot", "run", "--queue", dispatcher.queue, "--url", dispatcher.near]
     run += ["--token-file", str(dispatcher.tokens.path("run"))]
     run += ["--fingerprint", dispatcher.fingerprint] if dispatcher.fingerprint else []
     told: dict[str, object] = {

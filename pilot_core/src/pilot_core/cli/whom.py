@@ -49,6 +49,8 @@ def _set(sources: Sources) -> set[str]:
 
 
 def _of_server(arguments: Namespace, sources: Sources, root: Path) -> Flags:
+    if arguments.join and "connection.url" in _set(sources):
+        raise Usage("--join and --url both say which server, and the join's token is for its own: give one", "run")
     if arguments.join or (JOIN in sources.environ and "connection.url" not in _set(sources)):
         return SERVER | _joined(arguments.join or "", sources, root)
     if "connection.url" in _set(sources):

@@ -50,6 +50,7 @@ class Host(Protocol):
     tls: ssl.SSLContext | None
     roles: Callable[[str], str | None]
     handler: Handler
+    refused: Callable[[str, str], None]
     closing: bool
 
     def falls_idle(self, guest: Connection) -> bool: ...
@@ -89,7 +90,12 @@ class Connection:
     def _shake_hands(self) -> None:
         self._sock.settimeout(self._limits.head_s)
         if self._server.tls is not None:
-            self._sock = self._server.tls.wrap_socket(self._sock, server_side=True)
+            try:
+                self._sock = self._server.tls.wrap_socket(self._sock, server_side=True)
+            except OSError as error:
+                told = getattr(error, "reason", None) or error.strerror or error
+                self._server.refused(self._peer, f"no TLS came about: {told}")
+                raise
 
     def _exchange(self) -> bool:
         """One request and its answer; whether another may follow."""
@@ -99,6 +105,7 @@ class Connection:
                 return False
             head = read_head(data)
         except Refused as refused:
+            self._server.refused(self._peer, refused.text)
             self._refuse(Response.error(refused.status, refused.text))
             return False
         self._sock.settimeout(self._limits.stall_s)
@@ -107,6 +114,8 @@ class Connection:
         role = self._server.roles(bearer(head.headers))
         request = Request(head.method, head.path, head.query, head.headers, body, role, self._peer)
         response = answer(self._server.handler, request)
+        if role is None and response.status == 403:
+            self._server.refused(self._peer, "a token that is none" if bearer(head.headers) else "no token")
         log.debug("%s %s %s: %d", self._peer, head.method, head.path, response.status)
         return self._reply(head, body, response)
 

@@ -38,9 +38,13 @@ def serve(
     tls: ssl.SSLContext | None = None,
     roles: Callable[[str], str | None] = lambda token: None,
     limits: Limits | None = None,
+    refused: Callable[[str, str], None] = lambda peer, why: None,
 ) -> Server:
-    """A server that listens now and answers once its ``run`` is called. ``OSError`` if it cannot listen there."""
-    return Server(_listen(*address), handler, tls, roles, limits or Limits())
+    """A server that listens now and answers once its ``run`` is called. ``OSError`` if it cannot listen there.
+
+    ``refused`` hears of each peer that was turned away, and why.
+    """
+    return Server(_listen(*address), handler, tls, roles, limits or Limits(), refused)
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -60,9 +64,11 @@ class Server:
         tls: ssl.SSLContext | None,
         roles: Callable[[str], str | None],
         limits: Limits,
+        refused: Callable[[str, str], None],
     ) -> None:
         self.port: int = door.getsockname()[1]
         self.handler, self.tls, self.roles, self.limits = handler, tls, roles, limits
+        self.refused = refused
         self.closing = False
         self._full = False
         self._guests: set[Connection] = set()

@@ -68,6 +68,16 @@ def find_join(source: str, environ: Mapping[str, str]) -> Join | None:
     return Join.read(told, f"${VARIABLE}") if told else None
 
 
+def keep_join(path: Path, join: Join | None) -> None:
+    """Have a file of mode 0600 hold a join string, or no file if there is nothing to join by."""
+    from pilot_core.io.files import write_atomic
+
+    if join is None:
+        path.unlink(missing_ok=True)
+    else:
+        write_atomic(path, f"{join.text()}\n")
+
+
 def _text_of(path: Path) -> str:
     try:
         with open(path, "rb") as file:

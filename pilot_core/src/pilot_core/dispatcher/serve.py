@@ -7,6 +7,7 @@ what an earlier one left half done is not missed.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import socket
 import threading
@@ -23,17 +24,23 @@ from pilot_core.clock import Clock, SystemClock
 from pilot_core.config.spelling import meant
 from pilot_core.dispatcher.config import Config, read_config
 from pilot_core.dispatcher.http import Limits, Request, Response, Server, guard, serve
-from pilot_core.dispatcher.join import Join
+from pilot_core.dispatcher.join import Join, keep_join
 from pilot_core.dispatcher.storage import Storage
-from pilot_core.dispatcher.tokens import Tokens
+from pilot_core.dispatcher.strangers import Strangers
+from pilot_core.dispatcher.tokens import ROLES, Tokens
 from pilot_core.io.files import Lock, Taken, write_atomic
 
 if TYPE_CHECKING:
     import ssl
 
+    from pilot_core.dispatcher.tls import Certificate
+
 LOOPBACK: Final = ("127.0.0.1", 0)
 SWEEP_S: Final = 5.0
 LOOK_S: Final = 0.1
+JOINS: Final = {"run": "join", "submit": "join-submit"}
+
+log = logging.getLogger(__name__)
 
 
 class CannotServe(Exception):
@@ -81,7 +88,8 @@ class Dispatcher:
 
     ``certificate`` is a certificate and its key; without, it makes its own as soon as it listens beyond loopback.
     Port 0 is the port of its last run, so that whoever knows its address keeps it; if that is taken, any free one.
-    ``queue`` is the one that pilots are told to serve, by default the first.
+    ``queue`` is the one that pilots are told to serve, by default the first. ``advertise`` is how others reach it, if
+    that is not the address where it listens; port 0 is the same port. ``learn`` hears each secret before it is written.
     """
 
     def __init__(
@@ -91,13 +99,17 @@ class Dispatcher:
         config: Path | None = None,
         address: tuple[str, int] = LOOPBACK,
         certificate: tuple[Path, Path] | None = None,
+        advertise: tuple[str, int] | None = None,
         queue: str | None = None,
+        learn: Callable[[str], None] = lambda secret: None,
         opening: Callable[[Place], Answering] = open_service,
         clock: Clock | None = None,
         limits: Limits | None = None,
     ) -> None:
         self.home = home
         self._clock = clock or SystemClock()
+        self._strangers = Strangers(self._clock)
+        self._joined: tuple[dict[str, str], str] | None = None
         self._ending = threading.Event()
         with ExitStack() as leaving:
             home.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -107,7 +119,8 @@ class Dispatcher:
             self.queue = _queue(self.config, queue)
             self.tokens = Tokens(home / "tokens")
             host, where = address[0], _resolve(address[0])
-            tls, self.fingerprint = _tls(home, host, where, certificate)
+            self._certificate = _certificate(home, (host, *(advertise or ())[:1]), where, certificate)
+            tls = self._certificate.context if self._certificate else None
             scheme = "https" if tls else "http"
             storage = Storage(self.config.own.path or home / "storage")
             leaving.callback(storage.close)
@@ -115,8 +128,12 @@ class Dispatcher:
             leaving.callback(self._service.close)
             self.server = self._serve((where, address[1]), tls, limits)
             leaving.callback(self.server.close)
-            self.url = f"{scheme}://{_shown(host, where)}:{self.server.port}"
-            self._announce(f"{scheme}://{_near(host, where)}:{self.server.port}")
+            there, port = advertise or (_shown(host, where), 0)
+            self.url = f"{scheme}://{_bracketed(there)}:{port or self.server.port}"
+            self.near = f"{scheme}://{_near(host, where)}:{self.server.port}"
+            self._learn = learn
+            self._announce()
+            self._keep_joins()
             leaving.callback((home / "server.json").unlink, missing_ok=True)
             self._leaving = leaving.pop_all()
 
@@ -151,10 +168,14 @@ class Dispatcher:
         self._thread.join()
         self.close()
 
+    @property
+    def fingerprint(self) -> str:
+        """That of its certificate, if it has one."""
+        return self._certificate.fingerprint if self._certificate else ""
+
     def join(self, role: str = "run") -> Join:
         """What a pilot on another node needs to serve the queue, or a person, whose role is ``submit``."""
-        token = self.tokens.path(role).read_text().strip()
-        return Join(self.url, token, self.fingerprint, self.queue)
+        return Join(self.url, self.tokens.token(role), self.fingerprint, self.queue)
 
     def _own(self, home: Path) -> Lock:
         """The home's lock. Who only looks whether somebody has it holds it for a moment."""
@@ -172,15 +193,16 @@ class Dispatcher:
         return self._listen(address, tls, limits)
 
     def _listen(self, address: tuple[str, int], tls: ssl.SSLContext | None, limits: Limits | None) -> Server:
+        heard = self._strangers.refuse
         try:
-            return serve(address, self._service.answer, tls=tls, roles=self.tokens.role, limits=limits)
+            return serve(address, self._service.answer, tls=tls, roles=self.tokens.role, limits=limits, refused=heard)
         except (OSError, OverflowError) as error:
             told = getattr(error, "strerror", None) or error
             raise CannotServe(f"cannot listen at {address[0]} port {address[1]}: {told}") from None
 
-    def _announce(self, url: str) -> None:
+    def _announce(self) -> None:
         """Say where it is to the commands of this node."""
-        told: dict[str, object] = {"url": url, "fingerprint": self.fingerprint, "queue": self.queue}
+        told: dict[str, object] = {"url": self.near, "fingerprint": self.fingerprint, "queue": self.queue}
         told |= {"pid": os.getpid(), "started": self._clock.now()}
         write_atomic(self.home / "port", f"{self.server.port}\n")
         write_atomic(self.home / "server.json", json.dumps(told))
@@ -188,6 +210,33 @@ class Dispatcher:
     def _sweep(self) -> None:
         while not self._ending.wait(SWEEP_S):
             guard(self._service.sweep, "its round for lost jobs", lambda: None)
+            self._strangers.settle()
+            guard(self._renew, "its look at tokens and certificate", lambda: None)
+
+    def _renew(self) -> None:
+        """Take over a certificate that was replaced, and keep true what brings others in."""
+        from pilot_core.dispatcher.tls import NoTls
+
+        try:
+            if self._certificate and self._certificate.renew():
+                self.server.tls = self._certificate.context
+                self._announce()
+        except NoTls as wrong:
+            log.error("the certificate of before stays in use: %s", wrong)
+        self._keep_joins()
+
+    def _keep_joins(self) -> None:
+        """Write the join strings for pilots and for people; of a role that nobody has now there is none."""
+        now = {role: self.tokens.token(role) for role in ROLES}, self.fingerprint
+        if now == self._joined:
+            return
+        self._joined = now
+        joins = {name: self.join(role) if self.tokens.token(role) else None for role, name in JOINS.items()}
+        for secret in (*now[0].values(), *(join.text() for join in joins.values() if join)):
+            if secret:
+                self._learn(secret)
+        for name, join in joins.items():
+            keep_join(self.home / name, join)
 
 
 def _read_config(home: Path, config: Path | None) -> Config:
@@ -222,23 +271,27 @@ def _resolve(host: str) -> str:
     return str(found[0][4][0])
 
 
-def _tls(home: Path, host: str, where: str, certificate: tuple[Path, Path] | None) -> tuple[ssl.SSLContext | None, str]:
-    """What encrypts, and the fingerprint of its certificate; nothing on loopback, if nothing is given."""
-    if certificate is None and ip_address(where).is_loopback:
-        return None, ""
-    from pilot_core.dispatcher.tls import fingerprint, own_certificate, server_context
+def _certificate(
+    home: Path, called: tuple[str, ...], where: str, given: tuple[Path, Path] | None
+) -> Certificate | None:
+    """What encrypts: nothing on loopback, if nothing is given and nobody else is told of it."""
+    if given is None and len(called) == 1 and ip_address(where).is_loopback:
+        return None
+    from pilot_core.dispatcher.tls import Certificate, own_certificate
 
-    names = ("localhost", "127.0.0.1", "::1", socket.gethostname(), host)
-    cert, key = certificate or own_certificate(home, names)
-    return server_context(cert, key), fingerprint(cert)
+    names = ("localhost", "127.0.0.1", "::1", socket.gethostname(), *called)
+    return Certificate(*(given or own_certificate(home, names)))
 
 
 def _shown(host: str, where: str) -> str:
     """The host as others may call it."""
-    name = socket.gethostname() if ip_address(where).is_unspecified else host
-    return f"[{name}]" if ":" in name else name
+    return socket.gethostname() if ip_address(where).is_unspecified else host
 
 
 def _near(host: str, where: str) -> str:
     """The host as this node may call it."""
-    return "127.0.0.1" if ip_address(where).is_unspecified else _shown(host, where)
+    return "127.0.0.1" if ip_address(where).is_unspecified else _bracketed(host)
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host

@@ -22,7 +22,8 @@ from pilot_core.dispatcher import leases
 from pilot_core.dispatcher.config import ServedQueue
 from pilot_core.dispatcher.leases import Lease, Ruling, Word
 from pilot_core.dispatcher.schema import open_database
-from pilot_core.dispatcher.updates import Report, error_of, read_report, told_error, usage_of
+from pilot_core.dispatcher.updates import Report, read_report, told_error, usage_of
+from pilot_core.dispatcher.verdict import why_failed, word_of
 from pilot_core.dispatcher.wire import UPLOADED, Order, leased
 
 _LEASE: Final = "state, attempt, batch_id, kill, debug, lost, spared, said, asked, carried"
@@ -185,7 +186,7 @@ class Store:
             lease, queue, description = self._find(job)
             if lease is None:
                 return Ruling(command=leases.STOP), ""
-            word = _word(update)
+            word = word_of(update)
             report = read_report(update.get("job_output_report", "")) if word.final else Report()
             if word.status == leases.FINISHED:
                 word = evolve(word, missing=self._missing(description, report))
@@ -216,7 +217,7 @@ class Store:
             self._set(job, state=ruling.state, **values)
             return
         self._register(job, lease.attempt, report)
-        error = None if ruling.state == leases.FINISHED else _why(lease, word, update, report)
+        error = None if ruling.state == leases.FINISHED else why_failed(lease, word, update, report)
         self._end(job, lease, ruling.state, error, said=word.status, **values)
 
     def _told(self, job: int, lease: Lease, state: str, update: Mapping[str, Any]) -> dict[str, object]:
@@ -389,28 +390,6 @@ def _lease(row: Sequence[Any]) -> Lease:
     on = None if debug is None else bool(debug)
     told = {"lost": lost, "spared": spared, "said": said, "asked": asked, "carried": carried}
     return Lease(state=state, attempt=attempt, batch_id=batch_id, kill=bool(kill), debug=on, **told)
-
-
-def _word(update: Mapping[str, Any]) -> Word:
-    return Word(
-        status=update["job_status"],
-        attempt=update["attempt_nr"],
-        batch_id=update.get("batch_id", ""),
-        error_code=abs(update.get("pilot_error_code", 0)),
-    )
-
-
-def _why(lease: Lease, word: Word, update: Mapping[str, Any], report: Report) -> dict[str, object]:
-    """Why a job did not finish, whichever way it was told."""
-    if word.missing:
-        told = report.problem or "the pilot's report does not name them"
-        return told_error(leases.MISSING_OUTPUT, f"finished without {', '.join(word.missing)}: {told}")
-    error = error_of(update) or told_error(0, "", "The pilot gave no reason")
-    if lease.worn_out and leases.evicted(word.error_code):
-        told = f"it lost its slot in attempt {lease.attempt} and is put back by itself no more"
-        way_out = "look whether the job itself costs its pilots their slots, then retry"
-        error["detail"] = "; ".join(filter(None, (str(error["detail"]), told, way_out)))
-    return error
 
 
 def _anew(attempt: int) -> dict[str, object]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
+from pilot_core.dispatcher.tokens import sign
 from pilot_core.io.files import sync_folder
 
 DAYS: Final = 3650
@@ -36,6 +37,35 @@ subjectAltName = {names}
 
 class NoTls(Exception):
     """No connection can be encrypted; the message says what would help."""
+
+
+class Certificate:
+    """A certificate and its key, and what they make of a connection. Both files may be replaced while it is in use."""
+
+    def __init__(self, cert: Path, key: Path) -> None:
+        self._files = cert, key
+        self._seen = self._signs()
+        self._take()
+
+    def renew(self) -> bool:
+        """Whether others have come in place of the files, which are in use from now on; ``NoTls`` if they are no good.
+
+        Then what was in use stays, until the files change again.
+        """
+        seen = self._signs()
+        if seen == self._seen:
+            return False
+        self._seen = seen
+        self._take()
+        return True
+
+    def _take(self) -> None:
+        context = server_context(*self._files)
+        self.fingerprint = fingerprint(self._files[0])
+        self.context = context
+
+    def _signs(self) -> tuple[object, ...]:
+        return tuple(map(sign, self._files))
 
 
 def server_context(cert: Path, key: Path) -> ssl.SSLContext:

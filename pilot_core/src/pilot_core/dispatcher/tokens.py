@@ -34,6 +34,10 @@ class Tokens:
     def path(self, role: str) -> Path:
         return self.folder / role
 
+    def token(self, role: str) -> str:
+        """The token of a role as it is now; nothing if nobody has it."""
+        return self._current().get(role, b"").decode("ascii", "replace")
+
     def role(self, token: str) -> str | None:
         """Whose token this is. Takes as long for a wrong one as for a right one."""
         given, found = token.encode(), None
@@ -49,7 +53,7 @@ class Tokens:
             write_atomic(self.path(role), f"{secrets.token_urlsafe(32)}\n", durable=True)
 
     def _current(self) -> dict[str, bytes]:
-        seen = tuple(map(_sign, self._paths))
+        seen = tuple(map(sign, self._paths))
         if seen != self._seen:
             with self._lock:
                 self._known = {role: token for role in ROLES if (token := self._read(role))}
@@ -68,7 +72,7 @@ class Tokens:
         return token
 
 
-def _sign(path: str) -> tuple[int, ...]:
+def sign(path: str | os.PathLike[str]) -> tuple[int, ...]:
     """What changes when a file does."""
     try:
         found = os.stat(path)

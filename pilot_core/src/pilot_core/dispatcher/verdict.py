@@ -1,0 +1,33 @@
+"""What an update comes to: the word that it says of its job, and why a job did not finish. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pilot_core.dispatcher import leases
+from pilot_core.dispatcher.leases import Lease, Word
+from pilot_core.dispatcher.updates import Report, error_of, told_error
+
+
+def word_of(update: Mapping[str, Any]) -> Word:
+    """An update as far as it decides how its job stands."""
+    return Word(
+        status=update["job_status"],
+        attempt=update["attempt_nr"],
+        batch_id=update.get("batch_id", ""),
+        error_code=abs(update.get("pilot_error_code", 0)),
+    )
+
+
+def why_failed(lease: Lease, word: Word, update: Mapping[str, Any], report: Report) -> dict[str, object]:
+    """Why a job did not finish, whichever way it was told."""
+    if word.missing:
+        told = report.problem or "the pilot's report does not name them"
+        return told_error(leases.MISSING_OUTPUT, f"finished without {', '.join(word.missing)}: {told}")
+    error = error_of(update) or told_error(0, "", "The pilot gave no reason")
+    if lease.worn_out and leases.evicted(word.error_code):
+        told = f"it lost its slot in attempt {lease.attempt} and is put back by itself no more"
+        way_out = "look whether the job itself costs its pilots their slots, then retry"
+        error["detail"] = "; ".join(filter(None, (str(error["detail"]), told, way_out)))
+    return error
