@@ -48,6 +48,12 @@ def test_the_value_under_the_pointer_is_shown(serve, visit):
     tab.see("document.querySelector('#plots figure:nth-child(3) output').textContent.includes('read 20 MB/s, written')")
 
 
+def test_a_job_that_waits_in_vain_says_why(serve, visit):
+    tab = visit(serve([a_job(5)], {5: {"advice": "no pilot <b>takes</b> it"}}), "&job=5")
+    tab.see("document.getElementById('why-title').textContent === 'Why it waits'")
+    assert tab.value("document.getElementById('reason').textContent") == "no pilot <b>takes</b> it"
+
+
 def test_a_job_of_which_nothing_is_known_shows_no_empty_parts(serve, visit):
     tab = visit(serve([a_job(5)]), "&job=5")
     tab.see("document.getElementById('job-title').textContent.includes('waiting')")

@@ -153,6 +153,18 @@ def test_queues_and_the_nodes_that_serve_them(person, pilot, clock):
     assert person.get("/dispatcher/v1/queues")["queues"][0]["pilots"] == 0
 
 
+def test_why_a_job_waits_is_said_by_what_pilots_asked_for(person, pilot, clock):
+    (job,) = person.submit(needs={"memory": "8 GB"})
+    advice = lambda: person.get(f"/dispatcher/v1/jobs/{job}")["advice"]  # noqa: E731
+    assert advice().startswith("no pilot of queue 'local' was heard of lately: start one")
+    pilot.acquire(memory=2000)
+    assert "it needs 8000 MB of memory, at most 2000 were offered" in advice()
+    pilot.acquire(node="n2", memory=4000)
+    assert "at most 4000 were offered" in advice()
+    pilot.acquire(node="n3", memory=9000)
+    assert advice() == ""
+
+
 def test_pages_of_jobs(person):
     ids = person.submit(count=5)
     person.submit(id="other")

@@ -172,7 +172,7 @@ def test_a_lost_job_begins_again_as_often_as_the_queue_says(store, clock):
     told = show(store, job)
     assert (told["state"], told["lost"], told["error"]["code"]) == ("failed", 3, 100)
     assert "attempt 3 was running and not heard of for 300 s" in told["error"]["detail"]
-    assert told["advice"].startswith("look whether pilots")
+    assert told["advice"].startswith("each time its pilot was on n: look at this node first")
 
 
 def test_a_pilot_that_speaks_keeps_its_job(store, clock):

@@ -148,6 +148,8 @@ def _story(job: Job) -> Iterator[str]:
 def _blame(job: Job) -> Iterator[str]:
     error = job["error"]
     if error is None:
+        if job.get("advice"):
+            yield f"  it waits: {job['advice']}"
         return
     detail = f": {error['detail']}" if error.get("detail") else ""
     yield f"  {error['code']} {error['acronym']}, {error['sentence']}{detail}"

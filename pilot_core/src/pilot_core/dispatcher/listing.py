@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import quote, unquote, urlsplit
 
 from attrs import frozen
 
 from pilot_core.dispatcher import leases
+from pilot_core.dispatcher.advice import Crew, Needs, advise
 from pilot_core.dispatcher.updates import timing_of
 from pilot_core.dispatcher.wire import scope_of
-from pilot_core.errors import NoSuchCode, code
 
 MOST: Final = 1000
 MOST_SAMPLES: Final = 600
@@ -21,7 +21,6 @@ _PLAIN: Final = ("id", "attempt", "name", "queue", "state", "sub", "node", "subm
 _PLAIN_MORE: Final = ("cpu_s", "rss_b", "disk_b", "exit_code", "lost")
 _COLUMNS: Final = ", ".join((*_PLAIN, *_PLAIN_MORE, "debug", "error", "version"))
 _SAMPLE: Final = ("at", "cpu_s", "rss_b", "read_b", "written_b", "processes", "disk_b")
-_LOOK: Final = "look whether pilots of this queue run and reach the dispatcher, then retry"
 
 
 @frozen(kw_only=True)
@@ -117,8 +116,10 @@ def list_queues(database: sqlite3.Connection, statuses: Mapping[str, str]) -> li
     ]
 
 
-def show_job(database: sqlite3.Connection, job_id: int) -> dict[str, object] | None:
-    """All that is known of one job."""
+def show_job(
+    database: sqlite3.Connection, job_id: int, crew_of: Callable[[str], Crew] | None = None
+) -> dict[str, object] | None:
+    """All that is known of one job; ``crew_of`` tells of the pilots of its queue."""
     select = f"SELECT description, timing, asked, {_COLUMNS} FROM jobs WHERE id = ?"  # noqa: S608
     row = database.execute(select, (job_id,)).fetchone()
     if row is None:
@@ -127,17 +128,18 @@ def show_job(database: sqlite3.Connection, job_id: int) -> dict[str, object] | N
     select = "SELECT described, inputs FROM descriptions WHERE id = ?"
     described, inputs = map(json.loads, database.execute(select, row[:1]).fetchone())
     tail = database.execute("SELECT text FROM tails WHERE job = ?", (job_id,)).fetchone()
+    attempts = _attempts(database, job_id)
     return {
         **job,
         "description": described,
-        "attempts": _attempts(database, job_id),
+        "attempts": attempts,
         "usage": _usage(database, job_id),
         "files": [*({**each, "direction": "in"} for each in inputs), *_outputs(database, job_id, row[4])],
         "log_tail": tail[0] if tail else "",
         "timing": timing_of(row[1]),
         "command": row[2],
         "answer": _answer(database, job_id),
-        "advice": _advice(job),
+        "advice": _advice(database, {**job, "attempts": attempts}, crew_of),
     }
 
 
@@ -145,6 +147,15 @@ def _answer(database: sqlite3.Connection, job_id: int) -> dict[str, object] | No
     """What the last command that somebody asked for printed."""
     row = database.execute("SELECT command, text, at FROM answers WHERE job = ?", (job_id,)).fetchone()
     return dict(zip(("command", "text", "at"), row, strict=True)) if row else None
+
+
+def _advice(database: sqlite3.Connection, job: Mapping[str, Any], crew_of: Callable[[str], Crew] | None) -> str:
+    select = "SELECT memory_mb, disk_mb, wall_s, resource, label, spared, doubles FROM jobs WHERE id = ?"
+    *needs, label, spared, doubles = database.execute(select, (job["id"],)).fetchone()
+    asked = Needs(**dict(zip(("memory_mb", "disk_mb", "wall_s", "resource"), needs, strict=True)), labels=(label,))
+    worn_out = leases.Lease(state=job["state"], attempt=job["attempt"], spared=spared).worn_out
+    told = {**job, "doubles": doubles, "worn_out": worn_out}
+    return advise(told, asked, crew_of(job["queue"]) if crew_of else None)
 
 
 def _attempts(database: sqlite3.Connection, job_id: int) -> list[dict[str, object]]:
@@ -181,15 +192,3 @@ def _path(url: str) -> str:
     except ValueError:
         return ""
     return unquote(parts.path) if parts.scheme in ("http", "https") else ""
-
-
-def _advice(job: Mapping[str, Any]) -> str:
-    error = job["error"]
-    if job["state"] != leases.FAILED or not error:
-        return ""
-    if error["code"] in (leases.SILENT, leases.UNANSWERED):
-        return _LOOK
-    try:
-        return code(error["code"]).retry.value
-    except NoSuchCode:
-        return ""

@@ -53,7 +53,7 @@ class OwnCalls:
         """All that is known of one job."""
         written = request.path.rpartition("/")[2]
         with self._store.reading() as database:
-            found = show_job(database, int(written)) if _is_number(written) else None
+            found = show_job(database, int(written), self._nodes.crew) if _is_number(written) else None
             forgotten = found is None and _is_number(written) and was_there(database, int(written))
         if forgotten:
             told = f"jobs that are over are kept for {self._config.keep_s / DAY_S:g} days ('keep' in its configuration)"

@@ -16,6 +16,7 @@ from attrs import evolve
 from pilot_core.clock import Clock
 from pilot_core.config.spelling import meant
 from pilot_core.dispatcher import leases
+from pilot_core.dispatcher.advice import Crew, Needs
 from pilot_core.dispatcher.config import Config, ServedQueue
 from pilot_core.dispatcher.head import Refused
 from pilot_core.dispatcher.messages import Request, Response
@@ -60,20 +61,32 @@ class Nodes:
         self._config = config
         self._clock = clock
         self._lock = threading.Lock()
-        self._heard: dict[str, dict[str, float]] = {}
+        self._heard: dict[str, dict[str, tuple[float, Needs | None]]] = {}
 
-    def hear(self, queue: str, node: str) -> None:
-        """A pilot on this node has asked or told something."""
+    def hear(self, queue: str, node: str, offer: Needs | None = None) -> None:
+        """A pilot on this node has told something, or asked for a job, and then had this to offer."""
+        now = self._clock.mono()
         with self._lock:
-            self._heard.setdefault(queue, {})[node] = self._clock.mono()
+            nodes = self._heard.setdefault(queue, {})
+            nodes[node] = (now, offer or nodes.get(node, (now, None))[1])
 
     def count(self, queue: str) -> int:
         """How many nodes were heard of since pilots began to count as lost."""
+        return len(self._lately(queue))
+
+    def crew(self, queue: str) -> Crew:
+        """The pilots of a queue, as far as advice on its jobs goes."""
+        kept = self._lately(queue)
+        status = self._config.queues[queue].status if queue in self._config.queues else ""
+        offers = tuple(offer for _, offer in kept.values() if offer)
+        return Crew(queue=queue, status=status, pilots=len(kept), offers=offers)
+
+    def _lately(self, queue: str) -> Mapping[str, tuple[float, Needs | None]]:
         since = self._clock.mono() - self._config.queue(queue).lost_after_s
         with self._lock:
-            kept = {node: at for node, at in self._heard.get(queue, {}).items() if at > since}
+            kept = {node: heard for node, heard in self._heard.get(queue, {}).items() if heard[0] > since}
             self._heard[queue] = kept
-        return len(kept)
+        return kept
 
 
 class PilotCalls:
@@ -104,12 +117,13 @@ class PilotCalls:
         if queue is None:
             near = meant(asked["site_name"], self._config.queues)
             return [], f"no queue {asked['site_name']!r:.80} is served here{near}"
-        self._nodes.hear(queue.name, asked.get("node", ""))
+        wanted = _wanted(asked, queue)
+        self._nodes.hear(queue.name, wanted.node, _offer(wanted))
         if asked.get("timeout", SEARCH_S) <= SEARCHED_TO_S:
             return [], f"a 'timeout' of {SEARCHED_TO_S} s or less leaves no time to look for one"
         if why := too_wide(asked):
             return [], f"none can be reserved, {why}"
-        return ([] if queue.status == "offline" else self._store.acquire(_wanted(asked, queue))), ""
+        return ([] if queue.status == "offline" else self._store.acquire(wanted)), ""
 
     # --- updates ---
 
@@ -278,6 +292,12 @@ def _wanted(asked: Mapping[str, Any], queue: ServedQueue) -> Wanted:
         node=asked.get("node", ""),
         heartbeat_s=queue.heartbeat_s,
     )
+
+
+def _offer(wanted: Wanted) -> Needs:
+    """What a pilot that asks has to offer to a job."""
+    limits = {"memory_mb": wanted.memory_mb, "disk_mb": wanted.disk_mb, "wall_s": wanted.remaining_s}
+    return Needs(**limits, resource=wanted.resource, labels=wanted.labels)
 
 
 def _body(request: Request) -> object:

@@ -186,7 +186,7 @@ _TIMES: Final = ("get_job", "stage_in", "payload", "stage_out", "initial_setup",
 def timing_of(text: str) -> dict[str, int]:
     """Seconds by stretch from the pilot's timing, ``getjob|stagein|payload|stageout|...``."""
     return {
-        name: int(each)
+        name: int(each.strip())
         for name, each in zip(_TIMES, text.split("|"), strict=False)
         if each.isascii() and each.strip().isdigit()
     }

@@ -46,7 +46,12 @@ function showDetail(job) {
 
 function showReason(job) {
   const failed = job.error ?? (job.state === "failed" ? { sentence: "The pilot gave no reason." } : null);
-  $("why").hidden = !failed;
+  const stuck = !failed && job.advice && !isOver(job);
+  $("why").hidden = !failed && !stuck;
+  if (stuck) {
+    say($("why-title"), "Why it waits");
+    $("reason").replaceChildren(make("p", {}, foreign(job.advice)));
+  }
   if (!failed) return;
   say($("why-title"), isOver(job) ? "Why it failed" : "What went wrong before");
   const number = [failed.acronym, failed.code].filter(Boolean).join(" ");
