@@ -118,7 +118,15 @@ class Cluster:
 
     def start(self, work: str = "work", *settings: str, **more) -> subprocess.Popen[str]:
         """A pilot in its work directory; a pipe that nobody reads would stop it sooner or later."""
-        line = [*PILOT, *self.arguments(work, *settings, **more)]
+        return self._pilot(work, self.arguments(work, *settings, **more))
+
+    def join(self, work: str, *settings: str) -> subprocess.Popen[str]:
+        """A pilot that was told of the dispatcher by its join string only."""
+        line = ["run", "--join", str(self.home / "join"), "--workdir", str(self.root / work)]
+        return self._pilot(work, [*line, *(word for setting in settings for word in ("--set", setting))])
+
+    def _pilot(self, work: str, words: list[str]) -> subprocess.Popen[str]:
+        line = [*PILOT, *words]
         with NamedTemporaryFile("w", dir=self.root, prefix=f"{work}.", delete=False) as said:
             pilot = self._start(line, stdout=said, stderr=subprocess.STDOUT)
         self.said[pilot.pid] = Path(said.name)

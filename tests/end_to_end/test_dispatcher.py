@@ -266,6 +266,28 @@ def test_a_result_that_cannot_be_told_waits_in_the_outbox_for_the_next_pilot(clu
     assert shape(cluster.jobs()) == [("finished", 1)]
 
 
+def test_who_joins_anew_where_the_dispatcher_went_delivers_what_waits(cluster):
+    """Its join string says where it is now, and with which token."""
+    cluster.configure()
+    cluster.serve()
+    cluster.submit(WAIT.format(root=cluster.root, name="one"))
+    outbox = cluster.root / "outbox"
+    settings = (f"report.outbox={outbox}", "report.final_budget_s=1", "pilot.failed_answers=1", "pilot.empty_answers=2")
+    pilot = cluster.join("work", *settings)
+    cluster.await_file("pid.one")
+    cluster.stop()
+    cluster.token().write_text("another-token-that-is-long-enough\n")
+    cluster.port = free_port()
+    cluster.serve()
+    let_go(cluster)
+    _, said = cluster.end(pilot)
+    assert "nobody listens there" in said
+    assert len(list(outbox.glob("*.json"))) == 1, said
+    _, said = cluster.end(cluster.join("other", *settings))
+    assert not list(outbox.glob("*.json")), said
+    assert shape(cluster.jobs()) == [("finished", 1)]
+
+
 # --- who may what -----------------------------------------------------------------------------------------------------
 
 
@@ -399,6 +421,7 @@ def test_a_pilot_whose_disk_fills_says_so_and_tells_the_end(cluster):
     (job,) = cluster.jobs()
     assert (job["state"], job["attempt"]) == ("failed", 1), done.stdout + done.stderr
     assert job["error"]["code"] == 1098
+    assert "Traceback" not in done.stdout + done.stderr
 
 
 @small
