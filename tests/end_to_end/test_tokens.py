@@ -12,7 +12,7 @@ import pytest
 
 from .cluster import CLEAN, LIMIT_S, PILOT, Cluster
 
-PROBE = '''
+PROBE = """
 import glob, json, os
 
 def read(path):
@@ -31,7 +31,7 @@ with open("seen.json", "w") as seen:
         "descriptors": descriptors,
         "files": {path: read(path) for path in glob.glob("**", recursive=True) if os.path.isfile(path)},
     }, seen)
-'''
+"""
 
 
 @pytest.fixture

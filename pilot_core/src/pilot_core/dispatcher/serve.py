@@ -108,6 +108,7 @@ class Dispatcher:
     ) -> None:
         self.home = home
         self._clock = clock or SystemClock()
+        self._started = self._clock.now()
         self._strangers = Strangers(self._clock)
         self._joined: tuple[dict[str, str], str] | None = None
         self._ending = threading.Event()
@@ -203,7 +204,7 @@ class Dispatcher:
     def _announce(self) -> None:
         """Say where it is to the commands of this node."""
         told: dict[str, object] = {"url": self.near, "fingerprint": self.fingerprint, "queue": self.queue}
-        told |= {"pid": os.getpid(), "started": self._clock.now()}
+        told |= {"pid": os.getpid(), "started": self._started}
         write_atomic(self.home / "port", f"{self.server.port}\n")
         write_atomic(self.home / "server.json", json.dumps(told))
 
@@ -230,13 +231,13 @@ class Dispatcher:
         now = {role: self.tokens.token(role) for role in ROLES}, self.fingerprint
         if now == self._joined:
             return
-        self._joined = now
         joins = {name: self.join(role) if self.tokens.token(role) else None for role, name in JOINS.items()}
         for secret in (*now[0].values(), *(join.text() for join in joins.values() if join)):
             if secret:
                 self._learn(secret)
         for name, join in joins.items():
             keep_join(self.home / name, join)
+        self._joined = now
 
 
 def _read_config(home: Path, config: Path | None) -> Config:

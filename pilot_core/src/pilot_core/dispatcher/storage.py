@@ -65,7 +65,7 @@ class Storage:
         response = self._put(_content(sha256), _safe(name), body, length, "sha256", sha256)
         if response.status == 200:
             with self._found(_content(sha256), _safe(name)) as file:
-                os.utime(file.fileno())
+                _use(file)
         return response
 
     def open(self, scope: str, name: str, span: str = "") -> Response:
@@ -76,7 +76,7 @@ class Storage:
         """A file that was put by its content, as ``open`` does. Who looks at it means to use it."""
         response = self._open(_content(sha256), _safe(name), span)
         if response.file is not None:
-            os.utime(response.file.fileno())
+            _use(response.file)
         return response
 
     def has(self, scope: str, name: str) -> bool:
@@ -205,6 +205,12 @@ def _refusing(name: str) -> Iterator[None]:
 
 def _size_of(file: BinaryIO) -> int:
     return os.fstat(file.fileno()).st_size
+
+
+def _use(file: BinaryIO) -> None:
+    """Note that somebody uses a file, where that can be noted."""
+    with suppress(OSError):
+        os.utime(file.fileno())
 
 
 def _note(file: BinaryIO, adler32: str) -> None:
