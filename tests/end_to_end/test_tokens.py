@@ -1,4 +1,4 @@
-"""No payload comes by the tokens of the dispatcher on its machine, as far as a process of the same user can be kept so."""
+"""No payload comes by the tokens of a dispatcher beside it, as far as a process of the same user can be kept so."""
 
 from __future__ import annotations
 

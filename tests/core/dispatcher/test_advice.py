@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 from attrs import evolve
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pilot_core.dispatcher.advice import COSTS_SLOTS, OUT_OF_REACH, TWICE, Crew, Needs, advise
@@ -50,6 +50,7 @@ OFFERS = st.builds(
 )  # fmt: skip
 
 
+@settings(max_examples=20, deadline=None)
 @given(OFFERS, SIZES, SIZES, SIZES)
 def test_what_is_said_of_an_offer_is_what_the_store_does_with_it(offer, memory_mb, disk_mb, wall_s):
     with TemporaryDirectory() as folder, closing(Store(Path(folder) / "d.sqlite", FakeClock())) as store:
