@@ -1,3 +1,4 @@
+import errno
 import hashlib
 import io
 import os
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 
 from pilot_core.dispatcher.http import Cut, Refused
 from pilot_core.dispatcher.storage import ATTRIBUTE, PARTS, Storage
+from pilot_core.io.inside import Inside
 
 
 class Bytes(io.BytesIO):
@@ -53,8 +55,14 @@ def root(tmp_path):
     return tmp_path / "storage"
 
 
-@pytest.fixture
-def storage(root):
+def no_unnamed_files(inside, mode=0o644):
+    raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
+
+
+@pytest.fixture(params=["unnamed", "named"])
+def storage(request, root, monkeypatch):
+    if request.param == "named":
+        monkeypatch.setattr(Inside, "open_unnamed", no_unnamed_files)
     storage = Storage(root)
     yield storage
     storage.close()
@@ -263,6 +271,7 @@ HALF = """
 import sys
 from pathlib import Path
 from pilot_core.dispatcher.storage import Storage
+from pilot_core.io.inside import Inside
 
 class Endless:
     length = 10**9
@@ -270,17 +279,23 @@ class Endless:
         print("more", flush=True)
         return b"x" * size
 
+def no_unnamed_files(inside, mode=0o644):
+    raise OSError
+
+if sys.argv[2] == "named":
+    Inside.open_unnamed = no_unnamed_files
 Storage(Path(sys.argv[1])).put("7.1", "out", Endless(), 10**9, "adler32=00000001")
 """
 
 
-def test_killed_in_the_middle_nothing_stands_under_the_name_and_the_rest_is_swept(root):
-    with subprocess.Popen([sys.executable, "-c", HALF, root], stdout=subprocess.PIPE) as writer:
+@pytest.mark.parametrize(("way", "left"), [("unnamed", 0), ("named", 1)])
+def test_killed_in_the_middle_nothing_stands_under_the_name_and_the_rest_is_swept(root, way, left):
+    with subprocess.Popen([sys.executable, "-c", HALF, root, way], stdout=subprocess.PIPE) as writer:
         for _ in range(4):
             assert writer.stdout.readline() == b"more\n"
         writer.send_signal(signal.SIGKILL)
-    assert not (root / "7.1").exists()
-    assert len(list((root / PARTS).iterdir())) == 1
+    assert list((root / "7.1").iterdir()) == []
+    assert len(list((root / PARTS).iterdir())) == left
     storage = Storage(root)
     assert tree(root) == []
     storage.close()

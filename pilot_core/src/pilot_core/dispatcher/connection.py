@@ -6,6 +6,7 @@ import logging
 import socket
 import time
 from contextlib import suppress
+from functools import cache, lru_cache
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -243,15 +244,22 @@ def _check_size(data: bytes) -> None:
 
 
 def _top(response: Response, keep: bool) -> bytes:
-    more = "".join(f"{name}: {value}\r\n" for name, value in {**USUAL, **response.headers}.items())
+    headers = {**USUAL, **response.headers} if response.headers else USUAL
+    more = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
     return (
-        f"HTTP/1.1 {response.status} {HTTPStatus(response.status).phrase}\r\nDate: {_date(time.time())}\r\n"
+        f"{_line(response.status)}\r\nDate: {_date(int(time.time()))}\r\n"
         f"Content-Type: {response.type}\r\nContent-Length: {response.size_b}\r\n"
         f"{more}Connection: {'keep-alive' if keep else 'close'}\r\n\r\n"
     ).encode()
 
 
-def _date(now: float) -> str:
+@cache
+def _line(status: int) -> str:
+    return f"HTTP/1.1 {status} {HTTPStatus(status).phrase}"
+
+
+@lru_cache(1)
+def _date(now: int) -> str:
     at = time.gmtime(now)
     day = f"{DAYS[at.tm_wday]}, {at.tm_mday:02} {MONTHS[at.tm_mon]} {at.tm_year}"
     return f"{day} {at.tm_hour:02}:{at.tm_min:02}:{at.tm_sec:02} GMT"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Final
 from urllib.parse import parse_qs, unquote_to_bytes
 
@@ -77,14 +78,18 @@ def _headers(lines: list[str]) -> dict[str, str]:
         raise Refused(431, f"the request has {len(lines)} headers; {MOST_HEADERS} are allowed")
     headers: dict[str, str] = {}
     for line in lines:
-        found = _HEADER.fullmatch(line)
-        if found is None:
-            raise Refused(400, f"{line[:40]!r} is no header such as 'Name: value'")
-        name, value = found[1].lower(), found[2].rstrip(" \t")
-        if name in headers:
-            value = _joined(name, headers[name], value)
-        headers[name] = value
+        name, value = _header(line)
+        headers[name] = _joined(name, headers[name], value) if name in headers else value
     return headers
+
+
+@lru_cache(128)
+def _header(line: str) -> tuple[str, str]:
+    """One header. A client says most of its headers with each request again."""
+    found = _HEADER.fullmatch(line)
+    if found is None:
+        raise Refused(400, f"{line[:40]!r} is no header such as 'Name: value'")
+    return found[1].lower(), found[2].rstrip(" \t")
 
 
 def _joined(name: str, before: str, value: str) -> str:

@@ -184,7 +184,7 @@ def _prepare(path: Path, database: sqlite3.Connection) -> None:
         told = f"{path} has format {number}, written by a newer version; this one reads up to {FORMAT}"
         raise WrongDatabase(f"{told}: run the newer version, or choose another home")
     database.execute("PRAGMA journal_mode = WAL")
-    database.execute("PRAGMA synchronous = FULL")
+    database.execute("PRAGMA synchronous = NORMAL")
     if not made:
         _change(database, f"PRAGMA application_id = {OURS}; {TABLES} {SINCE_2} {SINCE_3}")
     elif number < FORMAT:

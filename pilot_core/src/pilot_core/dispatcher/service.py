@@ -178,10 +178,10 @@ class Service:
         run, people = frozenset({RUN, ADMIN}), frozenset({SUBMIT, ADMIN})
         admin, all_three = frozenset({ADMIN}), frozenset({RUN, SUBMIT, ADMIN})
         self._patterns = (
+            (_STORED, (Route("GET", all_three, self._get), Route("PUT", run, self._put))),
+            (_INPUT, (Route("GET", all_three, self._get_input), Route("PUT", people, self._put_input))),
             (_JOB, (Route("GET", people, own.job),)),
             (_QUEUE, (Route("GET", run, self._queue_facts),)),
-            (_INPUT, (Route("GET", all_three, self._get_input), Route("PUT", people, self._put_input))),
-            (_STORED, (Route("GET", all_three, self._get), Route("PUT", run, self._put))),
         )
         v1: dict[str, tuple[Route, ...]] = {
             "/api/v1/pilot/acquire_jobs": (Route("POST", run, pilots.acquire),),

@@ -1,7 +1,8 @@
 """The dispatcher's own storage: files below one directory, written once, whole, and never changed.
 
-What comes is streamed to a temporary name, summed on its way, synced, and only then gets its name. Names come from
-strangers, so every path is walked from the root's descriptor and never through a link.
+What comes is streamed to a file without a name (to a temporary one where there are none such), summed on its way,
+synced, and only then gets its name. Names come from strangers, so every path is walked from the root's descriptor and
+never through a link.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import errno
 import os
 import re
 import threading
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final
@@ -18,7 +19,6 @@ from typing import TYPE_CHECKING, BinaryIO, Final
 from pilot_core.dispatcher.head import Refused
 from pilot_core.dispatcher.messages import Response
 from pilot_core.io.checksum import Digest, sum_file
-from pilot_core.io.files import sync_folder
 from pilot_core.io.inside import Inside, Outside
 from pilot_core.model.names import UnsafeName, safe_name
 
@@ -30,6 +30,8 @@ INPUTS: Final = "inputs"
 PARTS: Final = ".parts"
 ATTRIBUTE: Final = "user.pilot.adler32"
 FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+Draft = tuple[BinaryIO, Callable[[str], None]]
 
 _DIGEST = re.compile(r"(?:^|[,\s])adler32=([0-9a-f]{8})(?:$|[,\s])", re.IGNORECASE)
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -46,6 +48,7 @@ class Storage:
         self._naming = threading.Lock()
         for left in self._inside.names(PARTS):
             self._inside.remove(f"{PARTS}/{left}")
+        self._unnamed = _takes_unnamed(self._inside)
 
     def close(self) -> None:
         self._inside.close()
@@ -99,57 +102,44 @@ class Storage:
         return max((found.st_mtime for _, found in self._inside.walk(f"{INPUTS}/{sha256}")), default=float("inf"))
 
     def _put(self, folder: str, name: str, body: Body, length: int, kind: str, wanted: str) -> Response:
+        with _refusing(name), self._folder(folder) as place, self._draft(place, folder) as (file, give_name):
+            sums = _write(file, body, length, {"adler32", kind})
+            if sums[kind] != wanted:
+                raise Refused(400, f"the bytes of {name!r} have {kind} {sums[kind]}, not {wanted}; nothing was kept")
+            new = _settle(file, place, name, give_name)
+            place.sync()
+            for above in _above(folder):
+                self._inside.sync(above)
+        return Response(201 if new else 200, headers={"Digest": f"adler32={sums['adler32']}"})
+
+    def _folder(self, folder: str) -> Inside:
+        """A folder held open, made if it is not there."""
+        try:
+            return self._inside.inner(folder)
+        except FileNotFoundError:
+            self._inside.makedirs(folder)
+            return self._inside.inner(folder)
+
+    @contextmanager
+    def _draft(self, place: Inside, folder: str) -> Iterator[Draft]:
+        """A new file, and what gives it its name or raises ``FileExistsError``; without a name nothing of it stays."""
+        if self._unnamed:
+            with place.open_unnamed() as file:
+                yield file, lambda name: place.give_name(file, name)
+            return
         part = f"{PARTS}/{os.urandom(12).hex()}"
-        with _refusing(name):
+        with self._inside.open_write(part) as file:
             try:
-                sums = self._write(part, body, length, {"adler32", kind})
-                if sums[kind] != wanted:
-                    raise Refused(
-                        400, f"the bytes of {name!r} have {kind} {sums[kind]}, not {wanted}; nothing was kept"
-                    )
-                new = self._settle(part, folder, name)
+                yield file, lambda name: self._rename(part, f"{folder}/{name}")
             finally:
                 with suppress(FileNotFoundError):
                     self._inside.remove(part)
-        return Response(201 if new else 200, headers={"Digest": f"adler32={sums['adler32']}"})
 
-    def _write(self, part: str, body: Body, length: int, kinds: set[str]) -> dict[str, str]:
-        digest, size_b = Digest(kinds), 0
-        with self._inside.open_write(part) as file:
-            while piece := body.read(PIECE_B):
-                file.write(piece)
-                digest.update(piece)
-                size_b += len(piece)
-            if size_b != length:
-                raise Refused(400, f"{size_b} bytes came and {length} were announced; nothing was kept")
-            sums = digest.hexdigests()
-            _note(file, sums["adler32"])
-            file.flush()
-            os.fsync(file.fileno())
-        return sums
-
-    def _settle(self, part: str, folder: str, name: str) -> bool:
-        """Give the file its name, which then is on the disk too; false if the same file had it already."""
-        path = f"{folder}/{name}"
-        self._inside.makedirs(folder)
+    def _rename(self, part: str, path: str) -> None:
         with self._naming:
-            new = not self._inside.exists(path)
-            if new:
-                self._inside.rename(part, path)
-        if not new and not self._same(part, path):
-            raise Refused(409, f"{name!r} is there already, with other bytes; a name is used once")
-        for above in (self._inside.root / folder / "_").parents[: folder.count("/") + 2]:
-            sync_folder(above)
-        return new
-
-    def _same(self, one: str, other: str) -> bool:
-        with self._inside.open_read(one) as left, self._inside.open_read(other) as right:
-            if _size_of(left) != _size_of(right):
-                return False
-            while piece := left.read(PIECE_B):
-                if piece != right.read(PIECE_B):
-                    return False
-        return True
+            if self._inside.exists(path):
+                raise FileExistsError(path)
+            self._inside.rename(part, path)
 
     def _open(self, folder: str, name: str, span: str) -> Response:
         with ExitStack() as unless_given, _refusing(name):
@@ -169,6 +159,62 @@ class Storage:
             return self._inside.open_read(f"{folder}/{name}")
         except (FileNotFoundError, NotADirectoryError):
             raise Refused(404, f"there is no file {name!r}") from None
+
+
+def _takes_unnamed(inside: Inside) -> bool:
+    """Whether files without a name can be made here and be given one later."""
+    probe = f"{PARTS}/probe"
+    try:
+        with inside.open_unnamed() as file:
+            inside.give_name(file, probe)
+        inside.remove(probe)
+    except OSError:
+        return False
+    return True
+
+
+def _write(file: BinaryIO, body: Body, length: int, kinds: set[str]) -> dict[str, str]:
+    digest, size_b = Digest(kinds), 0
+    while piece := body.read(PIECE_B):
+        file.write(piece)
+        digest.update(piece)
+        size_b += len(piece)
+    if size_b != length:
+        raise Refused(400, f"{size_b} bytes came and {length} were announced; nothing was kept")
+    sums = digest.hexdigests()
+    _note(file, sums["adler32"])
+    file.flush()
+    return sums
+
+
+def _settle(file: BinaryIO, place: Inside, name: str, give_name: Callable[[str], None]) -> bool:
+    """Give the file, once the disk holds it, its name; false if the same file had it already."""
+    os.fsync(file.fileno())
+    try:
+        give_name(name)
+    except FileExistsError:
+        if not _same(file, place, name):
+            raise Refused(409, f"{name!r} is there already, with other bytes; a name is used once") from None
+        return False
+    return True
+
+
+def _same(file: BinaryIO, place: Inside, name: str) -> bool:
+    file.seek(0)
+    with place.open_read(name) as other:
+        if _size_of(file) != _size_of(other):
+            return False
+        while piece := file.read(PIECE_B):
+            if piece != other.read(PIECE_B):
+                return False
+    return True
+
+
+def _above(folder: str) -> Iterator[str]:
+    """The folders above a folder, up to the root."""
+    while folder:
+        folder = folder.rpartition("/")[0]
+        yield folder
 
 
 def _scope(scope: str) -> str:

@@ -1,7 +1,7 @@
 """The jobs of a dispatcher on SQLite: one writer, every answer given only when its change is committed.
 
-What a submission, an acquired job or a final word changes is on the disk before anybody hears of it; a heartbeat may be
-lost with the machine, never with the process. How long a pilot has been silent is measured in this process only, so
+What a submission, an acquired job or a final word changes is on the disk before its sender hears of it; a heartbeat may
+be lost with the machine, never with the process. How long a pilot has been silent is measured in this process only, so
 that neither a restart nor a clock that jumps takes a job from a healthy pilot.
 """
 
@@ -22,6 +22,7 @@ from pilot_core.dispatcher import leases
 from pilot_core.dispatcher.config import ServedQueue
 from pilot_core.dispatcher.leases import Lease, Ruling, Word
 from pilot_core.dispatcher.schema import open_database
+from pilot_core.dispatcher.synced import Synced
 from pilot_core.dispatcher.updates import Report, read_report, told_error, usage_of
 from pilot_core.dispatcher.verdict import why_failed, word_of
 from pilot_core.dispatcher.wire import UPLOADED, Order, leased
@@ -60,7 +61,7 @@ class Store:
         self._version = int(self._database.execute("SELECT ifnull(max(version), 0) FROM jobs").fetchone()[0])
         self._next = self._version
         self._ending = False
-        self._durable = True
+        self._log = Synced(path.with_name(f"{path.name}-wal"))
 
     @property
     def version(self) -> int:
@@ -77,6 +78,7 @@ class Store:
         """Leave the file."""
         self.let_go()
         with self._lock:
+            self._log.close()
             self._database.close()
 
     def wait(self, since: int, wait_s: float) -> bool:
@@ -92,21 +94,26 @@ class Store:
             yield self._database
 
     @contextmanager
-    def _writing(self, *, durable: bool = True) -> Iterator[sqlite3.Connection]:
-        """One change, whole or not at all; ``durable`` returns when the disk holds it. The lock is held already."""
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        """One change, whole or not at all, that ``_keep`` brings to the disk. The lock is held already."""
         database = self._database
-        if durable != self._durable:
-            database.execute("PRAGMA synchronous = FULL" if durable else "PRAGMA synchronous = NORMAL")
-            self._durable = durable
         database.execute("BEGIN IMMEDIATE")
         with ExitStack() as undoing:
             undoing.callback(self._undo)
             yield database
             database.execute("COMMIT")
             undoing.pop_all()
+        self._log.written()
         with self._changed:
             self._version = self._next
             self._changed.notify_all()
+
+    def _keep(self) -> None:
+        """Return when the disk holds all changes so far. Without the lock, so that one sync serves all who wait."""
+        try:
+            self._log.sync()
+        except OSError as error:
+            raise sqlite3.OperationalError(f"disk I/O error: {error.strerror}") from None
 
     def _undo(self) -> None:
         if self._database.in_transaction:
@@ -125,7 +132,9 @@ class Store:
     def submit(self, queue: str, orders: Iterable[Order]) -> list[int]:
         """New jobs, all or none; their numbers."""
         with self._lock, self._writing():
-            return [job for order in orders for job in self._insert(queue, order)]
+            jobs = [job for order in orders for job in self._insert(queue, order)]
+        self._keep()
+        return jobs
 
     def _insert(self, queue: str, order: Order) -> Iterator[int]:
         texts = [json.dumps(each) for each in (order.outputs, order.required, order.inputs)]
@@ -149,7 +158,9 @@ class Store:
             if not rows:
                 return []
             with self._writing():
-                return [self._lease(wanted, *row) for row in rows]
+                jobs = [self._lease(wanted, *row) for row in rows]
+        self._keep()
+        return jobs
 
     def _waiting(self, wanted: Wanted) -> list[tuple[Any, ...]]:
         marks = ", ".join("?" * len(wanted.labels))
@@ -194,8 +205,10 @@ class Store:
             if ruling.heard:
                 self._heard[job] = self._clock.mono()
             if ruling.double or ruling.state is not None:
-                with self._writing(durable=word.final):
+                with self._writing():
                     self._apply(job, lease, word, ruling, update, report)
+        if word.final:
+            self._keep()
         return ruling, queue
 
     def _find(self, job: int) -> tuple[Lease | None, str, int]:
@@ -279,6 +292,7 @@ class Store:
                 with self._writing():
                     for job, queue, lease in lost:
                         self._lose(job, queue, lease)
+        self._keep()
         return [job for job, _, _ in lost]
 
     def _silent_s(self, job: int) -> float:
@@ -320,6 +334,7 @@ class Store:
                 lease, _, _ = self._find(job)
                 if why := turn(job, lease) if lease else "there is no such job":
                     refused[job] = why
+        self._keep()
         return refused
 
     def _cancel(self, job: int, lease: Lease) -> str:
@@ -369,13 +384,13 @@ class Store:
 
     def forget(self, attempts: Iterable[tuple[int, int]]) -> None:
         """Name these as leftovers no more: what they stored is gone."""
-        with self._lock, self._writing(durable=False) as database:
+        with self._lock, self._writing() as database:
             database.executemany("DELETE FROM leftovers WHERE job = ? AND attempt = ?", attempts)
 
     def stored_late(self, job: int, attempt: int) -> None:
         """An attempt stored a file while it lost its job: that file may go."""
         insert = "INSERT OR REPLACE INTO leftovers SELECT id, ?, 1 FROM jobs WHERE id = ? AND attempt > ?"
-        with self._lock, self._writing(durable=False) as database:
+        with self._lock, self._writing() as database:
             database.execute(insert, (attempt, job, attempt))
 
     def states(self, jobs: Sequence[int]) -> list[tuple[int, str, int]]:
