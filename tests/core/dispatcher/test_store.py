@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import re
 import sqlite3
 import threading
@@ -10,6 +12,7 @@ import threading
 import pytest
 from attrs import evolve
 
+from pilot_core.dispatcher.leases import KNOWN
 from pilot_core.dispatcher.listing import Asked, list_jobs, show_job
 from pilot_core.dispatcher.schema import WrongDatabase
 from pilot_core.dispatcher.store import Store
@@ -394,19 +397,41 @@ def test_every_question_has_its_index(store):
     assert not [step for _, step in plans if "TEMP B-TREE" in step and "GROUP" not in step]
 
 
-def test_what_must_not_be_lost_is_synced_and_heartbeats_are_not(store):
-    def mode() -> str:
-        with store.reading() as database:
-            return ("OFF", "NORMAL", "FULL")[database.execute("PRAGMA synchronous").fetchone()[0]]
+def test_what_must_not_be_lost_is_synced_and_heartbeats_are_not(store, monkeypatch):
+    synced: list[int] = []
+    monkeypatch.setattr("pilot_core.dispatcher.synced._SYNC", synced.append)
+
+    def syncs() -> int:
+        count = len(synced)
+        synced.clear()
+        return count
 
     (job,) = store.submit("q", [order()])
-    assert mode() == "FULL"
+    assert syncs() == 1
     take(store)
-    assert mode() == "FULL"
+    assert syncs() == 1
     tell(store, job)
-    assert mode() == "NORMAL"
+    assert syncs() == 0
     finish(store, job)
-    assert mode() == "FULL"
+    assert syncs() == 1
+    finish(store, job)
+    assert syncs() == 0
+
+
+def test_a_final_word_said_again_waits_for_the_first_to_be_on_the_disk(store, monkeypatch):
+    (job,) = store.submit("q", [order()])
+    take(store)
+    with monkeypatch.context() as broken:
+        broken.setattr("pilot_core.dispatcher.synced._SYNC", no_disk)
+        with pytest.raises(sqlite3.OperationalError, match="disk I/O error: Input/output error"):
+            finish(store, job)
+        with pytest.raises(sqlite3.OperationalError, match="disk I/O error"):
+            finish(store, job)
+    assert finish(store, job).command == KNOWN
+
+
+def no_disk(fd: int) -> None:
+    raise OSError(errno.EIO, os.strerror(errno.EIO))
 
 
 def test_the_file_is_its_owners_only(store, path):

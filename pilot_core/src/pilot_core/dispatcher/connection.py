@@ -221,7 +221,7 @@ class Incoming:
     def read(self, size: int = -1) -> bytes:
         """Some bytes, at most ``size``, none only at the end; without ``size`` all that are left."""
         if size < 0:
-            return b"".join(iter(lambda: self.read(PIECE_B), b""))
+            return self._read_all()
         if not (wanted := min(size, self.left)):
             return b""
         if self._waited_for:
@@ -230,6 +230,10 @@ class Incoming:
         data = self._connection.take(wanted)
         self.left -= len(data)
         return data
+
+    def _read_all(self) -> bytes:
+        data = self.read(PIECE_B)
+        return data + b"".join(iter(lambda: self.read(PIECE_B), b"")) if self.left else data
 
     def is_short(self) -> bool:
         """Whether what is left is sooner read than refused."""

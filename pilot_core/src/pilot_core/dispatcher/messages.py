@@ -14,6 +14,7 @@ from pilot_core.dispatcher.head import Refused
 
 LONGEST_JSON_B: Final = 16 * 2**20
 
+_ENCODER: Final = json.JSONEncoder(separators=(",", ":"))
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
@@ -96,9 +97,9 @@ class Response:
     length: int = 0
 
     @classmethod
-    def of(cls, value: object, status: int = 200) -> Self:
+    def of(cls, value: object, status: int = 200, type: str = "application/json") -> Self:
         """``value`` as JSON."""
-        return cls(status, json.dumps(value, separators=(",", ":")).encode())
+        return cls(status, _ENCODER.encode(value).encode(), type)
 
     @classmethod
     def error(cls, status: int, text: str) -> Self:

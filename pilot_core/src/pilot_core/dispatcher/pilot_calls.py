@@ -109,7 +109,7 @@ class PilotCalls:
         if not jobs:
             return evolve(refusal(f"{NO_JOBS}: {why}" if why else NO_JOBS), headers={"Retry-After": AGAIN_S})
         text = f'{{"success":true,"message":"","data":{{"StatusCode":0,"jobs":[{",".join(jobs)}]}}}}'
-        return Response(200, text.encode())
+        return Response(200, text.encode(), TEXT)
 
     def take(self, asked: Mapping[str, Any]) -> tuple[list[str], str]:
         """Jobs in JSON for who asks so, or why there is none where that is not plain."""
@@ -130,7 +130,7 @@ class PilotCalls:
     def update(self, request: Request) -> Response:
         """What a pilot says of one job."""
         try:
-            return Response.of(self._update(_body(request)))
+            return Response.of(self._update(_body(request)), type=TEXT)
         except Mistyped as wrong:
             return refusal(str(wrong))
 
@@ -262,7 +262,7 @@ def as_asked(request: Request, response: Response) -> Response:
     """An answer as it is wished for: JSON if either header says so, or as Python writes it; labelled as text anyhow."""
     if response.status == 200 and not wants_json(request):
         response = evolve(response, body=str(json.loads(response.body)).encode())
-    return evolve(response, type=TEXT)
+    return response if response.type == TEXT else evolve(response, type=TEXT)
 
 
 def wants_json(request: Request) -> bool:

@@ -11,7 +11,7 @@ import json
 import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -98,14 +98,16 @@ class Store:
         """One change, whole or not at all, that ``_keep`` brings to the disk. The lock is held already."""
         database = self._database
         database.execute("BEGIN IMMEDIATE")
-        with ExitStack() as undoing:
-            undoing.callback(self._undo)
+        try:
             yield database
             database.execute("COMMIT")
-            undoing.pop_all()
+            self._version = self._next
+        finally:
+            self._next = self._version
+            if database.in_transaction:
+                database.execute("ROLLBACK")
         self._log.written()
         with self._changed:
-            self._version = self._next
             self._changed.notify_all()
 
     def _keep(self) -> None:
@@ -114,11 +116,6 @@ class Store:
             self._log.sync()
         except OSError as error:
             raise sqlite3.OperationalError(f"disk I/O error: {error.strerror}") from None
-
-    def _undo(self) -> None:
-        if self._database.in_transaction:
-            self._database.execute("ROLLBACK")
-        self._next = self._version
 
     def _set(self, job: int, **values: object) -> None:
         """Change a job. Names of columns come from this module only."""
@@ -352,9 +349,9 @@ class Store:
 
     def holds(self, job: int, attempt: int) -> bool:
         """Whether this attempt is the one that holds the job's lease."""
+        select = f"SELECT 1 FROM jobs WHERE id = ? AND attempt = ? AND state IN ({_LEASED})"  # noqa: S608
         with self._lock:
-            lease, _, _ = self._find(job)
-        return lease is not None and lease.attempt == attempt and lease.state in leases.LEASED
+            return self._database.execute(select, (job, attempt)).fetchone() is not None
 
     def forget_jobs(self, ended_before: float, most: int) -> int:
         """Forget some jobs that were over before then; how many. What their attempts stored are leftovers now."""

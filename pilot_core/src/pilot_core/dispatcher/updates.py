@@ -90,16 +90,21 @@ def read_typed(raw: object, kinds: Mapping[str, _Kind], required: Iterable[str])
     if missing := [name for name in required if raw.get(name) is None]:
         raise Mistyped(f"Argument error: missing a required argument: '{missing[0]}'")
     for name, value in raw.items():
-        if name not in kinds:
+        kind = kinds.get(name)
+        if kind is None:
             raise Mistyped(f"Argument error: got an unexpected keyword argument {name!r:.80}{meant(name, kinds)}")
-        _check_type(name, value, kinds[name])
+        if kind is not str or type(value) is not str:
+            _check_type(name, value, kind)
     return said(raw, required)
 
 
 def said(raw: Mapping[str, Any], required: Iterable[str] = ()) -> dict[str, Any]:
     """What says something, and what must be there, as texts that can be stored."""
-    kept = {name: value for name, value in raw.items() if value is not None and (value != "" or name in required)}
-    return {name: clean(value) if isinstance(value, str) else value for name, value in kept.items()}
+    return {
+        name: clean(value) if isinstance(value, str) else value
+        for name, value in raw.items()
+        if value is not None and (value != "" or name in required)
+    }
 
 
 def _check_type(name: str, value: object, kind: _Kind) -> None:
@@ -113,8 +118,10 @@ def _check_type(name: str, value: object, kind: _Kind) -> None:
 
 def cut(update: Mapping[str, Any]) -> dict[str, Any]:
     """An update as PanDA cuts it; its output is kept whole or not at all."""
-    kept = {name: value for name, value in update.items() if name != "stdout" or len(value) <= STDOUT_MOST}
-    return {name: value[: CUT.get(name)] if isinstance(value, str) else value for name, value in kept.items()}
+    kept = {name: value[: CUT[name]] if name in CUT else value for name, value in update.items()}
+    if len(kept.get("stdout", "")) > STDOUT_MOST:
+        del kept["stdout"]
+    return kept
 
 
 def too_wide(values: Mapping[str, Any]) -> str:
@@ -127,9 +134,9 @@ def too_wide(values: Mapping[str, Any]) -> str:
 
 def clean(text: str) -> str:
     """A text that any database and any page takes."""
-    if not text.isascii():
-        text = text.encode(errors="replace").decode()
-    return text.replace("\0", "") if "\0" in text else text
+    if text.isascii():
+        return text.replace("\0", "") if "\0" in text else text
+    return text.encode(errors="replace").decode().replace("\0", "")
 
 
 def seconds(value: object) -> int:
@@ -152,8 +159,14 @@ class Usage:
     disk_b: int | None = None
 
 
+_NOTHING_USED: Final = Usage()
+_USED: Final = frozenset({"job_metrics", "max_rss", "cpu_consumption_time", "tot_rbytes", "tot_wbytes"})
+
+
 def usage_of(update: Mapping[str, Any]) -> Usage:
     """What an update says of use; its own metrics tell more than the fixed fields."""
+    if _USED.isdisjoint(update):
+        return _NOTHING_USED
     metrics = dict(each.partition("=")[::2] for each in update.get("job_metrics", "").split())
     rss_kb = _whole(update.get("max_rss"))
     rss_b = _whole(metrics.get("rss"))

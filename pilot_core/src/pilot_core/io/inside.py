@@ -235,18 +235,16 @@ class Inside:
 
     @contextmanager
     def _folder(self, path: str, parts: tuple[str, ...]) -> Iterator[int]:
-        if not parts:
-            yield self._fd
-            return
-        fd = os.dup(self._fd)
+        top = fd = self._fd
         try:
             for part in parts:
-                inner = self._open(fd, part, path, _STEP)
-                os.close(fd)
-                fd = inner
+                above, fd = fd, self._open(fd, part, path, _STEP)
+                if above != top:
+                    os.close(above)
             yield fd
         finally:
-            os.close(fd)
+            if fd != top:
+                os.close(fd)
 
     def _open(self, folder: int, name: str, path: str, flags: int, mode: int = 0) -> int:
         try:
