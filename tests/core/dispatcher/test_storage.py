@@ -55,7 +55,7 @@ def root(tmp_path):
     return tmp_path / "storage"
 
 
-def no_unnamed_files(inside, mode=0o644):
+def no_unnamed_files(inside, path):
     raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
 
 
@@ -279,7 +279,7 @@ class Endless:
         print("more", flush=True)
         return b"x" * size
 
-def no_unnamed_files(inside, mode=0o644):
+def no_unnamed_files(inside, path):
     raise OSError
 
 if sys.argv[2] == "named":
@@ -294,7 +294,7 @@ def test_killed_in_the_middle_nothing_stands_under_the_name_and_the_rest_is_swep
         for _ in range(4):
             assert writer.stdout.readline() == b"more\n"
         writer.send_signal(signal.SIGKILL)
-    assert list((root / "7.1").iterdir()) == []
+    assert not (root / "7.1").exists()
     assert len(list((root / PARTS).iterdir())) == left
     storage = Storage(root)
     assert tree(root) == []

@@ -102,38 +102,66 @@ class Storage:
         return max((found.st_mtime for _, found in self._inside.walk(f"{INPUTS}/{sha256}")), default=float("inf"))
 
     def _put(self, folder: str, name: str, body: Body, length: int, kind: str, wanted: str) -> Response:
-        with _refusing(name), self._folder(folder) as place, self._draft(place, folder) as (file, give_name):
+        with _refusing(name), self._draft() as (file, give_path):
             sums = _write(file, body, length, {"adler32", kind})
             if sums[kind] != wanted:
                 raise Refused(400, f"the bytes of {name!r} have {kind} {sums[kind]}, not {wanted}; nothing was kept")
-            new = _settle(file, place, name, give_name)
-            place.sync()
-            for above in _above(folder):
-                self._inside.sync(above)
+            new = self._settle(file, folder, name, give_path)
         return Response(201 if new else 200, headers={"Digest": f"adler32={sums['adler32']}"})
 
-    def _folder(self, folder: str) -> Inside:
-        """A folder held open, made if it is not there."""
-        try:
-            return self._inside.inner(folder)
-        except FileNotFoundError:
-            self._inside.makedirs(folder)
-            return self._inside.inner(folder)
-
     @contextmanager
-    def _draft(self, place: Inside, folder: str) -> Iterator[Draft]:
-        """A new file, and what gives it its name or raises ``FileExistsError``; without a name nothing of it stays."""
+    def _draft(self) -> Iterator[Draft]:
+        """A new file, and what gives it its path or raises ``FileExistsError``; without one nothing of it stays."""
         if self._unnamed:
-            with place.open_unnamed() as file:
-                yield file, lambda name: place.give_name(file, name)
+            with self._inside.open_unnamed(PARTS) as file:
+                yield file, lambda path: self._inside.give_name(file, path)
             return
         part = f"{PARTS}/{os.urandom(12).hex()}"
         with self._inside.open_write(part) as file:
             try:
-                yield file, lambda name: self._rename(part, f"{folder}/{name}")
+                yield file, lambda path: self._rename(part, path)
             finally:
                 with suppress(FileNotFoundError):
                     self._inside.remove(part)
+
+    def _settle(self, file: BinaryIO, folder: str, name: str, give_path: Callable[[str], None]) -> bool:
+        """Give the file, once the disk holds it, its name there too; false if the same file had it already."""
+        path = f"{folder}/{name}"
+        os.fsync(file.fileno())
+        try:
+            self._in_folder(folder, lambda: give_path(path))
+            new = True
+        except FileExistsError:
+            new = False
+        if not new and not self._same(file, path):
+            raise Refused(409, f"{name!r} is there already, with other bytes; a name is used once")
+        self._sync(folder)
+        return new
+
+    def _in_folder(self, folder: str, make: Callable[[], None]) -> None:
+        """Make something in a folder, which is made before if it is not there."""
+        try:
+            make()
+        except FileNotFoundError:
+            self._inside.makedirs(folder)
+            make()
+
+    def _sync(self, folder: str) -> None:
+        """Return when the disk holds a folder's names, and those that lead to it."""
+        self._inside.sync(folder)
+        while folder:
+            folder = folder.rpartition("/")[0]
+            self._inside.sync(folder)
+
+    def _same(self, file: BinaryIO, path: str) -> bool:
+        file.seek(0)
+        with self._inside.open_read(path) as other:
+            if _size_of(file) != _size_of(other):
+                return False
+            while piece := file.read(PIECE_B):
+                if piece != other.read(PIECE_B):
+                    return False
+        return True
 
     def _rename(self, part: str, path: str) -> None:
         with self._naming:
@@ -165,7 +193,7 @@ def _takes_unnamed(inside: Inside) -> bool:
     """Whether files without a name can be made here and be given one later."""
     probe = f"{PARTS}/probe"
     try:
-        with inside.open_unnamed() as file:
+        with inside.open_unnamed(PARTS) as file:
             inside.give_name(file, probe)
         inside.remove(probe)
     except OSError:
@@ -185,36 +213,6 @@ def _write(file: BinaryIO, body: Body, length: int, kinds: set[str]) -> dict[str
     _note(file, sums["adler32"])
     file.flush()
     return sums
-
-
-def _settle(file: BinaryIO, place: Inside, name: str, give_name: Callable[[str], None]) -> bool:
-    """Give the file, once the disk holds it, its name; false if the same file had it already."""
-    os.fsync(file.fileno())
-    try:
-        give_name(name)
-    except FileExistsError:
-        if not _same(file, place, name):
-            raise Refused(409, f"{name!r} is there already, with other bytes; a name is used once") from None
-        return False
-    return True
-
-
-def _same(file: BinaryIO, place: Inside, name: str) -> bool:
-    file.seek(0)
-    with place.open_read(name) as other:
-        if _size_of(file) != _size_of(other):
-            return False
-        while piece := file.read(PIECE_B):
-            if piece != other.read(PIECE_B):
-                return False
-    return True
-
-
-def _above(folder: str) -> Iterator[str]:
-    """The folders above a folder, up to the root."""
-    while folder:
-        folder = folder.rpartition("/")[0]
-        yield folder
 
 
 def _scope(scope: str) -> str:

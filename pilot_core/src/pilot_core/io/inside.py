@@ -36,10 +36,9 @@ class Outside(PermissionError):
 class Inside:
     """The directory ``root``; all paths are relative to it. Holds one descriptor until it is closed."""
 
-    def __init__(self, root: Path, fd: int | None = None) -> None:
-        """``fd`` is a descriptor of ``root``, and its own from now on; without one ``root`` is opened."""
+    def __init__(self, root: Path) -> None:
         self.root = root
-        self._fd = os.open(root, _STEP) if fd is None else fd
+        self._fd = os.open(root, _STEP)
         self._device = os.fstat(self._fd).st_dev
 
     def close(self) -> None:
@@ -70,26 +69,20 @@ class Inside:
             fd = self._open(folder, name, path, os.O_RDWR | os.O_CREAT | os.O_EXCL, mode)
         return os.fdopen(fd, "w+b")
 
-    def open_unnamed(self, mode: int = 0o644) -> BinaryIO:
-        """Make a file that has no name yet, to write and to read: if it never gets one, nothing of it stays.
+    def open_unnamed(self, path: str = "", mode: int = 0o644) -> BinaryIO:
+        """Make a file in a directory that has no name yet: if it never gets one, nothing of it stays.
 
         ``OSError`` where the file system knows no such files.
         """
-        flags = getattr(os, "O_TMPFILE", 0)
-        if not flags:
-            raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP), str(self.root))
-        return os.fdopen(os.open(".", os.O_RDWR | flags | os.O_CLOEXEC, mode, dir_fd=self._fd), "w+b")
+        if not (unnamed := getattr(os, "O_TMPFILE", 0)):
+            raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP), str(self.root / path))
+        with self._folder(path, self._parts(path)) as folder:
+            return os.fdopen(self._open(folder, ".", path, os.O_RDWR | unnamed, mode), "w+b")
 
     def give_name(self, file: BinaryIO, path: str) -> None:
         """Let an unnamed file stand at ``path``; ``FileExistsError`` if anything stands there."""
         with self._parent(path) as (folder, name):
             os.link(f"/proc/self/fd/{file.fileno()}", name, dst_dir_fd=folder)
-
-    def inner(self, path: str) -> Inside:
-        """A directory inside, as it is now, held by a descriptor of its own."""
-        parts = self._parts(path)
-        with self._folder(path, parts) as folder:
-            return Inside(self.root.joinpath(*parts), os.dup(folder))
 
     def sync(self, path: str = "") -> None:
         """Return when the disk holds the names in a directory."""
