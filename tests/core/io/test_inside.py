@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import pilot_core.io.inside as inside_module
-from pilot_core.io.inside import Inside, Outside
+from pilot_core.io.inside import Inside, Outside, give_name
 
 
 @pytest.fixture
@@ -334,3 +334,30 @@ def test_a_descriptor_is_all_it_holds(job):
     with pytest.raises(Outside):
         job.open_read("pipe")
     assert len(os.listdir("/proc/self/fd")) == len(before)
+
+
+@pytest.mark.skipif(not hasattr(os, "O_TMPFILE"), reason="knows no files without names")
+def test_a_file_without_a_name_leaves_nothing_until_it_gets_one(job):
+    before = job.names("a")
+    folder = job.open_folder("a")
+    try:
+        with job.open_unnamed("a") as file:
+            file.write(b"lost")
+        assert job.names("a") == before
+        with job.open_unnamed("a") as file:
+            file.write(b"kept")
+            file.flush()
+            give_name(file, folder, "new")
+            with pytest.raises(FileExistsError):
+                give_name(file, folder, "b")
+    finally:
+        os.close(folder)
+    with job.open_read("a/new") as file:
+        assert file.read() == b"kept"
+
+
+@pytest.mark.parametrize("path", ESCAPES)
+def test_no_file_without_a_name_is_made_outside(job, path):
+    for call in (job.open_unnamed, job.open_folder):
+        with pytest.raises(OSError, match="refused|No such file|is a link"):
+            call(path)

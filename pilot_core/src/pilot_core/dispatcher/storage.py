@@ -13,13 +13,14 @@ import re
 import threading
 from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final
 
 from pilot_core.dispatcher.head import Refused
 from pilot_core.dispatcher.messages import Response
 from pilot_core.io.checksum import Digest, sum_file
-from pilot_core.io.inside import Inside, Outside
+from pilot_core.io.inside import Inside, Outside, give_name
 from pilot_core.model.names import UnsafeName, safe_name
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ PARTS: Final = ".parts"
 ATTRIBUTE: Final = "user.pilot.adler32"
 FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
-Draft = tuple[BinaryIO, Callable[[str], None]]
+Draft = tuple[BinaryIO, Callable[[int, str], None]]
 
 _DIGEST = re.compile(r"(?:^|[,\s])adler32=([0-9a-f]{8})(?:$|[,\s])", re.IGNORECASE)
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -44,6 +45,7 @@ class Storage:
     def __init__(self, root: Path) -> None:
         root.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._inside = Inside(root)
+        self._top = self._inside.open_folder()
         self._inside.makedirs(PARTS, 0o700)
         self._naming = threading.Lock()
         for left in self._inside.names(PARTS):
@@ -51,6 +53,7 @@ class Storage:
         self._unnamed = _takes_unnamed(self._inside)
 
     def close(self) -> None:
+        os.close(self._top)
         self._inside.close()
 
     def put(self, scope: str, name: str, body: Body, length: int, digest: str) -> Response:
@@ -102,56 +105,74 @@ class Storage:
         return max((found.st_mtime for _, found in self._inside.walk(f"{INPUTS}/{sha256}")), default=float("inf"))
 
     def _put(self, folder: str, name: str, body: Body, length: int, kind: str, wanted: str) -> Response:
-        with _refusing(name), self._draft() as (file, give_path):
+        with _refusing(name), self._draft(folder) as (file, give):
             sums = _write(file, body, length, {"adler32", kind})
             if sums[kind] != wanted:
                 raise Refused(400, f"the bytes of {name!r} have {kind} {sums[kind]}, not {wanted}; nothing was kept")
-            new = self._settle(file, folder, name, give_path)
+            new = self._settle(file, folder, name, give)
         return Response(201 if new else 200, headers={"Digest": f"adler32={sums['adler32']}"})
 
     @contextmanager
-    def _draft(self) -> Iterator[Draft]:
-        """A new file, and what gives it its path or raises ``FileExistsError``; without one nothing of it stays."""
+    def _draft(self, folder: str) -> Iterator[Draft]:
+        """A new file, and what gives it a name in the opened folder; without one nothing of it stays."""
         if self._unnamed:
             with self._inside.open_unnamed(PARTS) as file:
-                yield file, lambda path: self._inside.give_name(file, path)
+                yield file, lambda there, name: give_name(file, there, name)
             return
         part = f"{PARTS}/{os.urandom(12).hex()}"
         with self._inside.open_write(part) as file:
             try:
-                yield file, lambda path: self._rename(part, path)
+                yield file, lambda there, name: self._rename(part, f"{folder}/{name}")
             finally:
                 with suppress(FileNotFoundError):
                     self._inside.remove(part)
 
-    def _settle(self, file: BinaryIO, folder: str, name: str, give_path: Callable[[str], None]) -> bool:
+    def _rename(self, part: str, path: str) -> None:
+        with self._naming:
+            if self._inside.exists(path):
+                raise FileExistsError(path)
+            self._inside.rename(part, path)
+
+    def _settle(self, file: BinaryIO, folder: str, name: str, give: Callable[[int, str], None]) -> bool:
         """Give the file, once the disk holds it, its name there too; false if the same file had it already."""
-        path = f"{folder}/{name}"
         os.fsync(file.fileno())
+        there = self._open_folder(folder)
         try:
-            self._in_folder(folder, lambda: give_path(path))
-            new = True
-        except FileExistsError:
-            new = False
-        if not new and not self._same(file, path):
-            raise Refused(409, f"{name!r} is there already, with other bytes; a name is used once")
-        self._sync(folder)
+            new = self._give(file, folder, name, partial(give, there))
+            os.fsync(there)
+        finally:
+            os.close(there)
+        for above in _above(folder):
+            self._sync(above)
         return new
 
-    def _in_folder(self, folder: str, make: Callable[[], None]) -> None:
-        """Make something in a folder, which is made before if it is not there."""
+    def _give(self, file: BinaryIO, folder: str, name: str, give: Callable[[str], None]) -> bool:
         try:
-            make()
-        except FileNotFoundError:
-            self._inside.makedirs(folder)
-            make()
+            give(name)
+        except FileExistsError:
+            if not self._same(file, f"{folder}/{name}"):
+                raise Refused(409, f"{name!r} is there already, with other bytes; a name is used once") from None
+            return False
+        return True
 
     def _sync(self, folder: str) -> None:
-        """Return when the disk holds a folder's names, and those that lead to it."""
-        self._inside.sync(folder)
-        while folder:
-            folder = folder.rpartition("/")[0]
-            self._inside.sync(folder)
+        """Return when the disk holds the names in a folder."""
+        if not folder:
+            os.fsync(self._top)
+            return
+        there = self._inside.open_folder(folder)
+        try:
+            os.fsync(there)
+        finally:
+            os.close(there)
+
+    def _open_folder(self, folder: str) -> int:
+        """A folder's descriptor; it is made if it is not there."""
+        try:
+            return self._inside.open_folder(folder)
+        except FileNotFoundError:
+            self._inside.makedirs(folder)
+            return self._inside.open_folder(folder)
 
     def _same(self, file: BinaryIO, path: str) -> bool:
         file.seek(0)
@@ -162,12 +183,6 @@ class Storage:
                 if piece != other.read(PIECE_B):
                     return False
         return True
-
-    def _rename(self, part: str, path: str) -> None:
-        with self._naming:
-            if self._inside.exists(path):
-                raise FileExistsError(path)
-            self._inside.rename(part, path)
 
     def _open(self, folder: str, name: str, span: str) -> Response:
         with ExitStack() as unless_given, _refusing(name):
@@ -191,14 +206,13 @@ class Storage:
 
 def _takes_unnamed(inside: Inside) -> bool:
     """Whether files without a name can be made here and be given one later."""
-    probe = f"{PARTS}/probe"
-    try:
-        with inside.open_unnamed(PARTS) as file:
-            inside.give_name(file, probe)
-        inside.remove(probe)
-    except OSError:
-        return False
-    return True
+    with ExitStack() as leaving, suppress(OSError):
+        folder = inside.open_folder(PARTS)
+        leaving.callback(os.close, folder)
+        give_name(leaving.enter_context(inside.open_unnamed(PARTS)), folder, "probe")
+        inside.remove(f"{PARTS}/probe")
+        return True
+    return False
 
 
 def _write(file: BinaryIO, body: Body, length: int, kinds: set[str]) -> dict[str, str]:
@@ -213,6 +227,13 @@ def _write(file: BinaryIO, body: Body, length: int, kinds: set[str]) -> dict[str
     _note(file, sums["adler32"])
     file.flush()
     return sums
+
+
+def _above(folder: str) -> Iterator[str]:
+    """The folders above a folder, up to the root."""
+    while folder:
+        folder = folder.rpartition("/")[0]
+        yield folder
 
 
 def _scope(scope: str) -> str:

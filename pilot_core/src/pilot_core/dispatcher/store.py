@@ -121,7 +121,7 @@ class Store:
         """Change a job. Names of columns come from this module only."""
         self._next += 1
         values |= {"changed": self._clock.now(), "version": self._next}
-        columns = ", ".join(f"{name} = ?" for name in values)
+        columns = ", ".join([f"{name} = ?" for name in values])
         self._database.execute(f"UPDATE jobs SET {columns} WHERE id = ?", (*values.values(), job))  # noqa: S608
 
     # --- submitting and handing out ---

@@ -23,6 +23,8 @@ LONGEST_PATH = 4096
 _OPEN = os.O_CLOEXEC | os.O_NOFOLLOW
 _STEP = _OPEN | os.O_DIRECTORY | getattr(os, "O_PATH", os.O_RDONLY)  # O_PATH passes what may not be read
 
+_LIST = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+
 
 class Outside(PermissionError):
     """A path that leaves, or could leave, the directory it must stay in."""
@@ -79,19 +81,10 @@ class Inside:
         with self._folder(path, self._parts(path)) as folder:
             return os.fdopen(self._open(folder, ".", path, os.O_RDWR | unnamed, mode), "w+b")
 
-    def give_name(self, file: BinaryIO, path: str) -> None:
-        """Let an unnamed file stand at ``path``; ``FileExistsError`` if anything stands there."""
-        with self._parent(path) as (folder, name):
-            os.link(f"/proc/self/fd/{file.fileno()}", name, dst_dir_fd=folder)
-
-    def sync(self, path: str = "") -> None:
-        """Return when the disk holds the names in a directory."""
+    def open_folder(self, path: str = "") -> int:
+        """A descriptor of a directory, to sync the names in it and to link files there by ``give_name``."""
         with self._folder(path, self._parts(path)) as folder:
-            fd = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=folder)
-            try:
-                os.fsync(fd)
-            finally:
-                os.close(fd)
+            return os.open(".", _LIST, dir_fd=folder)
 
     def stat(self, path: str) -> os.stat_result:
         """About the file itself; of a link, the link."""
@@ -312,11 +305,16 @@ def _make_passable(fd: int) -> None:
 
 
 def _names(folder: int) -> list[str]:
-    fd = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=folder)
+    fd = os.open(".", _LIST, dir_fd=folder)
     try:
         return os.listdir(fd)
     finally:
         os.close(fd)
+
+
+def give_name(file: BinaryIO, folder: int, name: str) -> None:
+    """Let an unnamed file stand in a directory under a name; ``FileExistsError`` if anything stands there."""
+    os.link(f"/proc/self/fd/{file.fileno()}", name, dst_dir_fd=folder)
 
 
 def _is(kind: Callable[[int], bool], folder: int, name: str) -> bool:
