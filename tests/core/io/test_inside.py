@@ -359,5 +359,5 @@ def test_a_file_without_a_name_leaves_nothing_until_it_gets_one(job):
 @pytest.mark.parametrize("path", ESCAPES)
 def test_no_file_without_a_name_is_made_outside(job, path):
     for call in (job.open_unnamed, job.open_folder):
-        with pytest.raises(OSError, match="refused|No such file|is a link"):
+        with pytest.raises(OSError, match=r"refused|No such file|is a link"):
             call(path)
