@@ -21,13 +21,13 @@ from pilot_core.clock import Clock
 from pilot_core.dispatcher import leases
 from pilot_core.dispatcher.config import ServedQueue
 from pilot_core.dispatcher.leases import Lease, Ruling, Word
+from pilot_core.dispatcher.rows import LEASE, anew, lease_of
 from pilot_core.dispatcher.schema import open_database
 from pilot_core.dispatcher.synced import Synced
 from pilot_core.dispatcher.updates import Report, read_report, told_error, usage_of
 from pilot_core.dispatcher.verdict import why_failed, word_of
 from pilot_core.dispatcher.wire import UPLOADED, Order, leased
 
-_LEASE: Final = "state, attempt, batch_id, kill, debug, lost, spared, said, asked, carried"
 _OVER: Final = ", ".join(f"'{state}'" for state in leases.OVER)
 _LEASED: Final = ", ".join(f"'{state}'" for state in leases.LEASED)
 _ORDERED: Final = "queue, description, name, priority, label, resource, memory_mb, disk_mb, wall_s, outputs, submitted"
@@ -209,8 +209,8 @@ class Store:
         return ruling, queue
 
     def _find(self, job: int) -> tuple[Lease | None, str, int]:
-        row = self._database.execute(f"SELECT {_LEASE}, queue, description FROM jobs WHERE id = ?", (job,)).fetchone()  # noqa: S608
-        return (_lease(row[:-2]), *row[-2:]) if row else (None, "", 0)
+        row = self._database.execute(f"SELECT {LEASE}, queue, description FROM jobs WHERE id = ?", (job,)).fetchone()  # noqa: S608
+        return (lease_of(row[:-2]), *row[-2:]) if row else (None, "", 0)
 
     def _missing(self, description: int, report: Report) -> tuple[str, ...]:
         row = self._database.execute("SELECT required FROM descriptions WHERE id = ?", (description,)).fetchone()
@@ -274,7 +274,7 @@ class Store:
         update = "UPDATE attempts SET state = ?, ended = ?, error = ? WHERE job = ? AND attempt = ?"
         self._database.execute(update, (closed, now, text, job, lease.attempt))
         values |= {"state": state, "sub": "", "error": text, "ended": now, "kill": 0}
-        self._set(job, **(values | _anew(lease.attempt) if state == leases.WAITING else values))
+        self._set(job, **(values | anew(lease.attempt) if state == leases.WAITING else values))
         self._heard.pop(job, None)
 
     # --- what becomes of leases ---
@@ -282,8 +282,8 @@ class Store:
     def sweep(self, queue_of: Callable[[str], ServedQueue]) -> list[int]:
         """Take the jobs whose pilots are lost away from them; which those were."""
         with self._lock:
-            select = f"SELECT id, queue, {_LEASE} FROM jobs WHERE state IN ({_LEASED})"  # noqa: S608
-            held = [(job, queue_of(queue), _lease(row)) for job, queue, *row in self._database.execute(select)]
+            select = f"SELECT id, queue, {LEASE} FROM jobs WHERE state IN ({_LEASED})"  # noqa: S608
+            held = [(job, queue_of(queue), lease_of(row)) for job, queue, *row in self._database.execute(select)]
             lost = [each for each in held if leases.is_lost(self._silent_s(each[0]), each[1].lost_after_s)]
             if lost:
                 with self._writing():
@@ -344,7 +344,7 @@ class Store:
     def _retry(self, job: int, lease: Lease) -> str:
         if why := leases.why_not_retried(lease.state):
             return why
-        self._set(job, error=None, kill=0, lost=0, spared=lease.attempt, **_anew(lease.attempt))
+        self._set(job, error=None, kill=0, lost=0, spared=lease.attempt, **anew(lease.attempt))
         return ""
 
     def holds(self, job: int, attempt: int) -> bool:
@@ -359,7 +359,7 @@ class Store:
         with self._lock:
             if not (found := self._database.execute(old, (ended_before, most)).fetchall()):
                 return 0
-            with self._writing(durable=False) as database:
+            with self._writing() as database:
                 database.executemany("DELETE FROM jobs WHERE id = ?", found)
                 self._next += 1
         return len(found)
@@ -395,17 +395,3 @@ class Store:
         with self._lock:
             found = [(job, self._find(job)[0]) for job in jobs]
         return [(job, lease.state, lease.attempt) if lease else (job, "not found", 0) for job, lease in found]
-
-
-def _lease(row: Sequence[Any]) -> Lease:
-    state, attempt, batch_id, kill, debug, lost, spared, said, asked, carried = row
-    on = None if debug is None else bool(debug)
-    told = {"lost": lost, "spared": spared, "said": said, "asked": asked, "carried": carried}
-    return Lease(state=state, attempt=attempt, batch_id=batch_id, kill=bool(kill), debug=on, **told)
-
-
-def _anew(attempt: int) -> dict[str, object]:
-    """The columns of a job that waits again: a new attempt, of which nothing is known."""
-    blank = dict.fromkeys(("sub", "node", "pilot", "batch_id", "said", "timing", "carried"), "")
-    unknown = dict.fromkeys(("began", "ended", "cpu_s", "rss_b", "disk_b", "exit_code"))
-    return {"state": leases.WAITING, "attempt": attempt + 1, **blank, **unknown}
