@@ -1,0 +1,59 @@
+"""The servers as fixtures: one of each kind for all workers, and others for a test that breaks them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from . import xrootd as xrootd_servers
+from .shared import KINDS, shared
+
+
+def insist(lack: str) -> None:
+    """Skip what this machine can't do, unless it has to."""
+    if lack and os.environ.get("PILOT_SERVERS") == "all":
+        pytest.fail(lack)
+    if lack:
+        pytest.skip(lack)
+
+
+@pytest.fixture(scope="session")
+def meeting(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the workers of this run meet."""
+    top = tmp_path_factory.getbasetemp()
+    return (top.parent if "PYTEST_XDIST_WORKER" in os.environ else top) / "servers"
+
+
+def fixture_of(kind: str):
+    """A fixture that is the shared server of a kind."""
+
+    @pytest.fixture(scope="session", name=kind)
+    def server(meeting: Path):
+        insist(KINDS[kind].lacks())
+        with shared(kind, meeting) as there:
+            yield there
+
+    return server
+
+
+pki = fixture_of("pki")
+xrootd = fixture_of("xrootd")
+secured_xrootd = fixture_of("secured_xrootd")
+
+
+@pytest.fixture
+def own_xrootd():
+    """A server to kill and start again: ``daemons`` has its process."""
+    insist(xrootd_servers.lacks())
+    with xrootd_servers.anonymous() as server:
+        yield server
+
+
+@pytest.fixture
+def small_xrootd():
+    """A server whose disk is full after a few MB."""
+    insist(xrootd_servers.lacks_small())
+    with xrootd_servers.small() as server:
+        yield server

@@ -1,0 +1,92 @@
+"""Install what the servers need that this machine lacks: Debian's packages by apt, Rucio by pip.
+
+``python3 tests/servers/install.py``, as root or where sudo asks for no password. No service of the system is started.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+PLACE = ROOT / ".nox" / "servers"
+PYTHON = "/usr/bin/python3"  # Apache's module for Python is built for this one, and so are gfal2 and XRootD
+RUCIO = "rucio[postgresql]==41.5.1"
+
+PACKAGES = (
+    *("xrootd-server", "xrootd-client", "xrootd-scitokens-plugins", "python3-xrootd"),
+    *("gfal2-plugin-file", "gfal2-plugin-http", "gfal2-plugin-xrootd", "gfal2-util-scripts", "python3-gfal2-util"),
+    *("python3-gfal2", "davix", "curl"),
+    *("apache2-bin", "libapache2-mod-wsgi-py3", "gridsite", "media-types", "postgresql-15", "python3-venv"),
+    *("openssl", "util-linux", "gcc", "libc6-dev"),
+)
+NO_SERVICE = Path("/usr/sbin/policy-rc.d")
+
+
+def missing(*programs: str) -> str:
+    """A sentence about the first of these programs that is not here, or nothing."""
+    path = f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}:/usr/sbin"
+    for program in programs:
+        if not shutil.which(program, path=path):
+            return f"this machine has no {program}: `python3 tests/servers/install.py` installs it"
+    return ""
+
+
+def main() -> None:
+    """Install, or say in one sentence what stands in the way."""
+    lacking = [package for package in PACKAGES if not installed(package)]
+    if lacking:
+        install(lacking)
+    make_rucio()
+
+
+def installed(package: str) -> bool:
+    """Whether Debian's package is here."""
+    command = ["dpkg-query", "-W", "-f=${Status}", package]
+    try:
+        return subprocess.run(command, capture_output=True, text=True).stdout == "install ok installed"
+    except FileNotFoundError:
+        sys.exit("the servers come as packages of Debian, and this machine has no dpkg: their tests are skipped here")
+
+
+def install(packages: list[str]) -> None:
+    """Let apt do it, with the machine's services kept from starting."""
+    sudo = [] if os.geteuid() == 0 else ["sudo", "-n"]
+    apt = [*sudo, "env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-qq", "-o", "DPkg::Lock::Timeout=300"]
+    with_services_off = made_policy(sudo)
+    try:
+        for words in (["update"], ["install", "-y", "--no-install-recommends", *packages]):
+            if subprocess.run([*apt, *words], stdout=subprocess.DEVNULL).returncode:
+                sys.exit(f"apt could not install {' '.join(packages)}: it says above why, and root's rights are needed")
+    finally:
+        if with_services_off:
+            subprocess.run([*sudo, "rm", "-f", NO_SERVICE], check=True)
+
+
+def made_policy(sudo: list[str]) -> bool:
+    """Forbid packages to start services, unless the machine has its own word on that."""
+    if NO_SERVICE.exists():
+        return False
+    said = b"#!/bin/sh\nexit 101\n"
+    made = subprocess.run([*sudo, "tee", NO_SERVICE], input=said, stdout=subprocess.DEVNULL)
+    return not made.returncode and not subprocess.run([*sudo, "chmod", "755", NO_SERVICE]).returncode
+
+
+def make_rucio() -> None:
+    """Rucio's server in an environment of its own, made anew if another version is asked for."""
+    mark = PLACE / "rucio" / "holds.txt"
+    if mark.exists() and mark.read_text() == RUCIO:
+        return
+    venv = [PYTHON, "-m", "venv", "--clear", PLACE / "rucio"]
+    pip = [PLACE / "rucio/bin/python", "-m", "pip", "install", "-q", "--disable-pip-version-check", RUCIO]
+    for command in (venv, pip):
+        if subprocess.run(command).returncode:
+            sys.exit(f"{RUCIO} could not be installed in {PLACE}: it says above why")
+    mark.write_text(RUCIO)
+
+
+if __name__ == "__main__":
+    main()
