@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from . import xrootd as xrootd_servers
+from .daemon import lacks_small_disk
+from .faults import FaultyLine
 from .shared import KINDS, shared
 
 
@@ -41,6 +44,8 @@ def fixture_of(kind: str):
 pki = fixture_of("pki")
 xrootd = fixture_of("xrootd")
 secured_xrootd = fixture_of("secured_xrootd")
+webdav = fixture_of("webdav")
+s3 = fixture_of("s3")
 
 
 @pytest.fixture
@@ -52,8 +57,15 @@ def own_xrootd():
 
 
 @pytest.fixture
+def faulty():
+    """Makes a proxy with faults to order before the server at a port."""
+    with ExitStack() as leaving:
+        yield lambda port: leaving.enter_context(FaultyLine(port))
+
+
+@pytest.fixture
 def small_xrootd():
     """A server whose disk is full after a few MB."""
-    insist(xrootd_servers.lacks_small())
+    insist(xrootd_servers.lacks() or lacks_small_disk())
     with xrootd_servers.small() as server:
         yield server

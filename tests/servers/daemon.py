@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 ABOVE, BELOW = 10_000, 30_000  # no outgoing connection takes a port from here, so a killed server finds its own again
-START_S, STOP_S, LOOK_S = 60.0, 10.0, 0.05
+START_S, STOP_S, LOOK_S = 45.0, 10.0, 0.05
 KEPT = ("PATH", "LANG", "TMPDIR")
 
 
@@ -154,6 +154,17 @@ def as_user(user: str) -> list[str]:
     return [*dies, "--"]
 
 
+def on_small_disk(folder: Path, size_b: int) -> list[str]:
+    """What stands before a command to put a disk of so many bytes there. Nobody else sees it, it ends with them."""
+    mount = 'mount -t tmpfs -o "size=$0,mode=1777" small "$1" && shift && exec "$@"'
+    return ["unshare", "--mount", "sh", "-c", mount, str(size_b), str(folder)]
+
+
+def lacks_small_disk() -> str:
+    """Why there can't be one."""
+    return "" if os.geteuid() == 0 else "needs root: a small disk is a mount"
+
+
 def give(user: str, *paths: Path) -> None:
     """Make them the user's own, where we are root."""
     if os.geteuid() == 0:
@@ -180,8 +191,8 @@ def listens(*doors: int) -> Callable[[], bool]:
     return ask
 
 
-def serves(port: int, path: str = "/", *, tls: bool = False, statuses: Sequence[int] = (200,)) -> Callable[[], bool]:
-    """Whether an HTTP server answers with one of these statuses."""
+def serves(port: int, path: str = "/", *, tls: bool = False, status: int = 200) -> Callable[[], bool]:
+    """Whether an HTTP server answers with this status."""
 
     def ask() -> bool:
         line: http.client.HTTPConnection
@@ -193,6 +204,6 @@ def serves(port: int, path: str = "/", *, tls: bool = False, statuses: Sequence[
             line = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
         with contextlib.closing(line):
             line.request("GET", path)
-            return line.getresponse().status in statuses
+            return line.getresponse().status == status
 
     return ask

@@ -58,6 +58,8 @@ KINDS = {
     "pki": Kind("pki", "Pki", "pki"),
     "xrootd": Kind("xrootd", "XRootD", "anonymous"),
     "secured_xrootd": Kind("xrootd", "XRootD", "secured", ("pki",)),
+    "webdav": Kind("webdav", "WebDav", "webdav", ("pki",)),
+    "s3": Kind("s3", "S3", "s3"),
 }
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import sqlite3
 import subprocess
@@ -14,13 +13,12 @@ from pathlib import Path
 
 from attrs import field, frozen
 
-from .daemon import Daemon, give, listens, own_folder, ports, running
+from .daemon import Daemon, give, listens, on_small_disk, own_folder, ports, running
 from .install import missing
 from .pki import AUDIENCE, USER_DN, Pki
 
 USER = "xrootd"
 SMALL_B = 8 << 20
-MOUNT = 'mount -t tmpfs -o "size=$0,mode=1777" small "$1" && shift && exec "$@"'
 
 
 @frozen
@@ -56,11 +54,6 @@ def lacks() -> str:
     return missing("xrootd", "xrdcp", "setpriv", "gcc")
 
 
-def lacks_small() -> str:
-    """The same for the small disk."""
-    return lacks() or ("" if os.geteuid() == 0 else "needs root: a small disk is a mount")
-
-
 @contextmanager
 def anonymous() -> Iterator[XRootD]:
     """A server for everybody."""
@@ -70,10 +63,9 @@ def anonymous() -> Iterator[XRootD]:
 
 @contextmanager
 def small(size_b: int = SMALL_B) -> Iterator[XRootD]:
-    """A server for everybody, on a disk of so many bytes. The disk is its own: nobody else sees that mount."""
+    """A server for everybody, on a disk of so many bytes."""
     with own_folder("xrootd") as home, ports(2) as (port, http_port):
-        mounted = ["unshare", "--mount", "sh", "-c", MOUNT, str(size_b), str(home / "data")]
-        yield from serve(XRootD(home, port, http_port), before=mounted)
+        yield from serve(XRootD(home, port, http_port), before=on_small_disk(home / "data", size_b))
 
 
 @contextmanager
