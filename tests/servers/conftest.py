@@ -46,6 +46,8 @@ xrootd = fixture_of("xrootd")
 secured_xrootd = fixture_of("secured_xrootd")
 webdav = fixture_of("webdav")
 s3 = fixture_of("s3")
+rucio = fixture_of("rucio")
+gcs = fixture_of("gcs")
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-PLACE = ROOT / ".nox" / "servers"
+PLACE = ROOT / ".nox" / "installed"
 PYTHON = "/usr/bin/python3"  # Apache's module for Python is built for this one, and so are gfal2 and XRootD
 RUCIO = "rucio[postgresql]==41.5.1"
 
@@ -26,7 +26,7 @@ PACKAGES = (
 NO_SERVICE = Path("/usr/sbin/policy-rc.d")
 
 
-def missing(*programs: str) -> str:
+def missing(*programs: str | Path) -> str:
     """A sentence about the first of these programs that is not here, or nothing."""
     path = f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}:/usr/sbin"
     for program in programs:

@@ -48,7 +48,7 @@ def said(port: int, data: bytes) -> bytes:
             line.shutdown(socket.SHUT_WR)
             while more := line.recv(65536):
                 back += more
-        except ConnectionError:
+        except OSError:
             back += b" reset"
     return back
 
