@@ -23,6 +23,7 @@ from .install import PLACE, missing
 from .pki import Pki
 from .rucio_settings import httpd, server_settings, wsgi
 from .webdav import USER, WebDav
+from .xrootd import USER as XROOTD_USER
 from .xrootd import XRootD
 
 HOME = PLACE / "rucio"
@@ -35,7 +36,11 @@ FILES = {"first.root": b"the first file\n" * 1000, "second.root": b"the second f
 
 @frozen
 class Rucio:
-    """Where the server is. Of its storage ``XRD`` is the anonymous XRootD, ``DAV`` Apache's door for X.509."""
+    """Where the server is.
+
+    Of its storage ``XRD`` is the anonymous XRootD, ``SEC`` the secured one by https, ``DAV`` Apache's door for X.509,
+    whose files Rucio does not ask to be summed.
+    """
 
     home: Path = field(converter=Path)
     port: int
@@ -70,7 +75,7 @@ def lacks() -> str:
 
 
 @contextmanager
-def rucio(pki: Pki, xrootd: XRootD, webdav: WebDav) -> Iterator[Rucio]:
+def rucio(pki: Pki, xrootd: XRootD, secured: XRootD, webdav: WebDav) -> Iterator[Rucio]:
     """A server that knows accounts, storage and a few files."""
     with own_folder("rucio") as home, ports(2) as (port, database_port):
         server = Rucio(home, port, database_port, pki.home, pki.issuer)
@@ -81,7 +86,7 @@ def rucio(pki: Pki, xrootd: XRootD, webdav: WebDav) -> Iterator[Rucio]:
                 serves(port, "/ping", tls=True),
             )  # fmt: skip
             with running(web):
-                fill(server, pki, xrootd, webdav)
+                fill(server, pki, xrootd, secured, webdav)
                 yield Rucio(home, port, database_port, pki.home, pki.issuer, (web,))
 
 
@@ -119,22 +124,30 @@ def prepare(server: Rucio, pki: Pki) -> None:
     run_there(server, "rucio_tables.py")
 
 
-def fill(server: Rucio, pki: Pki, xrootd: XRootD, webdav: WebDav) -> None:
-    """Accounts and storage, and ``FILES`` in both places, registered as their replicas."""
-    for name, body in FILES.items():
-        for top in (xrootd.data, webdav.data):
-            path = top / "rucio" / path_of(SCOPE, name)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(body)
-            owner = USER if top == webdav.data else "xrootd"
-            give(owner, *(folder for folder in path.parents if folder.is_relative_to(top) and folder != top))
+def fill(server: Rucio, pki: Pki, xrootd: XRootD, secured: XRootD, webdav: WebDav) -> None:
+    """Accounts and storage, and ``FILES`` in all places, registered as their replicas."""
+    for data, owner in ((xrootd.data, XROOTD_USER), (secured.data, XROOTD_USER), (webdav.data, USER)):
+        put_files(data / "rucio", owner)
     files = [
         {"name": name, "bytes": len(body), "adler32": f"{zlib.adler32(body):08x}", "md5": hashlib.md5(body).hexdigest()}
         for name, body in FILES.items()
     ]
-    doors = {"XRD": ["root", xrootd.port, "//rucio/"], "DAV": ["davs", webdav.https_port, "/rucio/"]}
+    doors = {
+        "XRD": ["root", xrootd.port, "//rucio/", True],
+        "SEC": ["davs", secured.http_port, "/rucio/", True],
+        "DAV": ["davs", webdav.https_port, "/rucio/", False],
+    }
     wanted = {"doors": doors, "files": files, "scope": SCOPE, "dataset": DATASET, "password": PASSWORD}
     run_there(server, "rucio_contents.py", json.dumps({**wanted, "user": user_dn(pki)}))
+
+
+def put_files(top: Path, owner: str) -> None:
+    """Where a storage has them below its prefix."""
+    for name, body in FILES.items():
+        path = top / path_of(SCOPE, name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(body)
+        give(owner, path, *(folder for folder in path.parents if folder.is_relative_to(top)))
 
 
 def run_there(server: Rucio, script: str, *words: str) -> None:

@@ -22,14 +22,15 @@ def add_accounts(client: Client, user: str, password: str) -> None:
         client.add_scope(owner, scope)
 
 
-def add_storage(client: Client, name: str, scheme: str, port: int, prefix: str) -> None:
-    """A storage with one door."""
+def add_storage(client: Client, name: str, scheme: str, port: int, prefix: str, sums: bool) -> None:
+    """A storage with one door, that can say what its files' checksums are, or not."""
     far = {**ALL, "third_party_copy_read": 1, "third_party_copy_write": 1}
     door = {"scheme": scheme, "hostname": "localhost", "port": port, "prefix": prefix, "impl": DRIVERS[scheme]}
     client.add_rse(name, deterministic=True)
     client.add_protocol(name, {**door, "extended_attributes": None, "domains": {"lan": ALL, "wan": far}})
     client.add_rse_attribute(name, "lfn2pfn_algorithm", "hash")
     client.add_rse_attribute(name, "site", f"SITE-{name}")
+    client.add_rse_attribute(name, "verify_checksum", sums)
     for account in ACCOUNTS:
         client.set_local_account_limit(account, name, 10**15)
 
@@ -39,8 +40,8 @@ def main() -> None:
     client = Client()
     add_accounts(client, wanted["user"], wanted["password"])
     files = [{"scope": wanted["scope"], **file} for file in wanted["files"]]
-    for name, (scheme, port, prefix) in wanted["doors"].items():
-        add_storage(client, name, scheme, port, prefix)
+    for name, door in wanted["doors"].items():
+        add_storage(client, name, *door)
         client.add_replicas(name, files)
     for one in wanted["doors"]:
         for other in set(wanted["doors"]) - {one}:

@@ -99,6 +99,7 @@ username = {account}
 password = secret
 ca_cert = {pki.bundle}
 client_x509_proxy = {pki.proxy}
+auth_token_file_path = {server.home}/client/token-of-{account}
 account = {account}
 request_retries = 3
 [policy]

@@ -60,7 +60,7 @@ KINDS = {
     "secured_xrootd": Kind("xrootd", "XRootD", "secured", ("pki",)),
     "webdav": Kind("webdav", "WebDav", "webdav", ("pki",)),
     "s3": Kind("s3", "S3", "s3"),
-    "rucio": Kind("rucio", "Rucio", "rucio", ("pki", "xrootd", "webdav")),
+    "rucio": Kind("rucio", "Rucio", "rucio", ("pki", "xrootd", "secured_xrootd", "webdav")),
     "gcs": Kind("gcs", "Gcs", "gcs"),
 }
 
