@@ -13,7 +13,8 @@ def main() -> None:
     here = Path(sysconfig.get_path("purelib"))
     extension = f"gfal2.cpython-{sys.version_info[0]}{sys.version_info[1]}-*.so"
     if not list(DEBIAN.glob(extension)):
-        sys.exit(f"{DEBIAN} has no gfal2 for this Python: `python3 tests/servers/install.py`, and Debian's own Python")
+        print(f"{DEBIAN} has no gfal2 for this Python; tests/servers/install.py installs it for Debian's own Python")
+        return
     for found in (*DEBIAN.glob(extension), DEBIAN / "gfal2_util", DEBIAN / "XRootD", DEBIAN / "pyxrootd"):
         link = here / found.name
         if link.is_dir() and not link.is_symlink():

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from . import webdav as webdav_servers
 from . import xrootd as xrootd_servers
 from .daemon import lacks_small_disk
 from .faults import FaultyLine
@@ -70,4 +71,20 @@ def small_xrootd():
     """A server whose disk is full after a few MB."""
     insist(xrootd_servers.lacks() or lacks_small_disk())
     with xrootd_servers.small() as server:
+        yield server
+
+
+@pytest.fixture
+def own_webdav(pki):
+    """A server to kill and start again."""
+    insist(webdav_servers.lacks())
+    with webdav_servers.webdav(pki) as server:
+        yield server
+
+
+@pytest.fixture
+def small_webdav(pki):
+    """A server whose disk is full after a few MB."""
+    insist(webdav_servers.lacks() or lacks_small_disk())
+    with webdav_servers.small(pki) as server:
         yield server

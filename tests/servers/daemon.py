@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 ABOVE, BELOW = 10_000, 30_000  # no outgoing connection takes a port from here, so a killed server finds its own again
+SMALL_B = 8 << 20
 START_S, STOP_S, LOOK_S = 45.0, 10.0, 0.05
 KEPT = ("PATH", "LANG", "TMPDIR")
 

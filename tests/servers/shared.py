@@ -100,13 +100,9 @@ def let(name: str, meeting: Path) -> None:
     facts = meeting / f"{name}.json"
     with KINDS[name].open(meeting) as server:
         facts.write_text(json.dumps(told(server)))
-        try:
-            print(READY, flush=True)
-            with locked(meeting / f"{name}.users", fcntl.LOCK_EX):
-                facts.unlink()
-                return
-        finally:
-            facts.unlink(missing_ok=True)
+        print(READY, flush=True)
+        with locked(meeting / f"{name}.users", fcntl.LOCK_EX):
+            facts.unlink(missing_ok=True)  # who comes now starts another
 
 
 def told(server: Any) -> dict[str, object]:

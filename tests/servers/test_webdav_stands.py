@@ -10,7 +10,7 @@ import pytest
 from . import webdav as servers
 from .clients import done, run
 from .conftest import insist
-from .daemon import lacks_small_disk
+from .daemon import SMALL_B
 
 
 @pytest.fixture
@@ -58,18 +58,23 @@ def test_others_are_refused(webdav, pki, file):
     assert not (webdav.data / "refused").exists()
 
 
-def test_a_small_disk_fills_up(pki, file):
-    insist(servers.lacks() or lacks_small_disk())
-    with servers.small(pki, 200_000) as server:
-        assert status("-T", file, server.http("/a")) == "507"
+def test_a_small_disk_fills_up(small_webdav, tmp_path):
+    (tmp_path / "big").write_bytes(bytes(2 * SMALL_B))
+    assert status("-T", tmp_path / "big", small_webdav.http("/a")) == "507"
 
 
-def test_killed_it_comes_again(pki, file, tmp_path):
+def test_killed_it_comes_again(own_webdav, file, tmp_path):
+    status("-T", file, own_webdav.http("/a"))
+    (daemon,) = own_webdav.daemons
+    daemon.kill()
+    assert run("curl", "-sS", own_webdav.http("/a")).returncode == 7
+    daemon.start()
+    done("curl", "-fsS", "-o", tmp_path / "back", own_webdav.http("/a"))
+
+
+def test_down_leaves_nothing(pki):
     insist(servers.lacks())
     with servers.webdav(pki) as server:
-        status("-T", file, server.http("/a"))
-        server.daemons[0].kill()
-        assert run("curl", "-sS", server.http("/a")).returncode == 7
-        server.daemons[0].start()
-        done("curl", "-fsS", "-o", tmp_path / "back", server.http("/a"))
+        pid = server.daemons[0].pid
+    assert not Path(f"/proc/{pid}").exists()
     assert not server.home.exists()

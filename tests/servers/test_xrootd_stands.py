@@ -11,6 +11,7 @@ import pytest
 
 from . import xrootd as servers
 from .clients import done, run
+from .daemon import SMALL_B
 
 SIZE_B = 3_000_000
 
@@ -56,7 +57,7 @@ def test_crc32c(xrootd, tmp_path):
 
 def test_a_small_disk_fills_up(small_xrootd, tmp_path):
     big, little = tmp_path / "big", tmp_path / "little"
-    big.write_bytes(bytes(2 * servers.SMALL_B))
+    big.write_bytes(bytes(2 * SMALL_B))
     little.write_bytes(b"fits")
     full = run("xrdcp", "-np", big, small_xrootd.root("/big"))
     assert full.returncode

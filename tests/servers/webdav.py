@@ -10,7 +10,7 @@ from pathlib import Path
 
 from attrs import field, frozen
 
-from .daemon import Daemon, give, on_small_disk, own_folder, ports, running, serves
+from .daemon import SMALL_B, Daemon, give, on_small_disk, own_folder, ports, running, serves
 from .install import missing
 from .pki import Pki
 
@@ -63,7 +63,7 @@ def webdav(pki: Pki) -> Iterator[WebDav]:
 
 
 @contextmanager
-def small(pki: Pki, size_b: int) -> Iterator[WebDav]:
+def small(pki: Pki, size_b: int = SMALL_B) -> Iterator[WebDav]:
     """A server on a disk of so many bytes."""
     with own_folder("webdav") as home, ports(2) as (port, https_port):
         yield from serve(WebDav(home, port, https_port), pki, before=on_small_disk(home / "data", size_b))

@@ -13,12 +13,11 @@ from pathlib import Path
 
 from attrs import field, frozen
 
-from .daemon import Daemon, give, listens, on_small_disk, own_folder, ports, running
+from .daemon import SMALL_B, Daemon, give, listens, on_small_disk, own_folder, ports, running
 from .install import missing
 from .pki import AUDIENCE, USER_DN, Pki
 
 USER = "xrootd"
-SMALL_B = 8 << 20
 
 
 @frozen
