@@ -130,7 +130,7 @@ SSLSessionCache shmcb:{home}/run/tls(512000)
 WSGISocketPrefix {home}/run/wsgi
 WSGIRestrictEmbedded On
 WSGIPassAuthorization On
-WSGIDaemonProcess rucio processes=1 threads=8 python-path={packages}
+WSGIDaemonProcess rucio processes=1 threads=8 home={home}/run python-path={packages}
 WSGIProcessGroup rucio
 WSGIApplicationGroup %{{GLOBAL}}
 WSGIScriptAlias / {home}/rucio.wsgi
