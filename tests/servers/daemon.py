@@ -6,6 +6,7 @@ import contextlib
 import http.client
 import os
 import random
+import select
 import shutil
 import signal
 import socket
@@ -99,36 +100,30 @@ class Daemon:
                 env=self._env, cwd=self.log.parent, start_new_session=True,
             )  # fmt: skip
         try:
-            self._await_answer(self._process)
+            self._await_answer(self.pid)
         except BaseException:
             self.end()
             raise
 
     def kill(self) -> None:
         """End it and all its children as a crash of the machine would."""
-        self._signal(signal.SIGKILL)
         if self._process:
+            os.killpg(self._process.pid, signal.SIGKILL)  # not yet waited for: the number is still its own
             self._process.wait()
+            self._process = None
 
     def end(self) -> None:
-        """Ask it to end, and kill it if it does not."""
-        if self._process and self._process.poll() is None:
-            self._signal(self._stop)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(STOP_S)
+        """Ask it to end, and kill what is left."""
+        if self._process:
+            os.killpg(self._process.pid, self._stop)
+            ends_within(self._process.pid, STOP_S)
         self.kill()
 
-    def _signal(self, number: signal.Signals) -> None:
-        if self._process:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._process.pid, number)
-
-    def _await_answer(self, process: subprocess.Popen[bytes]) -> None:
+    def _await_answer(self, pid: int) -> None:
         until = time.monotonic() + START_S
         while not says_yes(self._answers):
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(LOOK_S)
-                raise RuntimeError(f"{self.name} ended with {process.returncode}; it said:\n{self.last_words()}")
+            if ends_within(pid, LOOK_S):
+                raise RuntimeError(f"{self.name} ended; it said:\n{self.last_words()}")
             if time.monotonic() > until:
                 raise RuntimeError(f"{self.name} gives no answer after {START_S:g} s; it said:\n{self.last_words()}")
 
@@ -145,6 +140,15 @@ def running(*daemons: Daemon) -> Iterator[None]:
             daemon.start()
             leaving.callback(daemon.end)
         yield
+
+
+def ends_within(pid: int, limit_s: float) -> bool:
+    """Whether a child of ours ends so soon. It still has to be waited for."""
+    door = os.pidfd_open(pid)
+    try:
+        return bool(select.select([door], [], [], limit_s)[0])
+    finally:
+        os.close(door)
 
 
 def as_user(user: str) -> list[str]:
