@@ -21,9 +21,8 @@ def test_without_dpkg_one_sentence_says_so():
 
 
 def test_a_missing_program_is_named_with_the_way_out():
-    assert install.missing("sh", "no-such-server").startswith(
-        "this machine has no no-such-server: `python3 tests/servers"
-    )
+    said = install.missing("sh", "xrootd-of-another-world")
+    assert said.startswith("this machine has no xrootd-of-another-world: `python3 tests/servers/install.py`")
     assert not install.missing("sh")
 
 

@@ -89,7 +89,12 @@ def serve(
     config.write_text(plain(server) + more)
     # With IPv6 sockets the server would not know a client on loopback as localhost.
     command = ["xrootd", "-I", "v4", "-c", config, "-n", "test", "-s", home / "run" / "pid"]
-    env = {**(env or {}), "LD_PRELOAD": str(stay_on_loopback(home)), "XDG_CACHE_HOME": str(home / "cache")}
+    env = {
+        **(env or {}),
+        "LD_PRELOAD": str(stay_on_loopback(home)),
+        "XDG_CACHE_HOME": str(home / "cache"),
+        "XRDHOST": "localhost",  # the machine's own name need not have an address
+    }
     answers = listens(server.port, server.http_port)
     daemon = Daemon("xrootd", command, home / "run" / "log", answers, user=USER, before=before, env=env)
     with running(daemon):
