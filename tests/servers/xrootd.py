@@ -89,12 +89,7 @@ def serve(
     config.write_text(plain(server) + more)
     # With IPv6 sockets the server would not know a client on loopback as localhost.
     command = ["xrootd", "-I", "v4", "-c", config, "-n", "test", "-s", home / "run" / "pid"]
-    env = {
-        **(env or {}),
-        "LD_PRELOAD": str(stay_on_loopback(home)),
-        "XDG_CACHE_HOME": str(home / "cache"),
-        "XRDHOST": "localhost",  # the machine's own name need not have an address
-    }
+    env = {**(env or {}), "LD_PRELOAD": str(stay_on_loopback(home)), "XDG_CACHE_HOME": str(home / "cache")}
     answers = listens(server.port, server.http_port)
     daemon = Daemon("xrootd", command, home / "run" / "log", answers, user=USER, before=before, env=env)
     with running(daemon):
@@ -171,7 +166,7 @@ def know_issuer(cache: Path, pki: Pki) -> None:
 
 
 def stay_on_loopback(home: Path) -> Path:
-    """A library to preload: the server has no option for the address it listens on."""
+    """A library to preload: the server has no option for the address it listens on, nor for its name."""
     library = home / "loopback.so"
     source = Path(__file__).with_name("loopback.c")
     subprocess.run(["gcc", "-shared", "-fPIC", "-o", library, source, "-ldl"], check=True)
