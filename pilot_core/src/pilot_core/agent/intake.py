@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from pilot_core.agent.jobs import HeldJob, control_of, hold, let_go
 from pilot_core.agent.loop import Loop
@@ -60,10 +60,12 @@ class Intake:
     jobs: JobControl
     workflow: Workflow
     admit: Callable[[HeldJob], None]
+    left_s: Callable[[], float | None] = lambda: None
+    """How long the pilot will be there."""
 
     def ask(self, order: c.Ask, given_up: CancelFlag) -> e.Answered:
         """Ask once, and take in what came; nothing of it once nobody waits for the answer any more."""
-        offer = self.jobs.ask(order.free)
+        offer = self.jobs.ask(evolve(order.free, time_s=self.left_s()))
         settled = [answer(partial(self._settle, raw, given_up)) for raw in offer.jobs]
         while not (self.poster.flush(WRITTEN_S) or self._is_over(given_up)):
             log.warning("the journals of new jobs are not written yet")

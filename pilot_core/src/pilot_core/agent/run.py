@@ -154,7 +154,7 @@ class Assembly:
         owners = {usable.name: usable.plugin for usable in setup.copytools.usable}
         data = self.data = DataControl(hooks, make_all(setup, "copytools"), self.redactor, plugins=owners)
         self.intake = Intake(
-            setup, self.root, self.starter, self.redactor, self.poster, self.loop, jobs, workflow, self._admit
+            setup, self.root, self.starter, self.redactor, self.poster, self.loop, jobs, workflow, self._admit, self._left_s
         )
         return Performer(
             loop=self.loop,
@@ -332,7 +332,11 @@ class Assembly:
         stop_s = min(self.options.stop_s, left_s / 2)
         error = PilotError(Code.REACHEDMAXTIME, f"the pilot's {left_s:g} s are over")
         halt = e.HaltAsked(error=error, hurry_s=stop_s)
+        self.until = self.clock.mono() + left_s - stop_s
         self.loop.after("lifetime", left_s - stop_s, partial(self.poster.post, halt))
+
+    def _left_s(self) -> float:
+        return max(self.until - self.clock.mono(), 0.0)
 
     # --- the way out ---
 

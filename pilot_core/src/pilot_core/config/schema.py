@@ -120,6 +120,7 @@ class DataOptions:
     parallel: int = option(4, help="Files of one job moved at a time.", least=1)
     cache: Path | None = option(None, help="A directory of input files shared by the pilots of this node.")
     cache_b: int = option(50 * 10**9, help="The cache is kept below this size.", unit="b")
+    log_required: bool = option(True, help="A job whose log cannot be stored has failed, as its server wants it.")
     output_dir: str = option("", help="Where outputs go whose job names no place.", flag="--output-dir", place=True)
 
 

@@ -18,6 +18,7 @@ from urllib.parse import quote
 from attrs import evolve, frozen
 
 from pilot_core.config.schema import DataOptions
+from pilot_core.control.blame import by_plugin
 from pilot_core.control.lanes import UnderWay, in_lanes
 from pilot_core.control.transfer import ARCHIVE, IN, OUT, Mover, Side, as_error, part_name
 from pilot_core.errors import Code, PilotError
@@ -164,7 +165,21 @@ class DataControl:
         return evolve(_result(stored.answers), outputs=selected, notes=notes)
 
     def store_log(self, task: Task) -> Result:
-        """Store the log archive, if one was made; without a place to go it stays where it is."""
+        """Store the log archive, if one was made; without a place to go it stays where it is.
+
+        Where no log is required, ``notes["log_lost"]`` says why there is none.
+        """
+        try:
+            stored = self._store_log(task)
+        except (PilotError, PluginFailed) as failed:
+            stored = Result(errors=(failed if isinstance(failed, PilotError) else by_plugin(failed),))
+        if not stored.errors or task.settings.of(DataOptions).log_required:
+            return stored
+        why = "; ".join(map(str, stored.errors))
+        log.warning("the job goes on without its log: %s", why)
+        return evolve(stored, errors=(), notes={**stored.notes, "log_lost": why})
+
+    def _store_log(self, task: Task) -> Result:
         folder = task.control / ARCHIVE
         if task.job.log is None or not folder.is_dir():
             return Result()

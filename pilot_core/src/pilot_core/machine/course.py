@@ -51,6 +51,8 @@ class Course:
     heartbeat_s: float = 1800.0
     final_budget_s: float = 600.0
     final_until: float = 0.0
+    unheard: PilotError | None = None
+    """Why the last try to deliver the final update came to nothing."""
     final_ticket: int = 0
     """The first try's to deliver the final update; every later one up to the clean-up's is such a try too."""
     payload_started: bool = False

@@ -235,6 +235,8 @@ class JobOver(Event):
 
     job: str
     error: PilotError | None = None
+    unheard: PilotError | None = None
+    """Why its final update was not delivered, if it was not."""
     lasted_s: float = 0.0
 
 

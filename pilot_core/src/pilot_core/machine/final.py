@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pilot_core.errors import PilotError, code
 from pilot_core.machine import commands as c
 from pilot_core.machine import events as e
 from pilot_core.machine.course import Course, Move, Stand, begin_work, enter_phase, left, prefixed, with_result
@@ -13,6 +14,7 @@ CONCLUDE, CLEAN_UP = "conclude", "clean_up"
 CONCLUDE_BUDGET_S, CLEAN_UP_BUDGET_S, LEAST_S = 120.0, 600.0, 1.0
 WAITS_IN = "waits_in"
 """The note that says where an undelivered final update waits for whoever delivers it."""
+SILENT = "no answer came in time"
 RETRY_FIRST_S, RETRY_LONGEST_S = 2.0, 300.0
 
 
@@ -53,7 +55,8 @@ def not_delivered(course: Course, event: e.WorkFailed | e.WorkExpired) -> Move:
     """Try again later, or leave it to the outbox."""
     wait_s = min(RETRY_FIRST_S * 2**course.tries, RETRY_LONGEST_S)
     if event.mono + wait_s >= _deadline(course):
-        return prefixed(_told(course, event, ""), clean(course, event, delivered=False))
+        why = event.error if isinstance(event, e.WorkFailed) else PilotError(code(1318), SILENT)
+        return prefixed(_told(course, event, ""), clean(evolve(course, unheard=why), event, delivered=False))
     due = e.RetryDue(job=course.job.id, ticket=course.ticket)
     later = c.SetTimer(key=course.key, after_s=wait_s, event=due)
     commands = (*_told(course, event, f"; it is tried again in {wait_s:g} s"), later)
@@ -61,7 +64,7 @@ def not_delivered(course: Course, event: e.WorkFailed | e.WorkExpired) -> Move:
 
 
 def _told(course: Course, event: e.WorkFailed | e.WorkExpired, more: str) -> tuple[c.Command, ...]:
-    why = str(event.error) if isinstance(event, e.WorkFailed) else "no answer came in time"
+    why = str(event.error) if isinstance(event, e.WorkFailed) else SILENT
     said = c.Say(text=f"job {course.job.id}: its final update was not delivered: {why}{more}")
     return (*_abandoned(course, event, CONCLUDE), said)
 
@@ -84,7 +87,9 @@ def cleaned(course: Course, event: e.JobEvent) -> Move:
     """The job is over. One whose last word is nowhere is let go unsealed, for a pilot that comes later."""
     brought = event.result if isinstance(event, e.WorkDone) else e.Result()
     job = with_result(course.job, evolve(brought, errors=()))
-    over = e.JobOver(job=job.id, error=job.error, lasted_s=max(event.mono - course.began, 0.0))
+    unheard = None if job.notes.get("delivered") else course.unheard
+    lasted_s = max(event.mono - course.began, 0.0)
+    over = e.JobOver(job=job.id, error=job.error, unheard=unheard, lasted_s=lasted_s)
     forget = c.Forget(job=job, over=over, seal=is_told(job))
     said = f"job {job.id}: its final update is neither delivered nor kept: `pilot recover` will try again"
     told = () if forget.seal else (c.Say(text=said),)

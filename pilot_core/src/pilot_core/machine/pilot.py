@@ -90,6 +90,8 @@ class Pilot:
     """Why the pilot ends, if not for want of work to do after it did some."""
     last: PilotError | None = None
     """The last job's error, where it is one that the pilot's exit code shows."""
+    unheard: PilotError | None = None
+    """Why the final update of some job was not delivered."""
 
     def free(self, *turns: Turn) -> Resources:
         """What is left of the slot beside the disk of all claims and the rest of those in ``turns``."""
@@ -168,7 +170,7 @@ def _end(pilot: Pilot) -> Move:
     if pilot.claims or pilot.asking or pilot.mode is Mode.ENDED:
         return pilot, ()
     if pilot.mode in (Mode.DRAINING, Mode.STOPPING) or (pilot.mode is Mode.OPEN and _enough(pilot)):
-        return evolve(pilot, mode=Mode.ENDED), (c.Exit(error=pilot.reason or pilot.last),)
+        return evolve(pilot, mode=Mode.ENDED), (c.Exit(error=pilot.reason or pilot.unheard or pilot.last),)
     return pilot, ()
 
 
@@ -259,10 +261,19 @@ def _slot_freed(pilot: Pilot, event: e.SlotFreed) -> Move:
 
 def _job_over(pilot: Pilot, event: e.JobOver) -> Move:
     claims = {job: claim for job, claim in pilot.claims.items() if job != event.job}
-    left = evolve(pilot, claims=claims, line=tuple(job for job in pilot.line if job != event.job))
+    line = tuple(job for job in pilot.line if job != event.job)
+    left = evolve(pilot, claims=claims, line=line, unheard=_unheard(event) or pilot.unheard)
     if event.error is None:
         return evolve(left, finished=left.finished + 1, quick_failures=0, last=None), ()
     return _failed(left, event.error, event.lasted_s)
+
+
+def _unheard(event: e.JobOver) -> PilotError | None:
+    """Why nobody heard of the job's end, by a code that the pilot's exit code shows."""
+    why = event.unheard
+    if why is None or why.code.exit_code > 1:
+        return why
+    return PilotError(code(1318), f"the final update of job {event.job} was not delivered: {why}")
 
 
 def _refused(pilot: Pilot, event: e.JobRefused) -> Move:

@@ -19,6 +19,8 @@ class Resources:
     disk_b: int | None = None
     gpus: tuple[str, ...] = ()
     gpu_count: int = 0
+    time_s: float | None = None
+    """How long a slot is there, counted from when it is told; whether that is enough for a job is not judged here."""
 
     def lacks(self, needs: Resources) -> str:
         """Say what is missing for ``needs``, or nothing if they fit."""

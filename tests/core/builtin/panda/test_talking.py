@@ -9,12 +9,14 @@ import pytest
 from attrs import evolve
 
 from pilot_core.builtin.panda import Panda, PandaOptions
+from pilot_core.builtin.panda.dialects import KNOWN
 from pilot_core.builtin.panda.talking import REMEMBERED
 from pilot_core.config.layers import Schema
 from pilot_core.model.payload import Outcome, Usage
 from pilot_core.model.queue import Queue, Resources
 from pilot_core.model.records import pack, unpack
 from pilot_core.sdk import FAILED, FINISHED, RUNNING, STAGE_IN, Code, Letter, PilotError, Update
+from pilot_core.sdk.node import Cpu, NodeFacts
 from pilot_core.sdk.wire import BadMessage
 from pilot_core.testing.contracts.drivers import CommunicatorContract
 
@@ -224,7 +226,54 @@ def test_a_field_that_the_server_does_not_know_is_left_out_from_then_on(talker, 
         talk.send(tell(talk, job))
     assert ["resource_type" in body for body in panda.said(ACQUIRE)] == [True, False, False]
     assert ["n_input_files" in body for body in panda.said(UPDATE)] == [True, False, False]
-    assert caplog.text.count("is left out from now on") == 2
+    assert caplog.text.count("left out from now on") == 2
+
+
+@pytest.mark.parametrize("complaint", ["Type error: int expected.", "Argument error: too many of them"])
+def test_a_complaint_that_names_no_field_leaves_what_every_server_knows(talker, panda, wire_job, complaint):
+    """server:U-14 (no field is named)"""
+    talk = talker()
+    job = take(talk, panda, wire_job)
+    panda.fail({"success": False, "message": complaint, "data": None})
+    for _ in range(2):
+        talk.send(tell(talk, job))
+    first, *later = panda.said(UPDATE)
+    assert [body.keys() <= KNOWN["update"] for body in (first, *later)] == [False, True, True]
+    assert later[0] == {name: value for name, value in first.items() if name in KNOWN["update"]}
+
+
+def test_a_server_that_complains_of_what_every_server_knows_is_not_asked_for_ever(talker, panda, wire_job):
+    talk = talker()
+    job = take(talk, panda, wire_job)
+    panda.fail({"success": False, "message": "Type error: int expected.", "data": None}, times=9)
+    error = refused(talk.send, tell(talk, job, FINISHED))
+    assert (error.facts["permanent"], len(panda.said(UPDATE))) == (True, 2)
+
+
+def test_a_field_that_is_missing_is_not_found_by_leaving_others_out(talker, panda):
+    panda.fail({"success": False, "message": "Argument error: missing a required argument: 'x'", "data": None})
+    assert refused(ask, talker()).facts["permanent"] is True
+    assert len(panda.said(ACQUIRE)) == 1
+
+
+def test_the_time_that_is_left_is_told(talker, panda):
+    """server:J-15 (the field)"""
+    talk = talker()
+    for left_s in (7200.4, 0.2, None):
+        ask(talk, free=evolve(FREE, time_s=left_s))
+    assert [body.get("remaining_time") for body in panda.said(ACQUIRE)] == [7200, 1, None]
+
+
+def test_the_processors_are_told_once_they_are_known(talker, panda, wire_job, tmp_path):
+    talk = talker()
+    job = take(talk, panda, wire_job)
+    told = [tell(talk, job).body]
+    talk._node = NodeFacts(tmp_path)
+    told.append(tell(talk, job).body)
+    talk._node.cpu = Cpu(model="Good CPU 9", level="x86-64-v3")
+    told.append(tell(talk, job).body)
+    assert [body.get("cpu_consumption_unit") for body in told] == [None, None, "s+Good CPU 9+AVX2"]
+    assert told[-1]["cpu_architecture_level"] == "x86-64-v3"
 
 
 def test_a_field_that_nothing_works_without_is_not_left_out(talker, panda):

@@ -266,6 +266,45 @@ def test_metrics_are_cut_at_a_blank():
         assert known[name] == value
 
 
+TAKEN = """
+job_id job_status attempt_nr job_sub_status site_name node scheduler_id pilot_id batch_id start_time end_time core_count
+mean_core_count n_events n_input_files cpu_consumption_time cpu_consumption_unit cpu_conversion_factor
+cpu_architecture_level max_rss max_vmem max_swap max_pss avg_rss avg_vmem avg_swap avg_pss tot_rchar tot_wchar
+tot_rbytes tot_wbytes rate_rchar rate_wchar rate_rbytes rate_wbytes job_metrics pilot_timing trans_exit_code
+pilot_error_code pilot_error_diag exe_error_code exe_error_diag job_output_report meta_data pilot_log stdout
+corrupted_files grid source_site destination_site timeout
+"""
+"""All that a server takes in an update."""
+NOT_SENT = {
+    "job_sub_status": "a final update has none: its state says all; before that it is the phase",
+    "stdout": "for whoever follows a job that still runs",
+    "batch_id": "told by the pilot that began the job, while it begins",
+    "meta_data": "the report of a payload is read by the experiment, whose plugin says it",
+    "corrupted_files": "inputs of a merging job, which the event service's workflow finds",
+    "grid": "known to whoever submitted the pilot; a site's plugin says it",
+    "source_site": "known to whoever submitted the pilot; a site's plugin says it",
+    "destination_site": "known to whoever submitted the pilot; a site's plugin says it",
+    "timeout": "the server's own is as good as any",
+}
+"""Fields of the update that a last word does not hold, each with the reason."""
+
+
+def test_every_field_of_the_update_is_sent_or_there_is_a_reason_why_it_is_not():
+    measured = {f"{how}_{what}": 7.0 for how in ("max", "avg") for what in ("rss", "vmem", "swap", "pss")}
+    measured |= {f"{how}_{what}": 7.0 for how in ("tot", "rate") for what in ("rchar", "wchar", "rbytes", "wbytes")}
+    outcome = Outcome(exit_code=3, wall_s=60.0, usage=evolve(USED, more={**measured, "n_events": 5}))
+    error = PilotError(Code.PAYLOADEXECUTIONFAILURE, "no such calibration", exe=65)
+    job = a_job(phase=FAILED, errors=(error,), outcome=outcome, receipts=(stored("log.tgz"),))
+    update = Update(job=job, final=True, at=NOON + 9000, node="wn", log_tail="the end")
+    cpu = {"cpu_consumption_unit": "s+Good CPU", "cpu_architecture_level": "x86-64-v3"}
+    sent = fitted(TELLS, fields_of(update, WHO, cpu))
+    assert set(TAKEN.split()) == TELLS.keys()
+    assert TELLS.keys() - sent.keys() == NOT_SENT.keys()
+    running = told(a_job(phase=RUNNING, usage=USED), debug=True, log_tail="so far")
+    assert {"job_sub_status", "stdout"} <= running.keys()
+    assert "batch_id" in told(a_job(phase=ACCEPTED))
+
+
 def test_a_reduced_update_is_plain_and_keeps_what_matters():
     ended = Outcome(exit_code=1, usage=USED)
     job = a_job(errors=(PilotError(Code.STAGEINFAILED, "漢" * 400),), outcome=ended, receipts=(stored("log.tgz"),))

@@ -14,6 +14,7 @@ from pilot_core.sdk import Code, ErrorCode, PilotError
 
 LONGEST: Final = 300
 _REJECTED: Final = re.compile(r"(?:Type error:|Argument error:.*\bunexpected\b.*?) *'(?P<name>\w+)'", re.DOTALL)
+_SCHEMA: Final = ("type error", "argument error")
 _TRANSIENT: Final = ("no jobs in panda", "timed out", "database error", "failed to add meta_data")
 
 
@@ -54,6 +55,12 @@ class Envelope:
         """The field that the server does not take, if that is what it complains of."""
         found = None if self.success else _REJECTED.search(self.message)
         return found["name"] if found else ""
+
+    @property
+    def misunderstood(self) -> bool:
+        """Whether the server complains of fields that came, named or not."""
+        said = "" if self.success else self.message.lower()
+        return any(each in said for each in _SCHEMA) and "missing" not in said
 
 
 @frozen(kw_only=True)

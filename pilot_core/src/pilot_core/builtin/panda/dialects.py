@@ -25,6 +25,18 @@ WORDS: Final[Mapping[str, Words]] = {"acquire": ASKS, "update": TELLS}
 VITAL: Final = frozenset({"job_id", "job_status", "attempt_nr", "site_name"})
 """Without these no message makes sense, so none is left out because a server does not take it."""
 
+KNOWN: Final[Mapping[str, frozenset[str]]] = {
+    "acquire": frozenset(
+        ("site_name", "prod_source_label", "computing_element", "node", "memory", "disk_space", "n_jobs", "timeout")
+    ),
+    "update": VITAL
+    | frozenset(
+        ("node", "pilot_id", "start_time", "end_time", "trans_exit_code", "job_output_report")
+        + ("pilot_error_code", "pilot_error_diag", "exe_error_code", "exe_error_diag")
+    ),
+}
+"""For each call the fields that every server has ever taken, and that say what matters."""
+
 
 @frozen(kw_only=True)
 class Dialect:

@@ -28,6 +28,8 @@ ENDED_S: Final = 5.0
 MIB: Final = 1 << 20
 GIB: Final = 1 << 30
 RUNTIMES: Final = ("apptainer", "singularity", "podman", "docker", "shifter", "ch-run", "sarus", "podman-hpc")
+WITH_AVX2: Final = ("x86-64-v3", "x86-64-v4")
+"""Levels of processors that have what the server's accounting asks for."""
 STATUS_CALL: Final = "update_worker_status"
 OLD_PATH: Final = "/server/panda/updateWorkerPilotStatus"
 OLD_NAMES: Final = {"worker_id": "workerID", "harvester_id": "harvesterID", "status": "status", "node_id": "node_id"}
@@ -141,8 +143,9 @@ def cpu_fields(facts: NodeFacts) -> dict[str, object]:
     cpu = facts.told().get("cpu")
     if not isinstance(cpu, Mapping):
         return {}
-    unit = f"s+{cpu['model']}" if "model" in cpu else None
-    return {"cpu_consumption_unit": unit, "cpu_architecture_level": cpu.get("level")}
+    level = cpu.get("level")
+    unit = f"s+{cpu['model']}{'+AVX2' * (level in WITH_AVX2)}" if "model" in cpu else None
+    return {"cpu_consumption_unit": unit, "cpu_architecture_level": level}
 
 
 class NodeReports:

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from typing import TYPE_CHECKING, Any
 
 from pilot_core.builtin.panda.answers import Answer, Envelope
-from pilot_core.builtin.panda.dialects import LEGACY, V1, VITAL, WORDS, Dialect
+from pilot_core.builtin.panda.dialects import KNOWN, LEGACY, V1, VITAL, WORDS, Dialect
 from pilot_core.builtin.panda.words import fitted
 
 if TYPE_CHECKING:
@@ -40,16 +40,16 @@ class Speech:
         return (self._dialect, *([other] if other is not None else []))
 
     def say(self, call: str, values: Mapping[str, object], *, repeat: bool) -> Envelope:
-        """Say something; again at once, if the server refused all of it for a field that it can do without."""
+        """Say something; again at once, if the server refused all of it for fields that it can do without."""
         while True:
             wanted = {name: value for name, value in values.items() if (call, name) not in self._untaken}
             sent = fitted(WORDS[call], wanted)
             envelope = self._say(call, sent, repeat)
-            name = envelope.rejected
-            if name not in sent or name in VITAL:
+            refused = _refused(call, sent.keys(), envelope)
+            if not refused:
                 return envelope
-            log.warning("%s is left out from now on, as the server does not take it: %s", name, envelope.message)
-            self._untaken.add((call, name))
+            log.warning("left out from now on, as the server says %.300s: %s", envelope.message, ", ".join(refused))
+            self._untaken.update((call, name) for name in refused)
 
     def say_all(self, updates: Sequence[Mapping[str, object]], harvester: str) -> list[Envelope] | None:
         """Send several updates at once; ``None`` if they were refused as a whole."""
@@ -85,3 +85,11 @@ class Speech:
             log.warning("the server does not speak %s; it is spoken to in %s from now on", spoken.name, other.name)
             self._dialect = other
             return True
+
+
+def _refused(call: str, sent: Set[str], envelope: Envelope) -> list[str]:
+    """What to leave out: the field that is named or, if none is, all that not every server knows."""
+    name = envelope.rejected
+    if name in sent:
+        return [] if name in VITAL else [name]
+    return sorted(sent - KNOWN[call]) if envelope.misunderstood and not name else []

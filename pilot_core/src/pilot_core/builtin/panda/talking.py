@@ -10,7 +10,7 @@ import logging
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from attrs import define, field, frozen
 
@@ -21,7 +21,7 @@ from pilot_core.builtin.credentials import Renewal, Renewing, secrets_of
 from pilot_core.builtin.panda.answers import Envelope, failure, refusal_of
 from pilot_core.builtin.panda.commands import KEEP, Pace, reply_to, wanted_in
 from pilot_core.builtin.panda.dialects import LEGACY
-from pilot_core.builtin.panda.node import NodeReports, Worker
+from pilot_core.builtin.panda.node import NodeReports, Worker, cpu_fields
 from pilot_core.builtin.panda.reading import MB, is_unset, key_of, read_job, truth, whole
 from pilot_core.builtin.panda.speech import Speech
 from pilot_core.builtin.panda.together import Together
@@ -44,6 +44,9 @@ from pilot_core.sdk import (
     Update,
     option,
 )
+
+if TYPE_CHECKING:
+    from pilot_core.sdk.node import NodeFacts
 
 TROUBLES: Final = 3
 """So often a final update is refused by the database before it is reduced to what matters."""
@@ -126,6 +129,7 @@ class Panda(Communicator):
         self._who = _identity(settings)
         self._reports = NodeReports(self._web, _worker(self._who, self._options), lambda: self._speech.dialects)
         self._renewal: Renewal | None = None
+        self._node: NodeFacts | None = None
         self._talks: dict[tuple[str, int], _Talk] = {}
         self._talking = threading.Lock()
 
@@ -152,7 +156,8 @@ class Panda(Communicator):
         """Tell of the worker, its node and the GPUs there."""
         from pilot_core.sdk.node import NodeFacts
 
-        return self._reports.started(queue, NodeFacts(workdir))
+        self._node = NodeFacts(workdir)
+        return self._reports.started(queue, self._node)
 
     def ended(self) -> None:
         """Tell that the worker is done."""
@@ -172,6 +177,7 @@ class Panda(Communicator):
             "node": self._who.node,
             "memory": _megabytes(free.memory_b),
             "disk_space": _megabytes(free.disk_b),
+            "remaining_time": None if free.time_s is None else max(free.time_s, 1),
             "resource_type": options.resource_type,
             "n_jobs": options.n_jobs,
             "harvester_id": options.harvester_id,
@@ -235,8 +241,8 @@ class Panda(Communicator):
 
     def compose(self, update: Update) -> Letter:
         """The update in the server's words."""
-        job = update.job
-        body = fitted(TELLS, fields_of(update, self._who))
+        job, node = update.job, cpu_fields(self._node) if self._node is not None else {}
+        body = fitted(TELLS, fields_of(update, self._who, node))
         return Letter(communicator=self.name, job=job.id, attempt=job.attempt, final=update.final, body=body)
 
     def refuse(self, raw: Mapping[str, object], error: PilotError) -> Letter | None:

@@ -87,4 +87,4 @@ class Together:
             return
         if answers is not None and len(answers) == len(said):
             for wish, answer in zip(said, answers, strict=True):
-                wish.answer = None if answer.rejected and len(said) > 1 else answer
+                wish.answer = None if answer.misunderstood and len(said) > 1 else answer

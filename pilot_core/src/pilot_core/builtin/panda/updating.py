@@ -49,8 +49,8 @@ class Identity:
     scheduler: str = ""
 
 
-def fields_of(update: Update, who: Identity) -> dict[str, object]:
-    """The fields of an update, named as the server names them."""
+def fields_of(update: Update, who: Identity, node: Mapping[str, object] | None = None) -> dict[str, object]:
+    """The fields of an update, named as the server names them; ``node`` are those that tell of the node."""
     job = update.job
     fields: dict[str, object] = {
         "job_id": int(job.id) if job.id.isdecimal() else job.id,
@@ -65,6 +65,7 @@ def fields_of(update: Update, who: Identity) -> dict[str, object]:
         "core_count": job.needs.cores,
         "n_input_files": len(job.inputs),
         "stdout": update.log_tail if update.debug else "",
+        **(node or {}),
         **_used(update),
     }
     if state_of(update) == "starting":
@@ -152,7 +153,7 @@ def _last(update: Update) -> dict[str, object]:
         "trans_exit_code": _exit_code(job),
         "pilot_log": update.log_tail,
         "job_output_report": report_of(job),
-        **_errors(job.error),
+        **(_errors(job.error) if job.error is not None else _lacks(job)),
     }
 
 
@@ -163,9 +164,12 @@ def _exit_code(job: Job) -> int | None:
     return 0 if job.verdict is Verdict.FINISHED else None
 
 
-def _errors(error: PilotError | None) -> dict[str, object]:
-    if error is None:
-        return {"pilot_error_code": 0}
+def _lacks(job: Job) -> dict[str, object]:
+    """No error, and what a job goes without all the same."""
+    return {"pilot_error_code": 0, "pilot_error_diag": _timeless(str(job.notes.get("log_lost", "")))}
+
+
+def _errors(error: PilotError) -> dict[str, object]:
     said: dict[str, object] = {"pilot_error_code": error.code.number, "pilot_error_diag": diagnosis_of(error)}
     own = error.facts.get("exe")
     return said | ({"exe_error_code": own, "exe_error_diag": _timeless(error.detail)} if own is not None else {})
