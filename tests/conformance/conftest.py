@@ -16,6 +16,7 @@ from pilot_core.testing import PilotKit
 from pilot_core.testing.fakes import Payload
 
 from .asking import Asker, TheirServer
+from .leaping import LeapingClock
 from .stage import Stage
 
 
@@ -61,13 +62,24 @@ def dialect(request):
 
 
 @pytest.fixture
-def pilot(stage, tmp_path):
-    """Runs a pilot in this process that works for the stage, or ``on`` another; its payload writes ``out.txt``."""
+def leaping(monkeypatch):
+    """A clock by which hours pass as soon as nobody works."""
+    clock = LeapingClock()
+    clock.rule(monkeypatch)
+    return clock
 
-    def run(jobs=1, payload=None, on=stage, **settings):
+
+@pytest.fixture
+def pilot(stage, tmp_path):
+    """Runs a pilot in this process that works for the stage, or ``on`` another; its payload writes ``out.txt``.
+
+    ``kit`` are further arguments of the kit's, such as ``{"process": "real"}``.
+    """
+
+    def run(jobs=1, payload=None, on=stage, kit=None, **settings):
         usual = {**on.settings(), "pilot.max_jobs": jobs, "pilot.ask_again_s": 0.05, "panda.pause_s": 0.02}
         done = payload or Payload(files={"out.txt": b"made\n"})
         place = tempfile.mkdtemp(prefix="kit", dir=tmp_path)
-        return PilotKit(settings={**usual, **settings}, outcome=done, tmp=Path(place)).run()
+        return PilotKit(settings={**usual, **settings}, outcome=done, tmp=Path(place), **(kit or {})).run()
 
     return run

@@ -12,7 +12,7 @@ from pilot_core.testing.fakes import Payload
 from pilot_core.testing.server import Fault
 
 from .ids import scenario
-from .stage import HANGS, JOB, UPDATE, ends, in_words, last, runs, told
+from .stage import HANGS, JOB, UPDATE, ends, last, runs, told
 
 MOMENT = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d")
 
@@ -135,18 +135,6 @@ def test_a_lost_answer_to_the_last_word(stage, pilot, dialect):
     assert b"alreadydone" in stage.said(UPDATE[dialect])[-1].answer
 
 
-@scenario("F-07")
-def test_a_database_that_does_not_take_the_last_word_is_told_less(stage, pilot):
-    stage.submit(JOB)
-    trouble = in_words("v1", StatusCode=30, ErrorDiag="Database error")
-    stage.say(UPDATE["v1"], trouble, times=3, when=ends)
-    run = pilot(**{"report.final_budget_s": 60})
-    assert [job["state"] for job in stage.jobs()] == ["finished"], run.story()
-    body = last(stage)
-    assert (body["job_status"], "job_output_report" in body) == ("finished", True)
-    assert not {"job_metrics", "pilot_log", "cpu_consumption_unit"} & body.keys()
-
-
 @scenario("F-05")
 def test_a_last_word_that_cannot_be_told_waits_for_the_next_pilot(stage, pilot, tmp_path):
     stage.submit(JOB)
@@ -163,11 +151,13 @@ def test_a_last_word_that_cannot_be_told_waits_for_the_next_pilot(stage, pilot, 
     assert not waiting.exists()
 
 
-def test_a_log_that_cannot_be_stored_is_not_in_the_last_word(stage, pilot):
+@scenario("F-11")
+@pytest.mark.parametrize(("required", "end"), [(True, "failed"), (False, "finished")])
+def test_a_log_that_cannot_be_stored_is_not_in_the_last_word(stage, pilot, required, end):
     stage.submit(JOB)
     stage.faults.next("/storage/1.1/log.tgz", Fault.status(507), times=20)
-    run = pilot()
-    assert ends(stage.said(UPDATE["v1"])[-1]), run.story()
+    run = pilot(**{"data.log_required": required})
+    assert last(stage)["job_status"] == end, run.story()
     assert "log.tgz" not in last(stage).get("job_output_report", "")
     assert "log.tgz" in last(stage)["pilot_error_diag"]
 

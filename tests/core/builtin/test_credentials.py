@@ -236,24 +236,21 @@ def test_a_proxy_is_renewed_with_its_role_and_never_without(server, web, tmp_pat
     assert present(shown) == longer
 
 
-def test_a_proxy_of_somebody_else_is_put_where_it_is_wanted(server, web, shown, tmp_path):
-    renewal, path = Renewal(web, shown, Renewing()), tmp_path / "user"
+def test_a_proxy_of_somebody_else_is_given_if_it_is_one(server, web, shown, tmp_path):
+    renewal = Renewal(web, shown, Renewing())
     server.says = {"success": False, "message": "not found"}
     with pytest.raises(PilotError, match="says: not found"):
-        renewal.fetch_proxy(path, role="vo", dn="someone")
+        renewal.fetch_proxy(role="vo", dn="someone")
     server.gives("no proxy")
     with pytest.raises(PilotError, match="it holds no certificate"):
-        renewal.fetch_proxy(path)
-    assert not path.exists()
+        renewal.fetch_proxy()
     proxy = server.gives(a_proxy(tmp_path, 4))
-    renewal.fetch_proxy(path, role="vo", dn="someone")
+    assert renewal.fetch_proxy(role="vo", dn="someone") == proxy
     assert server.asked == [
         ("GET", V1.proxy, {"role": "vo", "dn": "someone"}),
         ("GET", V1.proxy, {}),
         ("GET", V1.proxy, {"role": "vo", "dn": "someone"}),
     ]
-    assert path.read_text() == proxy
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
 # --- watching -------------------------------------------------------------------------------------------------------

@@ -153,9 +153,8 @@ class Assembly:
         payloads = PayloadControl(hooks, make(setup, "container"), make(setup, "launcher"), self.environ, self.redactor)
         owners = {usable.name: usable.plugin for usable in setup.copytools.usable}
         data = self.data = DataControl(hooks, make_all(setup, "copytools"), self.redactor, plugins=owners)
-        self.intake = Intake(
-            setup, self.root, self.starter, self.redactor, self.poster, self.loop, jobs, workflow, self._admit, self._left_s
-        )
+        parts = setup, self.root, self.starter, self.redactor, self.poster, self.loop, jobs, workflow
+        self.intake = Intake(*parts, admit=self._admit, left_s=self._left_s)
         return Performer(
             loop=self.loop,
             poster=self.poster,

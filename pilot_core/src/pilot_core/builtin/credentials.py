@@ -18,7 +18,7 @@ from urllib.parse import urlencode
 from attrs import frozen
 
 from pilot_core.sdk import Code, Connection, Monitor, PilotError, Queue, Reading, Settings, View, option
-from pilot_core.sdk.web import Credentials, find_credentials, replace_proxy, replace_token, span
+from pilot_core.sdk.web import Credentials, find_credentials, replace_proxy, replace_token, span, unfit_proxy
 
 if TYPE_CHECKING:
     from pilot_core.sdk.web import Answer, Web
@@ -136,12 +136,12 @@ class Renewal:
             return refused
         return PilotError(Code.NOPROXY, f"{problem.detail} (the server: {refused.detail})", **refused.facts)
 
-    def fetch_proxy(self, path: Path, *, role: str = "", dn: str = "") -> None:
-        """Put a proxy that the server keeps into a file, such as one for the user of a job on a unified queue."""
-        asked = {name: value for name, value in (("role", role), ("dn", dn)) if value}
-        why = replace_proxy(path, self._ask(self._calls.proxy, asked), time.time())
-        if why:
-            raise PilotError(Code.NOPROXY, f"proxy {path}: the one that the server gave is not used: {why}")
+    def fetch_proxy(self, *, role: str = "", dn: str = "") -> str:
+        """A proxy that the server keeps, such as one for the user of a job on a unified queue."""
+        given = self._ask(self._calls.proxy, {name: value for name, value in (("role", role), ("dn", dn)) if value})
+        if why := unfit_proxy(given, time.time()):
+            raise PilotError(Code.NOPROXY, f"the proxy that the server gave is not used: {why}")
+        return given
 
     def _may_renew(self, queue: Queue) -> bool:
         if self._shown.token is None:

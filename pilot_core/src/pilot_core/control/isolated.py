@@ -77,6 +77,7 @@ def _call_in_child(
         "replica": pack(replica),
         "file": pack(file),
         "budget_s": budget_s,
+        "proxy": None if moving.proxy is None else str(moving.proxy),
     }
     flag = cancel if isinstance(cancel, CancelFlag) else None
     try:
@@ -103,7 +104,8 @@ def serve(request: Mapping[str, Any], report: Callable[[Any], None]) -> Any:
 
     module, _, name = request["tool"].partition(":")
     kind: type[CopyTool] = attrgetter(name)(import_module(module))
-    moving = Moving(cancel=CancelFlag(), budget_s=request["budget_s"], progress=report)
+    proxy = None if request["proxy"] is None else Path(request["proxy"])
+    moving = Moving(cancel=CancelFlag(), budget_s=request["budget_s"], progress=report, proxy=proxy)
     replica, file = unpack(Replica, request["replica"]), unpack(FileSpec, request["file"])
     tool = kind(_settings(kind, request["options"]))
     return pack(_call(tool, request["verb"], Path(request["path"]), replica, file, moving))

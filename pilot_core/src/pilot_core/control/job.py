@@ -16,6 +16,7 @@ from pilot_core.config.layers import Settings
 from pilot_core.config.schema import PayloadOptions, PilotOptions, ReportOptions
 from pilot_core.control.blame import by_plugin
 from pilot_core.control.checks import check_id, own_checks
+from pilot_core.control.entrusted import forget, keep
 from pilot_core.control.history import message_in
 from pilot_core.control.outbox import give_room_back, keep_letter, put_letter, read_letter, write_letter
 from pilot_core.control.record import Surroundings, record_of, scrub_all
@@ -25,6 +26,7 @@ from pilot_core.io.inside import Inside
 from pilot_core.machine.events import Result
 from pilot_core.machine.final import WAITS_IN, is_told
 from pilot_core.model.job import Job, JobExtras
+from pilot_core.model.names import UnsafeName
 from pilot_core.model.queue import Queue, Resources
 from pilot_core.model.records import pack
 from pilot_core.model.wire import BadMessage
@@ -161,7 +163,18 @@ class JobControl:
             problems.append(by_plugin(failed))
         except PilotError as error:
             problems.append(error)
+        if not problems:
+            self._entrust(task)
         return Result(errors=tuple(problems))
+
+    def _entrust(self, task: Task) -> None:
+        """Keep what the job's owner lends to it, masked from now on; without it the job goes on."""
+        try:
+            lent = self._call("entrust", self.communicator.entrust, message_in(task.control), task.job, task.queue)
+            if lent:
+                keep(task.control, lent)
+        except (PluginFailed, PilotError, UnsafeName, OSError) as failed:
+            log.warning("job %s goes on without what its owner lends to it: %s", task.job.id, failed)
 
     # --- reporting ---
 
@@ -222,6 +235,7 @@ class JobControl:
         The directory goes first: on a full disk, that makes the room for the record. ``notes["waits_in"]`` says where
         an undelivered letter is; without it, the letter is nowhere.
         """
+        forget(task.control)
         kept = why_kept(task.job, task.settings.of(PilotOptions).cleanup) or "; ".join(_remove(task.workdir))
         give_room_back(task.control)
         notes = {} if is_told(task.job) else self._put_aside(task)

@@ -20,6 +20,7 @@ from pilot_core.control.diagnosis import (
     memory_kills,
     memory_problem,
 )
+from pilot_core.control.entrusted import lend, take_back
 from pilot_core.control.record import SIDES
 from pilot_core.control.running import PAYLOAD
 from pilot_core.errors import Code, PilotError
@@ -47,7 +48,7 @@ class PayloadControl:
     """What is run for a job, in which environment, and what its end counts as.
 
     The environment is built, later over earlier: what is kept of ``environ``, the pilot's own; the queue's; the
-    job's; what the pilot knows of the job; the command's; and plugins' changes to all of that.
+    job's; what the pilot knows of the job and was entrusted for it; the command's; and plugins' changes to all of that.
     """
 
     hooks: Hooks
@@ -83,6 +84,7 @@ class PayloadControl:
             **task.queue.environment,
             **task.job.environment,
             **own_variables(task),
+            **lend(task),
             **asked.env,
         }
         answers = self.hooks.gather(
@@ -160,6 +162,7 @@ class PayloadControl:
 
     def diagnose(self, task: Task) -> Result:
         """Say what the end of the payload counts as; every plugin may add what it sees."""
+        take_back(task)
         outcome = task.job.outcome
         if outcome is None:
             return Result()

@@ -20,6 +20,7 @@ from stat import S_ISREG
 from attrs import frozen
 
 from pilot_core.config.schema import DataOptions
+from pilot_core.control.entrusted import proxy_of
 from pilot_core.control.isolated import Verb, run_tool
 from pilot_core.control.lanes import UnderWay
 from pilot_core.errors import Code, ErrorCode, PilotError, Retry
@@ -144,6 +145,7 @@ class Mover:
         self._moving = partial(under_way.move, task.job.id)
         self._limit = Limit(task.cancel, task.budget_s)
         self._full: PilotError | None = None
+        self._proxy = proxy_of(task.control)
 
     def fetch(self, transfer: Transfer, target: Path) -> Receipt:
         """Bring the file to ``target``, which does not exist; nothing is there if this raises."""
@@ -281,7 +283,7 @@ class Mover:
         limit = Limit(self._limit.asked, own_s if left_s is None else min(own_s, left_s))
         try:
             with self._moving(file.lfn, side.direction, file.size_b) as progress:
-                moving = Moving(cancel=limit, budget_s=limit.limit_s, progress=progress.tell)
+                moving = Moving(cancel=limit, budget_s=limit.limit_s, progress=progress.tell, proxy=self._proxy)
                 args = (way.tool, side.verb, path, way.replica, file, moving, limit.asked, side.expired)
                 run = partial(run_tool, *args)
                 return self._hooks.guarded(self._plugin(way.tool), side.verb, run)

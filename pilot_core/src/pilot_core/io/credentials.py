@@ -120,6 +120,15 @@ def replace_proxy(path: Path, pem: str, now: float) -> str:
     return _replace(path, pem, ends, now, _end_of_proxy(path))
 
 
+def unfit_proxy(pem: str, now: float) -> str:
+    """What is wrong with a proxy, if anything is."""
+    try:
+        ends = read_proxy(pem.encode()).ends
+    except ValueError as error:
+        return f"it {error}"
+    return f"it has expired, {span(now - ends)} ago" if ends <= now else ""
+
+
 def _replace(path: Path, content: str, ends: float, now: float, present: float | None) -> str:
     if ends <= now:
         return f"it has expired, {span(now - ends)} ago"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from zlib import crc32
+
 from pilot_core.errors import PilotError, code
 from pilot_core.machine import commands as c
 from pilot_core.machine import events as e
@@ -15,7 +17,7 @@ CONCLUDE_BUDGET_S, CLEAN_UP_BUDGET_S, LEAST_S = 120.0, 600.0, 1.0
 WAITS_IN = "waits_in"
 """The note that says where an undelivered final update waits for whoever delivers it."""
 SILENT = "no answer came in time"
-RETRY_FIRST_S, RETRY_LONGEST_S = 2.0, 300.0
+RETRY_FIRST_S, RETRY_LONGEST_S = 10.0, 600.0
 
 
 def conclude(course: Course, event: e.JobEvent) -> Move:
@@ -53,7 +55,7 @@ def is_final(course: Course, ticket: int) -> bool:
 
 def not_delivered(course: Course, event: e.WorkFailed | e.WorkExpired) -> Move:
     """Try again later, or leave it to the outbox."""
-    wait_s = min(RETRY_FIRST_S * 2**course.tries, RETRY_LONGEST_S)
+    wait_s = _wait_s(course)
     if event.mono + wait_s >= _deadline(course):
         why = event.error if isinstance(event, e.WorkFailed) else PilotError(code(1318), SILENT)
         return prefixed(_told(course, event, ""), clean(evolve(course, unheard=why), event, delivered=False))
@@ -61,6 +63,13 @@ def not_delivered(course: Course, event: e.WorkFailed | e.WorkExpired) -> Move:
     later = c.SetTimer(key=course.key, after_s=wait_s, event=due)
     commands = (*_told(course, event, f"; it is tried again in {wait_s:g} s"), later)
     return evolve(course, stand=Stand.RETRY, tries=course.tries + 1), commands
+
+
+def _wait_s(course: Course) -> float:
+    """Longer each time, and another for each job: after an outage they are not to come back all at once."""
+    spread = crc32(f"{course.job.id}/{course.tries}".encode()) / 2**32
+    longer_s: float = min(RETRY_FIRST_S * 2**course.tries, RETRY_LONGEST_S)
+    return longer_s * (0.75 + spread / 2)
 
 
 def _told(course: Course, event: e.WorkFailed | e.WorkExpired, more: str) -> tuple[c.Command, ...]:

@@ -25,6 +25,7 @@ from pilot_core.model.job import (
 from pilot_core.model.payload import Command, Outcome, SideProcess, Usage, Verdict
 from pilot_core.model.queue import Queue, Resources, Storage
 from pilot_core.spec.drivers import (
+    PROXY,
     Communicator,
     Container,
     CopyTool,
@@ -56,6 +57,7 @@ __all__ = [
     "ACCEPTED",
     "FAILED",
     "FINISHED",
+    "PROXY",
     "RUNNING",
     "STAGE_IN",
     "STAGE_OUT",

@@ -1,6 +1,6 @@
 """Speaking HTTP with the pilot's server and with storage, for drivers: one session, with the site's credentials."""
 
-from pilot_core.io.credentials import Credentials, find_credentials, replace_proxy, replace_token
+from pilot_core.io.credentials import Credentials, find_credentials, replace_proxy, replace_token, unfit_proxy
 from pilot_core.io.http import Answer, Web
 from pilot_core.io.http_shared import web_of
 from pilot_core.io.http_token import span
@@ -13,5 +13,6 @@ __all__ = [
     "replace_proxy",
     "replace_token",
     "span",
+    "unfit_proxy",
     "web_of",
 ]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from attrs import field, frozen
 
@@ -21,6 +21,9 @@ from pilot_core.model.payload import Command, Usage
 from pilot_core.model.queue import Queue, Resources
 from pilot_core.spec.markers import Isolation
 from pilot_core.spec.work import Cancel, Settings, Work
+
+PROXY: Final = "user.proxy"
+"""The file with the proxy of a job's owner, among what is entrusted to the job."""
 
 
 class Driver(ABC):
@@ -135,6 +138,15 @@ class Communicator(Driver):
         """The secrets that a raw job carries: they are masked from now on in all that is logged and told. Pure."""
         return ()
 
+    def entrust(self, raw: Mapping[str, object], job: Job, queue: Queue) -> Mapping[str, str]:
+        """What the job's owner lends to its payload: texts by the names of files, for nobody else to read.
+
+        They lie in the job's directory while its payload runs. The one named ``PROXY`` is shown to storage in place of
+        the pilot's own, and the payload finds it by ``X509_USER_PROXY``. Asked before anything is moved; a failure is
+        logged, and the job goes on without.
+        """
+        return {}
+
     def renew(self, queue: Queue) -> float | None:
         """Renew the credentials; after how long to do so again, or ``None`` for never. First asked when a pilot begins.
 
@@ -174,11 +186,15 @@ class Moved:
 
 @frozen(kw_only=True)
 class Moving:
-    """What a tool may use while it moves a file: how long, whether to go on, and whom to tell of bytes."""
+    """What a tool may use while it moves a file: how long, whether to go on, and whom to tell of bytes.
+
+    ``proxy`` is what the owner of the job shows to storage, where that is not the pilot's own.
+    """
 
     cancel: Cancel
     budget_s: float | None = None
     progress: Callable[[int], None] = lambda _: None
+    proxy: Path | None = None
 
 
 class CopyTool(Driver):

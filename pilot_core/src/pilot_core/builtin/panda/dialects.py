@@ -30,10 +30,8 @@ KNOWN: Final[Mapping[str, frozenset[str]]] = {
         ("site_name", "prod_source_label", "computing_element", "node", "memory", "disk_space", "n_jobs", "timeout")
     ),
     "update": VITAL
-    | frozenset(
-        ("node", "pilot_id", "start_time", "end_time", "trans_exit_code", "job_output_report")
-        + ("pilot_error_code", "pilot_error_diag", "exe_error_code", "exe_error_diag")
-    ),
+    | frozenset(("node", "pilot_id", "start_time", "end_time", "trans_exit_code", "job_output_report"))
+    | frozenset(f"{whose}_error_{what}" for whose in ("pilot", "exe") for what in ("code", "diag")),
 }
 """For each call the fields that every server has ever taken, and that say what matters."""
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING, Any
 
 from pilot_core.builtin.panda.answers import Answer, Envelope
@@ -87,7 +88,7 @@ class Speech:
             return True
 
 
-def _refused(call: str, sent: Set[str], envelope: Envelope) -> list[str]:
+def _refused(call: str, sent: AbstractSet[str], envelope: Envelope) -> list[str]:
     """What to leave out: the field that is named or, if none is, all that not every server knows."""
     name = envelope.rejected
     if name in sent:

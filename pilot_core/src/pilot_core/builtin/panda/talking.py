@@ -28,6 +28,7 @@ from pilot_core.builtin.panda.together import Together
 from pilot_core.builtin.panda.updating import Identity, diagnosis_of, fields_of, reduced
 from pilot_core.builtin.panda.words import ASKS, TELLS, fitted, real
 from pilot_core.sdk import (
+    PROXY,
     Code,
     Communicator,
     Connection,
@@ -56,6 +57,9 @@ SEARCH_S: Final = 60
 LONGEST_PAUSE_S: Final = 600
 SHORTEST_HEARTBEAT_S: Final = 1.0
 DAY_S: Final = 86400.0
+SECRETS_FILE: Final = "panda_secrets.json"
+"""Where payloads look for the secrets of their owner."""
+OF_USERS: Final = frozenset({"user", "panda"})
 PERMANENT: Final = frozenset({50, 60, 70, 80})
 UNIFIED: Final = frozenset({"", "managed", "user", "unified"})
 log = logging.getLogger(__name__)
@@ -88,6 +92,8 @@ class PandaOptions:
     renew: bool = option(True, help="Have the server renew the pilot's token while it runs.")
     renew_s: float = option(3600.0, help="Between two renewals of the token.", unit="s", least=60)
     token_client: str = option("pilot_server", help="In whose name the server keeps tokens for pilots.")
+    user_proxy_role: str = option("", help="On a unified queue, the role of the proxy that jobs of users have.")
+    user_proxy_dn: str = option("", help="On a unified queue, whose proxy jobs of users have.")
     proxy_role: str = option("", help="The role of the proxy that the server renews; without one it is not renewed.")
     request_s: float = option(120.0, help="For one request, answer and all.", unit="s")
     debug_heartbeat_s: float = option(60.0, help="Between two updates of a job that somebody follows.", unit="s")
@@ -137,6 +143,9 @@ class Panda(Communicator):
 
     def renew(self, queue: Queue) -> float | None:
         """Renew the token, or the proxy, as the server offers it."""
+        return self._renewed().renew(queue)
+
+    def _renewed(self) -> Renewal:
         if self._renewal is None:
             from pilot_core.sdk.web import find_credentials
 
@@ -146,7 +155,19 @@ class Panda(Communicator):
             )
             calls = OLD_CALLS if self._speech.dialects[0] is LEGACY else CALLS
             self._renewal = Renewal(self._web, find_credentials(self.settings.of(Connection)), how, calls)
-        return self._renewal.renew(queue)
+        return self._renewal
+
+    def entrust(self, raw: Mapping[str, object], job: Job, queue: Queue) -> Mapping[str, str]:
+        """The secrets of the job's owner, and the proxy for jobs of users on a queue that runs others' too."""
+        secrets = raw.get("secrets")
+        lent = {SECRETS_FILE: secrets} if isinstance(secrets, str) and not is_unset(secrets) else {}
+        role, dn = self._options.user_proxy_role, self._options.user_proxy_dn
+        if (role or dn) and job.label in OF_USERS and queue.params.get("type") == "unified":
+            try:
+                lent[PROXY] = self._renewed().fetch_proxy(role=role, dn=dn)
+            except PilotError as error:
+                log.warning("job %s goes on with the pilot's own proxy: %s", job.id, error)
+        return lent
 
     def secrets(self, raw: Mapping[str, object]) -> Iterable[str]:
         """What the job's owner and its followers entrusted to it."""

@@ -1,0 +1,121 @@
+"""What a pilot does while hours pass, by a clock that leaps over them."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+
+from pilot_core.io import http
+from pilot_core.testing.fakes import Payload
+
+from .ids import scenario
+from .stage import ACQUIRE, JOB, NO_SERVER, UPDATE, ends, in_words, last, told
+
+HOUR_S = 3600.0
+NOT_NOW = in_words("v1", StatusCode=30, ErrorDiag="Database error")
+
+
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch):
+    """A request that fails has failed: what follows is the pilot's business."""
+    monkeypatch.setattr(http, "PAUSES_S", ())
+
+
+def away(stage, clock, lasts_s, when=lambda heard: True):
+    """From now on no update arrives for so long; the times at which one was tried."""
+    until, tried = clock.mono() + lasts_s, []
+
+    def refused(heard):
+        met = clock.mono() < until and when(heard)
+        if met:
+            tried.append(clock.mono())
+        return met
+
+    for path in UPDATE.values():
+        stage.refuse(path, 503, times=999, when=refused)
+    return tried
+
+
+@scenario("F-04", "I9")
+def test_a_last_word_is_tried_ever_more_seldom(stage, pilot, leaping):
+    stage.submit(JOB)
+    tried = away(stage, leaping, 2400, ends)
+    run = pilot(kit={"clock": leaping}, **{"report.final_budget_s": HOUR_S})
+    assert (run.ending.finished, run.ending.exit_code) == (1, 0), run.story()
+    assert [job["state"] for job in stage.jobs()] == ["finished"]
+    pauses = [later - earlier for earlier, later in pairwise(tried)]
+    assert pauses == sorted(pauses)
+    assert 7 < pauses[0] < 13
+    assert 300 < pauses[-1] < 751
+
+
+@scenario("U-19", "F-04")
+def test_a_server_that_is_away_for_four_hours_gets_the_end_from_a_pilot_that_holds_it(stage, pilot, dialect, leaping):
+    stage.submit(JOB)
+    tried = away(stage, leaping, 4 * HOUR_S)
+    run = pilot(kit={"clock": leaping}, **{"report.when_lost": "finish-and-hold", "panda.dialect": dialect})
+    assert (run.ending.finished, run.ending.exit_code) == (1, 0), run.story()
+    assert [job["state"] for job in stage.jobs()] == ["finished"]
+    assert tried[-1] > 3 * HOUR_S
+    assert len(tried) < 60
+
+
+@scenario("F-04", "F-05", "F-06", "F-09")
+@pytest.mark.parametrize("command", ["NULL", "alreadydone", "tobekilled"])
+def test_after_four_hours_what_the_server_says_is_the_end(stage, pilot, tmp_path, leaping, command):
+    stage.submit(JOB)
+    tried, outbox = away(stage, leaping, 4 * HOUR_S), tmp_path / "outbox"
+    first = pilot(kit={"clock": leaping}, **{"report.outbox": str(outbox)})
+    assert (first.ending.finished, first.ending.exit_code) == (1, NO_SERVER), first.story()
+    (waiting,) = outbox.glob("*.json")
+    assert (stage.home / "storage" / "1.1" / "out.txt").exists()
+    leaping.advance(4 * HOUR_S)
+    stage.change(UPDATE["v1"], told(command, "v1"), when=ends)
+    asked, said = len(stage.said(ACQUIRE["v1"])), len(tried)
+    pilot(kit={"clock": leaping}, **{"report.outbox": str(outbox)})
+    assert (last(stage)["job_status"], len(tried)) == ("finished", said)
+    assert sum(map(ends, stage.said(UPDATE["v1"]))) == said - _heartbeats(stage) + 1
+    assert len(stage.said(ACQUIRE["v1"])) > asked
+    assert not waiting.exists()
+
+
+def _heartbeats(stage):
+    return sum(not ends(heard) for heard in stage.said(UPDATE["v1"]))
+
+
+@scenario("F-06")
+def test_a_pilot_that_could_not_deliver_says_so_in_the_end(stage, pilot, dialect, leaping):
+    stage.submit(JOB, 2)
+    job = 2
+    stage.refuse(UPDATE[dialect], times=999, when=lambda heard: ends(heard) and str(job) in _job(heard))
+    run = pilot(jobs=2, kit={"clock": leaping}, **{"panda.dialect": dialect})
+    assert (run.ending.finished, run.ending.exit_code) == (2, NO_SERVER), run.story()
+    assert {each["id"]: each["state"] for each in stage.jobs()}[1] == "finished"
+
+
+def _job(heard):
+    return str(heard.body.get("job_id") or heard.body.get("jobId"))
+
+
+@scenario("F-07", "I9")
+def test_a_database_that_does_not_take_the_last_word_is_told_less(stage, pilot, leaping):
+    stage.submit(JOB)
+    stage.say(UPDATE["v1"], NOT_NOW, times=3, when=ends)
+    run = pilot(kit={"clock": leaping})
+    assert [job["state"] for job in stage.jobs()] == ["finished"], run.story()
+    body = last(stage)
+    assert (body["job_status"], "job_output_report" in body) == ("finished", True)
+    assert not {"job_metrics", "pilot_log", "cpu_consumption_unit"} & body.keys()
+
+
+@scenario("J-15")
+def test_the_time_that_is_left_gets_less(stage, pilot, leaping):
+    stage.submit(JOB, 2)
+    takes = Payload(does=lambda here, env: leaping.advance(600), files={"out.txt": b"made\n"})
+    one_by_one = {"pilot.prefetch_jobs": 0, "slot.cores": 1}
+    run = pilot(jobs=2, payload=takes, kit={"clock": leaping}, **{"pilot.lifetime_s": 7200, **one_by_one})
+    left = [each.body["remaining_time"] for each in stage.said(ACQUIRE["v1"])]
+    assert run.ending.finished == 2, run.story()
+    assert 7000 < left[0] < 7200
+    assert left[-1] <= left[0] - 600
