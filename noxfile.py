@@ -106,8 +106,8 @@ def minimums(session: nox.Session) -> None:
 
 @nox.session(python=HERE)
 def end_to_end(session: nox.Session) -> None:
-    """Installed wheels and real processes."""
-    install(session, "core", "copytools", tools=TEST_TOOLS)
+    """Installed wheels, real processes, a real message broker."""
+    install(session, "core", "copytools", tools=(*TEST_TOOLS, "stomp.py", "coilmq"))
     pytest(session, "tests/end_to_end", "tests/conformance")
 
 

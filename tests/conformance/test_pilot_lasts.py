@@ -119,3 +119,17 @@ def test_the_time_that_is_left_gets_less(stage, pilot, leaping):
     assert run.ending.finished == 2, run.story()
     assert 7000 < left[0] < 7200
     assert left[-1] <= left[0] - 600
+
+
+@scenario("J-16")
+@pytest.mark.parametrize(("minutes", "taken"), [(0, 1), (60, 3)])
+def test_jobs_are_taken_one_after_another_and_for_so_long_as_the_queue_says(stage, pilot, leaping, minutes, taken):
+    """Each takes 25 minutes, so the third is asked for after 50, and none after 75."""
+    stage.submit(JOB, 9)
+    stage.change("/cache/schedconfig/local.all.json", lambda facts: {**facts, "timefloor": minutes}, times=9)
+    takes = Payload(does=lambda here, env: leaping.advance(1500), files={"out.txt": b"made\n"})
+    run = pilot(jobs=9, payload=takes, kit={"clock": leaping})
+    assert (run.ending.finished, run.ending.exit_code) == (taken, 0), run.story()
+    assert len(stage.said(ACQUIRE["v1"])) == taken
+    order = [each.path for each in stage.all if each.path == ACQUIRE["v1"] or ends(each)]
+    assert order == [ACQUIRE["v1"], UPDATE["v1"]] * taken

@@ -17,7 +17,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from pilot_core.builtin.credentials import LEGACY, NAMES, V1, Renewal, Renewing, Watch, secrets_of
+from pilot_core.builtin.credentials import LEGACY, NAMES, V1, Renewal, Renewing, Watch, login_from, secrets_of
 from pilot_core.errors import Code, PilotError
 from pilot_core.io.credentials import Credentials
 from pilot_core.io.http import Web
@@ -251,6 +251,30 @@ def test_a_proxy_of_somebody_else_is_given_if_it_is_one(server, web, shown, tmp_
         ("GET", V1.proxy, {}),
         ("GET", V1.proxy, {"role": "vo", "dn": "someone"}),
     ]
+
+
+# --- what else the server keeps -------------------------------------------------------------------------------------
+
+KEPT = {"MB_USERNAME": "pilot", "MB_PASSWORD": "friend", "OTHER": "else"}
+
+
+@pytest.mark.parametrize(("older", "says", "login"), [
+    (False, {"success": True, "data": json.dumps(KEPT)}, ("pilot", "friend")),
+    (False, {"success": True, "data": KEPT}, ("pilot", "friend")),
+    (False, {"success": True, "data": "{}"}, ("", "")),
+    (False, {"success": True, "data": '{"MB_USERNAME": "pilot"}'}, ("pilot", "")),
+    (False, {"success": False, "data": None, "message": "none"}, ("", "")),
+    (False, {"success": True, "data": "half {"}, ("", "")),
+    (True, [True, KEPT], ("pilot", "friend")),
+    (True, [False, "no such user"], ("", "")),
+    (True, [], ("", "")),
+])  # fmt: skip
+def test_what_opens_the_message_broker_is_kept_by_the_server(server, web, older, says, login):
+    """server:M-05"""
+    server.says = says
+    assert login_from(web, lambda: older) == login
+    ((method, path, _),) = server.asked
+    assert (method, path.rpartition("/")[2]) == ("POST" if older else "GET", "get_user_secrets")
 
 
 # --- watching -------------------------------------------------------------------------------------------------------

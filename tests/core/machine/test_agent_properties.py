@@ -140,6 +140,10 @@ class PilotLife(RuleBasedStateMachine):
         self.world.asked = None
         self.post(e.Answered(error=error, again_s=1.0))
 
+    @rule(event=st.sampled_from([e.Hinted(), e.RefillOver()]))
+    def tell_of_work(self, event):
+        self.post(event)
+
     @precondition(lambda self: self.world.agent.pilot.mode is Mode.CHECKING)
     @rule(problems=st.lists(ERRORS, max_size=1).map(tuple))
     def check(self, problems):

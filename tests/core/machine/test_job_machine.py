@@ -26,17 +26,17 @@ STOP = PilotError(Code.SIGTERM, "the batch system asks")
 class Life:
     """A course and what it asked for, event by event."""
 
-    def __init__(self, steps=STEPS):
-        self.course = Course(job=Job(id="1"))
+    def __init__(self, steps=STEPS, job=Job(id="1")):
+        self.course = Course(job=job)
         self.mono = 0.0
         self.commands = ()
-        self.see(e.Accepted, value=Job(id="1"), steps=steps)
+        self.see(e.Accepted, value=job, steps=steps)
 
     def see(self, kind, after_s=0.0, **fields):
         self.mono += after_s
         if issubclass(kind, Ticketed) and "ticket" not in fields:
             fields["ticket"] = self.course.ticket
-        event = kind(job="1", mono=self.mono, at=self.mono, **fields)
+        event = kind(job=self.course.job.id, mono=self.mono, at=self.mono, **fields)
         self.course, self.commands = step(self.course, event)
         return self
 
@@ -252,7 +252,7 @@ def test_a_final_update_is_tried_until_its_time_is_spent_and_no_longer():
         life.see(e.WorkFailed, error=FAULT, after_s=1.0)
         if life.course.stand is Stand.RETRY:
             life.see(e.RetryDue, after_s=life.left_s)
-    assert tries == 9
+    assert tries == 6
     assert life.mono < 600.0
     assert life.course.job.notes["delivered"] is False
     assert life.course.job.error is None
@@ -262,7 +262,16 @@ def test_why_a_final_update_is_not_delivered_is_said_each_time():
     refused = PilotError(Code.NOPROXY, "the token is revoked")
     (said,) = Life(()).see(e.WorkFailed, error=refused).asked(c.Say)
     assert "the token is revoked" in said.text
-    assert "tried again in 2 s" in said.text
+    assert "tried again in 12 s" in said.text
+
+
+def test_jobs_that_are_not_delivered_do_not_come_back_all_at_once():
+    waits = set()
+    for number in range(20):
+        life = Life((), job=Job(id=str(number))).see(e.WorkFailed, error=FAULT)
+        waits.add(life.left_s)
+    assert len(waits) == 20
+    assert 7.5 <= min(waits) < max(waits) <= 12.5
 
 
 def test_a_delivery_that_is_heard_of_late_is_not_repeated():

@@ -109,6 +109,50 @@ def test_no_work_ends_the_pilot_with_its_own_code():
     assert end.error.code.number == 1385
 
 
+def test_a_hint_ends_a_rest():
+    life = Life().see(e.Answered(again_s=3600.0, stay=True))
+    assert life.commands[0].after_s == 3600.0
+    assert life.see(e.Hinted()).asked(c.Ask)
+
+
+def test_a_hint_while_a_request_is_under_way_makes_the_next_one_come_at_once():
+    life = Life().see(e.Hinted(), e.Answered(again_s=3600.0, stay=True))
+    assert life.asked(c.SetTimer)[0].after_s == 0.0
+    life.see(e.AskDue(), e.Answered(again_s=3600.0, stay=True))
+    assert life.asked(c.SetTimer)[0].after_s == 3600.0
+
+
+def test_a_hint_does_not_hasten_a_server_that_does_not_answer():
+    life = Life(failed_answers=9).see(e.Answered(error=NO_ANSWER, again_s=60.0))
+    assert life.see(e.Hinted()).commands == ()
+    life.see(e.AskDue(), e.Hinted(), e.Answered(error=NO_ANSWER, again_s=60.0))
+    assert life.asked(c.SetTimer)[0].after_s == 60.0
+
+
+def test_jobs_may_come_one_by_one_and_only_for_a_while():
+    life = Life(one_by_one=True, prefetch_jobs=3).take("1")
+    assert life.asked(c.Ask) == []
+    assert life.see(e.JobOver(job="1")).asked(c.Ask)
+    life.take("2").see(e.RefillOver())
+    (end,) = life.see(e.JobOver(job="2")).asked(c.Exit)
+    assert end.error is None
+
+
+def test_the_first_job_may_come_late():
+    life = Life(one_by_one=True, empty_answers=9).see(e.RefillOver(), e.Answered(again_s=1.0))
+    assert life.see(e.AskDue()).asked(c.Ask)
+    assert life.take("1").see(e.JobOver(job="1")).asked(c.Exit)
+
+
+def test_what_nobody_heard_is_why_the_pilot_ends():
+    silent = PilotError(Code.COMMUNICATIONFAILURE, "nobody answers")
+    life = Life(max_jobs=2).take("1").take("2").see(e.JobOver(job="1", unheard=silent), e.JobOver(job="2"))
+    assert life.asked(c.Exit)[0].error is silent
+    plain = PilotError(Code.INTERNALPILOTPROBLEM, "odd")
+    (end,) = Life(max_jobs=1).take("1").see(e.JobOver(job="1", unheard=plain)).asked(c.Exit)
+    assert (end.error.code.number, "odd" in end.error.detail) == (1318, True)
+
+
 def test_no_more_work_after_some_is_no_error():
     life = Life().take("1").see(e.JobOver(job="1"), e.Answered(over=True))
     assert [end.error for end in life.asked(c.Exit)] == [None]

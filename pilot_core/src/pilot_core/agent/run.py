@@ -128,6 +128,10 @@ class Assembly:
         self.performer = self._performer(workflow)
         leaving.callback(self.performer.workers.close)
         leaving.callback(self._end_news)
+        if type(self.jobs.communicator).listen is not Communicator.listen and not self.recover:
+            from pilot_core.agent.hearing import listen
+
+            leaving.callback(listen(self.setup, self.performer))
         self._listen(leaving)
         if self.setup.shippers.usable:
             self._ship_log(leaving)
@@ -136,6 +140,7 @@ class Assembly:
         options = self.options
         limits = Limits(
             prefetch_jobs=options.prefetch_jobs,
+            one_by_one=options.refill_s is not None,
             max_jobs=options.max_jobs,
             empty_answers=options.empty_answers,
             failed_answers=options.failed_answers,
@@ -331,6 +336,8 @@ class Assembly:
         stop_s = min(self.options.stop_s, left_s / 2)
         error = PilotError(Code.REACHEDMAXTIME, f"the pilot's {left_s:g} s are over")
         halt = e.HaltAsked(error=error, hurry_s=stop_s)
+        if self.options.refill_s is not None:
+            self.loop.after("refill", self.options.refill_s, partial(self.poster.post, e.RefillOver()))
         self.until = self.clock.mono() + left_s - stop_s
         self.loop.after("lifetime", left_s - stop_s, partial(self.poster.post, halt))
 

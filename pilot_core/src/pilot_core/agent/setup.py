@@ -44,6 +44,7 @@ OVERRIDES: JobKey[object] = JobKey("queue.overrides")
 """Where a communicator leaves what a job says of its queue."""
 SPECS = (startup, jobs, staging, payload, reporting)
 START_BUDGET_S = 10.0
+CACHE = "cache"
 NONE = "none"
 """In place of the names of plugins: the core's alone."""
 ALSO_READ = frozenset({"PILOT_TRACE", "PILOT_JOIN", "PILOT_SERVER_HOME", "PILOT_SOURCE_DIR", "PILOT_WORK_DIR"})
@@ -60,6 +61,8 @@ class Sources:
     blocked: tuple[str, ...] = ()
     cwd: str = ""
     """Whence relative paths of the environment and the command line are seen."""
+    own: Path | None = None
+    """The pilot's own directory, where it has one."""
     before: Sources | None = None
     """An earlier command line, which holds where this one says nothing."""
 
@@ -125,7 +128,7 @@ def prepare(sources: Sources, discovery: Discovery | None = None, trace: Callabl
     discovery = discovery or Discovery()
     hooks, chosen = choose(sources, discovery, trace)
     drivers = Drivers(discovery, hooks.guard)
-    defaults = _defaults(hooks)
+    defaults = (*_own(sources), *_defaults(hooks))
     core = _merge(CORE, sources, defaults)
     picked = _pick(core, drivers)
     info = _several(drivers, "info_source", core.of(Connection).info_sources)
@@ -174,6 +177,13 @@ def _folder(file: Path) -> str:
 def _merge(sections: Iterable[type[Any]], sources: Sources, more: Sequence[Layer]) -> Settings:
     schema = Schema(sections)
     return schema.merge(*more, *sources.layers(schema))
+
+
+def _own(sources: Sources) -> tuple[Layer, ...]:
+    """What lies with the pilot's own files unless somebody has a better place for it."""
+    if sources.own is None:
+        return ()
+    return (Layer(Rank.DEFAULTS, "the pilot's own directory", {"connection": {"cache_dir": str(sources.own / CACHE)}}),)
 
 
 def _defaults(hooks: Hooks) -> tuple[Layer, ...]:

@@ -10,7 +10,7 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlencode
@@ -192,6 +192,33 @@ class Renewal:
             ends = None
         left_s = 0.0 if ends is None else ends - time.time()
         return self._how.every_s if left_s <= 0 else min(self._how.every_s, max(left_s / 2, SOONEST_S))
+
+
+LOGIN: Final = ("MB_USERNAME", "MB_PASSWORD")
+"""By which names the server keeps what opens the message broker."""
+
+
+def login_from(web: Web, older: Callable[[], bool]) -> tuple[str, str]:
+    """User and password for the message broker, which the server keeps; nothing where it keeps none."""
+    if older():
+        form = {"Content-Type": "application/x-www-form-urlencoded"}
+        asked = urlencode({"keys": ",".join(LOGIN), "get_json": "True"}).encode()
+        path = "/server/panda/get_user_secrets"
+        answer = web.call("POST", path, data=asked, headers=form, limit_s=REQUEST_S, repeat=True)
+    else:
+        query = [("keys", name) for name in LOGIN]
+        path = f"/api/v1/creds/get_user_secrets?{urlencode(query)}"
+        answer = web.call("GET", path, limit_s=REQUEST_S, repeat=True)
+    kept = _kept_secrets(answer.json() if answer.status == 200 else None)
+    user, password = (str(kept.get(name) or "") for name in LOGIN)
+    return user, password
+
+
+def _kept_secrets(told: object) -> Mapping[str, object]:
+    """The secrets in an answer of any generation, whose texts may be JSON; nothing if there are none in it."""
+    inner = told.get("data") if isinstance(told, Mapping) else told[-1] if isinstance(told, list) and told else None
+    kept = _parsed(inner) if isinstance(inner, str) else inner
+    return kept if isinstance(kept, Mapping) else {}
 
 
 def _given(answer: Answer) -> str:

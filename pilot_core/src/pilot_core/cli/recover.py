@@ -40,7 +40,7 @@ def run(arguments: Namespace) -> int:
         left, redactor = left_in(root), Redactor()
         if not arguments.json:
             _announce(left, arguments.workdir)
-        setup = set_up(recall(root, sources_of(arguments)), redactor)
+        setup = set_up(recall(root, sources_of(arguments)), root, redactor)
         waiting = _waiting(root, setup.settings)
         if waiting and not arguments.json:
             print(f"{count(len(waiting), 'report')} of jobs that are over {'waits' if len(waiting) == 1 else 'wait'}")

@@ -48,7 +48,7 @@ def run(arguments: Namespace) -> int:
         from pilot_core.redact import Redactor
 
         sources, redactor = _sources(arguments, root), Redactor()
-        setup = set_up(sources, redactor)
+        setup = set_up(sources, root, redactor)
         job = _read_job(setup) if arguments.job else ""
         remember(root, sources)
         ending = work(setup, root, starter, redactor, plain=arguments.plain)

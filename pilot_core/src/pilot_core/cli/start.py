@@ -10,6 +10,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TextIO, cast
 
+from attrs import evolve
+
 from pilot_core.cli import OWN
 from pilot_core.cli.mistakes import Usage, warnings_of
 from pilot_core.errors import Code, PilotError
@@ -42,11 +44,11 @@ def keeper(root: Path) -> Iterator[KeeperStarter]:
         starter.close()
 
 
-def set_up(sources: Sources, redactor: Redactor) -> Setup:
+def set_up(sources: Sources, root: Path, redactor: Redactor) -> Setup:
     """A pilot as these sources want it."""
     from pilot_core.agent.setup import prepare
 
-    return prepare(sources, trace=_trace(sources.environ, redactor))
+    return prepare(evolve(sources, own=root / OWN), trace=_trace(sources.environ, redactor))
 
 
 def work(

@@ -44,7 +44,9 @@ class Connection:
     ca_file: Path | None = option(None, help="Authorities that vouch for servers, instead of the system's.")
     ca_path: Path | None = option(None, help="A directory of authorities that vouch for servers, beside the others.")
     ipv4_only: bool = option(False, help="Never use IPv6.")
-    cache_dir: Path | None = option(None, help="Where documents with facts are kept for pilots that come later.")
+    cache_dir: Path | None = option(
+        None, help="Where documents with facts are kept for pilots that come later; if not set, with the pilot's own files."
+    )
     cache_oldest_s: float = option(
         86400.0, help="Where no newer document is to be had, one up to this age will do.", unit="s"
     )
@@ -66,6 +68,10 @@ class PilotOptions:
     stop_s: float = option(25.0, help="All the time that an orderly stop may take.", unit="s", least=1)
     drain_signals: tuple[str, ...] = option((), help="Signals, such as SIGUSR1, that let the current jobs finish.")
     prefetch_jobs: int = option(1, help="Jobs to bring in while the slot is still full.")
+    refill_s: float | None = option(
+        None, help="After its first job the pilot takes others for so long, one by one; 0: no other; none: as it can.",
+        unit="s",
+    )
     max_jobs: int | None = option(None, help="End after this many jobs.", flag="--max-jobs", least=1)
     empty_answers: int = option(2, help="End after so many answers in a row without a job.", least=1)
     failed_answers: int = option(5, help="End after so many requests in a row without an answer.", least=1)

@@ -87,6 +87,8 @@ def _check_open(queue: Queue, told: Told) -> None:
 
 def _layer(where: str, queue: Queue) -> Layer | None:
     values = grace_values(queue.params)
+    if isinstance(minutes := queue.params.get("timefloor"), int):
+        values["pilot"] = {"refill_s": 60.0 * max(minutes, 0)}
     if queue.copytools:
         values["data"] = {"copytools": queue.copytools}
     if queue.container != "none" or "pilot" in _mapping(queue.params.get("container_type")):

@@ -187,8 +187,18 @@ class Checked(Event):
 
 
 @frozen(kw_only=True)
+class RefillOver(Event):
+    """From now on the first job is the last one, too."""
+
+
+@frozen(kw_only=True)
 class AskGivenUp(Event):
     """A stopping pilot waits no longer for an answer to its last request."""
+
+
+@frozen(kw_only=True)
+class Hinted(Event):
+    """Somebody told that there may be work."""
 
 
 @frozen(kw_only=True)

@@ -61,7 +61,7 @@ def not_delivered(course: Course, event: e.WorkFailed | e.WorkExpired) -> Move:
         return prefixed(_told(course, event, ""), clean(evolve(course, unheard=why), event, delivered=False))
     due = e.RetryDue(job=course.job.id, ticket=course.ticket)
     later = c.SetTimer(key=course.key, after_s=wait_s, event=due)
-    commands = (*_told(course, event, f"; it is tried again in {wait_s:g} s"), later)
+    commands = (*_told(course, event, f"; it is tried again in {wait_s:.0f} s"), later)
     return evolve(course, stand=Stand.RETRY, tries=course.tries + 1), commands
 
 

@@ -60,6 +60,8 @@ class Limits:
     """The pilot's own rules, from its configuration."""
 
     prefetch_jobs: int = 1
+    one_by_one: bool = False
+    """Whether a job is asked for only when the one before is over."""
     max_jobs: int | None = None
     empty_answers: int = 2
     failed_answers: int = 5
@@ -80,6 +82,10 @@ class Pilot:
     asking: bool = False
     resting: bool = False
     """Between two requests, until a timer."""
+    refills: bool = True
+    """Whether there may be another job after the first one."""
+    hinted: bool = False
+    """Whether somebody told of work while a request was under way."""
     taken: int = 0
     finished: int = 0
     failed: int = 0
@@ -149,13 +155,15 @@ def _grant(pilot: Pilot) -> Move:
 def _ask(pilot: Pilot) -> Move:
     if pilot.mode is not Mode.OPEN or pilot.asking or pilot.resting or _enough(pilot):
         return pilot, ()
+    if pilot.limits.one_by_one and pilot.claims:
+        return pilot, ()
     free = pilot.free(Turn.STAGING, Turn.WAITING, Turn.RUNNING)
     if _full(free):
         ahead = sum(claim.turn in (Turn.STAGING, Turn.WAITING) for claim in pilot.claims.values())
         if ahead >= pilot.limits.prefetch_jobs:
             return pilot, ()
         free = pilot.free()
-    return evolve(pilot, asking=True), (c.Ask(free=free),)
+    return evolve(pilot, asking=True, hinted=False), (c.Ask(free=free),)
 
 
 def _full(free: Resources) -> bool:
@@ -163,7 +171,8 @@ def _full(free: Resources) -> bool:
 
 
 def _enough(pilot: Pilot) -> bool:
-    return pilot.limits.max_jobs is not None and pilot.taken >= pilot.limits.max_jobs
+    most = pilot.limits.max_jobs if pilot.refills else 1
+    return most is not None and pilot.taken >= most
 
 
 def _end(pilot: Pilot) -> Move:
@@ -195,7 +204,7 @@ def _answered(pilot: Pilot, event: e.Answered) -> Move:
     empty = pilot.empty if event.stay else pilot.empty + 1
     if event.over or empty >= pilot.limits.empty_answers:
         return _no_more(answered), ()
-    return _rest(evolve(answered, empty=empty), event.again_s or 0.0)
+    return _rest(evolve(answered, empty=empty), 0.0 if pilot.hinted else event.again_s or 0.0)
 
 
 def _after(pilot: Pilot, over: bool) -> Mode:
@@ -226,6 +235,17 @@ def _rest(pilot: Pilot, again_s: float | None) -> Move:
 
 
 def _ask_due(pilot: Pilot, _: e.AskDue) -> Move:
+    return evolve(pilot, resting=False), ()
+
+
+def _refill_over(pilot: Pilot, _: e.RefillOver) -> Move:
+    return evolve(pilot, refills=False), ()
+
+
+def _hint(pilot: Pilot, _: e.Hinted) -> Move:
+    """Ask now, but for a server that did not answer the last time."""
+    if pilot.asking or pilot.unanswered:
+        return evolve(pilot, hinted=True), ()
     return evolve(pilot, resting=False), ()
 
 
@@ -341,6 +361,8 @@ RULES: dict[type[e.Event], Callable[[Pilot, Any], Move]] = {
     e.Checked: _checked,
     e.Answered: _answered,
     e.AskDue: _ask_due,
+    e.RefillOver: _refill_over,
+    e.Hinted: _hint,
     e.AskGivenUp: _give_up,
     e.JobTaken: _take,
     e.SlotAsked: _slot_asked,

@@ -98,6 +98,14 @@ class Reply:
     notes: Mapping[str, object] = field(factory=dict)
 
 
+@frozen(kw_only=True)
+class Hint:
+    """What was told without being asked for: that there may be work, or why jobs of a task are to ``stop``."""
+
+    task: str = ""
+    stop: PilotError | None = None
+
+
 class Communicator(Driver):
     """Gets jobs and reports them. Calls come from worker threads, several at once.
 
@@ -163,6 +171,16 @@ class Communicator(Driver):
         Called once, beside everything else; nothing waits for it, and a failure is logged.
         """
         return {}
+
+    def listen(self, hear: Callable[[Hint], None]) -> None:
+        """Hear what is told without being asked for, until ``hush``: a pilot that waits for work asks at each hint.
+
+        Runs in a thread of its own as long as the pilot does, and returns at once where nobody tells anything. An
+        answer of no jobs may then say ``stay``, and come again late. A failure is logged, and nothing more is heard.
+        """
+
+    def hush(self) -> None:
+        """Have ``listen`` return. Called once, from another thread."""
 
     def ended(self) -> None:
         """The last job is over. Called once; the pilot waits for it a short while only."""

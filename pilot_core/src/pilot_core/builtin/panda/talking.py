@@ -8,20 +8,22 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field
 
 from pilot_core import __version__
 from pilot_core.builtin.credentials import LEGACY as OLD_CALLS
 from pilot_core.builtin.credentials import V1 as CALLS
-from pilot_core.builtin.credentials import Renewal, Renewing, secrets_of
+from pilot_core.builtin.credentials import Renewal, Renewing, login_from, secrets_of
 from pilot_core.builtin.panda.answers import Envelope, failure, refusal_of
 from pilot_core.builtin.panda.commands import KEEP, Pace, reply_to, wanted_in
 from pilot_core.builtin.panda.dialects import LEGACY
 from pilot_core.builtin.panda.node import NodeReports, Worker, cpu_fields
+from pilot_core.builtin.panda.options import PandaOptions
 from pilot_core.builtin.panda.reading import MB, is_unset, key_of, read_job, truth, whole
 from pilot_core.builtin.panda.speech import Speech
 from pilot_core.builtin.panda.together import Together
@@ -32,6 +34,7 @@ from pilot_core.sdk import (
     Code,
     Communicator,
     Connection,
+    Hint,
     Job,
     Letter,
     Offer,
@@ -43,10 +46,10 @@ from pilot_core.sdk import (
     Resources,
     Settings,
     Update,
-    option,
 )
 
 if TYPE_CHECKING:
+    from pilot_core.builtin.panda.broker import Broker
     from pilot_core.sdk.node import NodeFacts
 
 TROUBLES: Final = 3
@@ -63,40 +66,6 @@ OF_USERS: Final = frozenset({"user", "panda"})
 PERMANENT: Final = frozenset({50, 60, 70, 80})
 UNIFIED: Final = frozenset({"", "managed", "user", "unified"})
 log = logging.getLogger(__name__)
-
-
-@frozen(kw_only=True)
-class PandaOptions:
-    """The communicator "panda"."""
-
-    section = "panda"
-
-    dialect: str = option(
-        "auto", help="How the server is spoken to; auto finds it out once.", choices=("auto", "v1", "legacy")
-    )
-    label: str = option("managed", help="The kind of jobs to ask for, a prodSourceLabel.")
-    n_jobs: int = option(1, help="Jobs to ask for at a time.")
-    computing_element: str = option("", help="The name by which the server notes the slot; the queue's if empty.")
-    resource_type: str = option("", help="Take jobs of this type alone, such as SCORE or MCORE.")
-    node: str = option("", help="The name of this node, if not its host name.", env="PANDA_HOSTNAME")
-    slot: str = option("", help="The slot on this node, for its name.", env="_CONDOR_SLOT")
-    harvester_id: str = option("", help="The harvester that started this pilot.", env="HARVESTER_ID")
-    worker_id: int | None = option(None, help="That harvester's number of this pilot.", env="HARVESTER_WORKER_ID")
-    scheduler_id: str = option("", help="The scheduler that started this pilot.", env="PANDA_JSID")
-    batch_id: str = option("", help="The number of this pilot in the batch system.")
-    log_url: str = option("", help="Where the batch system's log of this pilot will be.", env="GTAG")
-    version_tag: str = option("PR", help="The kind of this pilot: PR in production, RC for a candidate.")
-    limit_wall: bool = option(True, help="A job's maxWalltime is a limit; off where the server puts an estimate there.")
-    pause_s: float = option(60.0, help="After an empty answer, ask again after this time up to thrice it.", unit="s")
-    bulk: int = option(1, help="Updates that one message may hold; 1 sends each on its own.", least=1)
-    renew: bool = option(True, help="Have the server renew the pilot's token while it runs.")
-    renew_s: float = option(3600.0, help="Between two renewals of the token.", unit="s", least=60)
-    token_client: str = option("pilot_server", help="In whose name the server keeps tokens for pilots.")
-    user_proxy_role: str = option("", help="On a unified queue, the role of the proxy that jobs of users have.")
-    user_proxy_dn: str = option("", help="On a unified queue, whose proxy jobs of users have.")
-    proxy_role: str = option("", help="The role of the proxy that the server renews; without one it is not renewed.")
-    request_s: float = option(120.0, help="For one request, answer and all.", unit="s")
-    debug_heartbeat_s: float = option(60.0, help="Between two updates of a job that somebody follows.", unit="s")
 
 
 @define
@@ -136,6 +105,7 @@ class Panda(Communicator):
         self._reports = NodeReports(self._web, _worker(self._who, self._options), lambda: self._speech.dialects)
         self._renewal: Renewal | None = None
         self._node: NodeFacts | None = None
+        self._broker: Broker | None = self._broker_of(settings) if self._options.broker else None
         self._talks: dict[tuple[str, int], _Talk] = {}
         self._talking = threading.Lock()
 
@@ -184,6 +154,22 @@ class Panda(Communicator):
         """Tell that the worker is done."""
         self._reports.ended()
 
+    def _broker_of(self, settings: Settings) -> Broker:
+        from pilot_core.builtin.panda.broker import Broker
+
+        login = partial(login_from, self._web, lambda: self._speech.dialects[0] is LEGACY)
+        return Broker(self._options, settings.of(Connection), login)
+
+    def listen(self, hear: Callable[[Hint], None]) -> None:
+        """Hear of work from a message broker, where the site names one."""
+        if self._broker is not None:
+            self._broker.listen(hear)
+
+    def hush(self) -> None:
+        """Let go of it."""
+        if self._broker is not None:
+            self._broker.hush()
+
     # --- getting jobs ---
 
     def request_fields(self, queue: Queue, free: Resources) -> Mapping[str, object]:
@@ -205,11 +191,22 @@ class Panda(Communicator):
             "worker_id": options.worker_id,
             "scheduler_id": options.scheduler_id,
             "timeout": SEARCH_S,
+            **(self._broker.wanted() if self._broker is not None else {}),
         }
         return fitted(ASKS, asked)
 
     def acquire(self, request: Mapping[str, object]) -> Offer:
         """Ask once. What was sent is not sent again, as a lost answer may have reserved a job."""
+        try:
+            offer = self._acquire(request)
+        finally:
+            if self._broker is not None:
+                self._broker.settle(request.get("task_id"))
+        if self._broker is None or self._broker.is_heard is False or offer.jobs:
+            return offer
+        return evolve(offer, again_s=self._options.broker_idle_s if self._broker.is_heard else offer.again_s, stay=True)
+
+    def _acquire(self, request: Mapping[str, object]) -> Offer:
         envelope = self._speech.say("acquire", request, repeat=False)
         if not envelope.success and "no jobs" in envelope.message.lower():
             if len(envelope.message) > len(NO_JOBS):

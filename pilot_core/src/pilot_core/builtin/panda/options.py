@@ -1,0 +1,52 @@
+"""The options of the communicator "panda"."""
+
+from __future__ import annotations
+
+from attrs import frozen
+
+from pilot_core.sdk import option
+
+
+@frozen(kw_only=True)
+class PandaOptions:
+    """The communicator "panda"."""
+
+    section = "panda"
+
+    dialect: str = option(
+        "auto", help="How the server is spoken to; auto finds it out once.", choices=("auto", "v1", "legacy")
+    )
+    label: str = option("managed", help="The kind of jobs to ask for, a prodSourceLabel.")
+    n_jobs: int = option(1, help="Jobs to ask for at a time.")
+    computing_element: str = option("", help="The name by which the server notes the slot; the queue's if empty.")
+    resource_type: str = option("", help="Take jobs of this type alone, such as SCORE or MCORE.")
+    node: str = option("", help="The name of this node, if not its host name.", env="PANDA_HOSTNAME")
+    slot: str = option("", help="The slot on this node, for its name.", env="_CONDOR_SLOT")
+    harvester_id: str = option("", help="The harvester that started this pilot.", env="HARVESTER_ID")
+    worker_id: int | None = option(None, help="That harvester's number of this pilot.", env="HARVESTER_WORKER_ID")
+    scheduler_id: str = option("", help="The scheduler that started this pilot.", env="PANDA_JSID")
+    batch_id: str = option("", help="The number of this pilot in the batch system.")
+    log_url: str = option("", help="Where the batch system's log of this pilot will be.", env="GTAG")
+    version_tag: str = option("PR", help="The kind of this pilot: PR in production, RC for a candidate.")
+    limit_wall: bool = option(True, help="A job's maxWalltime is a limit; off where the server puts an estimate there.")
+    pause_s: float = option(60.0, help="After an empty answer, ask again after this time up to thrice it.", unit="s")
+    bulk: int = option(1, help="Updates that one message may hold; 1 sends each on its own.", least=1)
+    renew: bool = option(True, help="Have the server renew the pilot's token while it runs.")
+    renew_s: float = option(3600.0, help="Between two renewals of the token.", unit="s", least=60)
+    token_client: str = option("pilot_server", help="In whose name the server keeps tokens for pilots.")
+    user_proxy_role: str = option("", help="On a unified queue, the role of the proxy that jobs of users have.")
+    user_proxy_dn: str = option("", help="On a unified queue, whose proxy jobs of users have.")
+    proxy_role: str = option("", help="The role of the proxy that the server renews; without one it is not renewed.")
+    request_s: float = option(120.0, help="For one request, answer and all.", unit="s")
+    debug_heartbeat_s: float = option(60.0, help="Between two updates of a job that somebody follows.", unit="s")
+    broker: tuple[str, ...] = option(
+        (), help="Message brokers, as HOST:PORT, that tell of work; the server is asked once one of them does."
+    )
+    broker_destination: str = option("/topic/panda.pilot", help="Where brokers tell of it.")
+    broker_tls: bool = option(True, help="Speak to brokers over TLS alone.")
+    broker_idle_s: float = option(
+        3600.0,
+        help="Where a broker tells of work, the server is asked all the same after this time.",
+        unit="s",
+        least=1,
+    )
