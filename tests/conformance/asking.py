@@ -48,7 +48,10 @@ class Asker:
             trust.load_cert_chain(credential)
         elif text:
             self.headers["Authorization"] = f"Bearer {text}"
-        self._line = http.client.HTTPSConnection(where.hostname, where.port or 443, timeout=60, context=trust)
+        if where.scheme == "http":
+            self._line = http.client.HTTPConnection(where.hostname, where.port or 80, timeout=60)
+        else:
+            self._line = http.client.HTTPSConnection(where.hostname, where.port or 443, timeout=60, context=trust)
 
     def __enter__(self):
         return self

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import subprocess
 import tarfile
+import time
+from base64 import urlsafe_b64encode
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,7 @@ from pilot_core.sdk import Fetches, Moved, Stores
 from pilot_core.testing.fakes import Payload
 
 from .ids import scenario
-from .stage import ACQUIRE, JOB, last
+from .stage import ACQUIRE, JOB, NO_IDENTITY, UPDATE, ends, last
 
 SECRETS = json.dumps({"MY_TOKEN": "open-sesame-of-the-owner"})
 GIVEN = "/api/v1/creds/get_proxy"
@@ -129,3 +131,48 @@ def test_a_payload_sees_nothing_of_what_opens_the_server(stage, pilot, tmp_path)
     assert stage.token().read_text().strip() not in seen
     assert str(stage.token()) not in seen
     assert last(stage)["job_status"] == "finished"
+
+
+RENEWAL = "/api/v1/creds/get_access_token"
+EXPIRED = b"ERROR : Token authentication failed. Signature has expired"
+
+
+def a_token(left_s, mark):
+    parts = ({"alg": "none"}, {"exp": time.time() + left_s, "mark": mark})
+    return ".".join([*(urlsafe_b64encode(json.dumps(each).encode()).rstrip(b"=").decode() for each in parts), "c2ln"])
+
+
+@pytest.fixture
+def renewable(stage, tmp_path):
+    """The pilot's token, one that ends later, and what a pilot needs to get that from the stage."""
+    old, new, key = a_token(3600, "old"), a_token(7200, "new"), tmp_path / "key"
+    key.write_text("key")
+    stage.token().write_text(old)
+    stage.say(RENEWAL, {"success": False, "message": "not now", "data": None})
+    return old, new, {"connection.token_key": str(key)}
+
+
+@scenario("A-04", "F-12")
+def test_a_token_that_is_refused_at_the_end_is_renewed_and_shown(stage, pilot, renewable):
+    old, new, settings = renewable
+    stage.submit(JOB)
+    stage.say(RENEWAL, {"success": True, "message": "", "data": {"user_proxy": new}})
+    stage.say(UPDATE["v1"], EXPIRED, 403, when=lambda heard: ends(heard) and old in heard.headers["authorization"])
+    run = pilot(**settings)
+    assert (run.ending.finished, run.ending.exit_code) == (1, 0), run.story()
+    assert stage.token().read_text() == new
+    assert [new in each.headers["authorization"] for each in stage.said(UPDATE["v1"]) if ends(each)] == [False, True]
+
+
+@scenario("A-07", "A-14", "F-06", "I8")
+def test_a_token_that_stays_refused_is_not_shown_again_and_again(stage, pilot, renewable, leaping):
+    """The job goes on; its end is tried within its budget, each time with the same token as there is no other."""
+    *_, settings = renewable
+    stage.submit(JOB)
+    stage.refuse(RENEWAL, times=99)
+    stage.say(UPDATE["v1"], EXPIRED, 403, times=99)
+    run = pilot(kit={"clock": leaping}, **settings)
+    assert (run.ending.finished, run.ending.exit_code) == (1, NO_IDENTITY), run.story()
+    assert (stage.home / "storage" / "1.1" / "out.txt").exists()
+    assert len(stage.said(UPDATE["v1"])) < 16
+    assert len(stage.said(RENEWAL)) < 8

@@ -14,6 +14,7 @@ from pilot_core.testing.server import Fault
 from .ids import scenario
 from .stage import HANGS, JOB, UPDATE, ends, last, runs, told
 
+MADE_TWO = Payload(files={"out.txt": b"made\n", "z.txt": b"z\n"})
 MOMENT = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d")
 
 
@@ -202,6 +203,32 @@ def test_a_kill_that_comes_while_the_payload_runs(stage, pilot):
     run = pilot(payload=HANGS)
     assert (stage.states()[-1], last(stage)["pilot_error_code"]) == ("failed", 1144), run.story()
     assert json.loads(last(stage)["job_output_report"]).keys() == {"log.tgz"}
+
+
+@scenario("C-02")
+def test_a_kill_during_stage_in_starts_no_payload(stage, pilot, dialect):
+    stage.submit({**JOB, "inputs": [{"source": f"{stage.url}/storage/in.dat"}]})
+    over, ran = threading.Event(), []
+    stage.hold("/storage/in.dat", over, 20)
+    coming = stage.coming("/storage/in.dat")
+    stage.change(UPDATE[dialect], lambda answer: coming.wait(20) and told("tobekilled", dialect)(answer))
+    stage.change(UPDATE[dialect], lambda answer: over.set() or answer, when=ends)
+    run = pilot(payload=Payload(does=lambda here, env: ran.append(here)), **{"panda.dialect": dialect})
+    assert (stage.states(dialect)[-1], ran) == ("failed", []), run.story()
+
+
+@scenario("C-03")
+def test_a_kill_during_stage_out_begins_no_other_transfer(stage, pilot):
+    stage.submit({**JOB, "outputs": ["out.txt", "z.txt"]})
+    coming, killed = stage.coming("/storage/1.1/out.txt"), threading.Event()
+    stage.hold("/storage/1.1/out.txt", killed, 20)
+    kill = told("tobekilled", "v1")
+    stage.change(UPDATE["v1"], lambda answer: killed.set() or kill(answer), when=lambda heard: coming.is_set())
+    run = pilot(payload=MADE_TWO, **{"data.parallel": 1, "report.heartbeat_s": 0.1})
+    body = last(stage)
+    assert (body["job_status"], body["pilot_error_code"]) == ("failed", 1144), run.story()
+    assert json.loads(body["job_output_report"]).keys() == {"log.tgz"}
+    assert not [each for each in stage.heard if each.startswith("PUT /storage/1.1/z.txt")]
 
 
 @scenario("C-06", "C-12")

@@ -140,6 +140,7 @@ def test_a_malformed_submission_is_refused_with_the_field(cluster):
 
 
 def test_an_evicted_pilots_job_goes_back_uncounted_and_another_finishes_it(cluster):
+    """server:F-13 (what the server hears)"""
     cluster.configure()
     cluster.serve()
     pilot, payload = waiting(cluster)
@@ -413,6 +414,7 @@ def in_a_small_disk(folder):
 
 @small
 def test_a_pilot_whose_disk_fills_says_so_and_tells_the_end(cluster):
+    """server:F-15"""
     cluster.serve()
     cluster.submit(f"{FILL} cp filler out.txt || exit 9")
     line = [sys.executable, "-m", "pilot_core", *cluster.arguments("work", "slot.free_disk_b=1 MB")]

@@ -105,7 +105,10 @@ cp "$0"/box/reports/one.json "$0".report
 
 @pytest.mark.parametrize("steal", ["", "rm ../PanDA_Pilot-one.control/final.reserve; "], ids=["reserve", "no_reserve"])
 def test_a_disk_that_holds_all_and_is_full_does_not_lose_the_last_word(site, steal):
-    """Found: neither sent nor kept, the journal sealed all the same, and ``pilot recover`` found nothing."""
+    """Found: neither sent nor kept, the journal sealed all the same, and ``pilot recover`` found nothing.
+
+    server:F-15 (the reserve)
+    """
     site.job("one", f"{steal}{FILL} exit 9")
     disk = site.root / "disk"
     disk.mkdir()

@@ -75,6 +75,7 @@ def judge(site, said):
 
 @pytest.mark.timeout(600)
 def test_a_job_survives_its_pilot_at_every_position_of_its_journal(new_site):
+    """server:J-22"""
     count = positions(new_site("whole"))
     states = []
     for last in range(1, count + 1):

@@ -104,6 +104,7 @@ def test_a_keeper_that_is_killed_leaves_nothing_without_an_owner(site, victim):
 
 
 def test_a_payload_that_kills_its_keeper_takes_nothing_along_and_leaves_nothing_behind(site):
+    """server:I5"""
     killer = "setsid sleep 321 & echo $! > {0}/stray; sleep .3; echo $PPID > {0}/keeper; kill -9 $PPID; sleep 321"
     site.job("bad", killer.format(site.root))
     site.job("good", f"sleep 2; echo made > out.txt; echo over > {site.root}/over", outputs=[site.output("out.txt")])

@@ -47,7 +47,7 @@ def running(site, *settings, script="echo $$ > {pid}; exec sleep 300"):
     ids=lambda value: getattr(value, "name", value),
 )
 def test_a_signal_ends_the_pilot_in_order(site, number, code, exit_code):
-    """pilot:F01, F04, F05, F06"""
+    """pilot:F01, F04, F05, F06 (server:F-13)"""
     pilot, payload = running(site)
     began = time.monotonic()
     pilot.send_signal(number)
@@ -70,7 +70,7 @@ def test_a_payload_gets_its_grace(site):
 
 
 def test_a_payload_that_ignores_everything_is_ended_after_its_grace(site):
-    """pilot:F03"""
+    """pilot:F03 (server:C-04)"""
     ignores = "trap '' TERM; (trap '' TERM; echo $$ > {pid}; while :; do sleep 0.05; done) & wait"
     pilot, payload = running(site, "payload.grace_s=0.5", "pilot.stop_s=12", script=ignores)
     pilot.send_signal(signal.SIGTERM)
@@ -80,7 +80,7 @@ def test_a_payload_that_ignores_everything_is_ended_after_its_grace(site):
 
 
 def test_a_second_signal_only_shortens(site):
-    """pilot:F08"""
+    """pilot:F08 (server:F-14)"""
     pilot, payload = running(site, script="trap '' TERM; echo $$ > {pid}; while :; do sleep 0.05; done")
     pilot.send_signal(signal.SIGTERM)
     time.sleep(0.3)

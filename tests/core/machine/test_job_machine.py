@@ -26,7 +26,8 @@ STOP = PilotError(Code.SIGTERM, "the batch system asks")
 class Life:
     """A course and what it asked for, event by event."""
 
-    def __init__(self, steps=STEPS, job=Job(id="1")):
+    def __init__(self, steps=STEPS, job_id="1"):
+        job = Job(id=job_id)
         self.course = Course(job=job)
         self.mono = 0.0
         self.commands = ()
@@ -268,7 +269,7 @@ def test_why_a_final_update_is_not_delivered_is_said_each_time():
 def test_jobs_that_are_not_delivered_do_not_come_back_all_at_once():
     waits = set()
     for number in range(20):
-        life = Life((), job=Job(id=str(number))).see(e.WorkFailed, error=FAULT)
+        life = Life((), str(number)).see(e.WorkFailed, error=FAULT)
         waits.add(life.left_s)
     assert len(waits) == 20
     assert 7.5 <= min(waits) < max(waits) <= 12.5

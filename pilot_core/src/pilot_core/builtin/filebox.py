@@ -69,7 +69,30 @@ class FileBoxOptions:
     watch: bool = option(False, help="Wait for more jobs when the box is empty.")
 
 
-class JobFile(Communicator):
+def named(path: Path | None, without: str) -> Path:
+    """The path that an option names; ``without`` says what to do if it names none."""
+    if path is None:
+        raise PilotError(Code.BADQUEUECONFIGURATION, without)
+    return path.absolute()
+
+
+def is_fresh(path: Path) -> bool:
+    """Whether somebody may still be writing a file: it was changed a moment ago."""
+    try:
+        return 0 <= time.time() - path.stat().st_mtime < UNSETTLED_S
+    except OSError:
+        return False
+
+
+class FromFile(Communicator):
+    """Jobs of a file that stays as it is. Nobody waits for their reports, which are in their control directories."""
+
+    def give_back(self, raw: Mapping[str, object]) -> bool:
+        """The job is still where it was."""
+        return True
+
+
+class JobFile(FromFile):
     """One described job. Its report is the record in its control directory."""
 
     name = "jobfile"
@@ -77,10 +100,7 @@ class JobFile(Communicator):
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
-        path = settings.of(JobFileOptions).path
-        if path is None:
-            raise PilotError(Code.BADQUEUECONFIGURATION, "jobfile.path names no job; `pilot run --job FILE` does")
-        self._path = path.absolute()
+        self._path = named(settings.of(JobFileOptions).path, "jobfile.path names no job; `pilot run --job FILE` does")
 
     def acquire(self, request: Mapping[str, object]) -> Offer:
         """The job; there is no other."""
@@ -89,10 +109,6 @@ class JobFile(Communicator):
     def read(self, raw: Mapping[str, object]) -> Job:
         """Read the description."""
         return read_job(raw)
-
-    def give_back(self, raw: Mapping[str, object]) -> bool:
-        """The description is still where it was."""
-        return True
 
     def compose(self, update: Update) -> Letter:
         """The report that the record will hold more of."""
@@ -104,10 +120,6 @@ class JobFile(Communicator):
             body=report_of(update),
         )
 
-    def send(self, letter: Letter) -> Reply:
-        """Nobody waits for it."""
-        return Reply()
-
 
 class FileBox(Communicator):
     """Many described jobs, taken from a directory that gets their reports."""
@@ -118,9 +130,8 @@ class FileBox(Communicator):
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
         options = settings.of(FileBoxOptions)
-        if options.path is None:
-            raise PilotError(Code.BADQUEUECONFIGURATION, "filebox.path names no box; `pilot run --filebox DIR` does")
-        self._box, self._watch = options.path.absolute(), options.watch
+        self._box = named(options.path, "filebox.path names no box; `pilot run --filebox DIR` does")
+        self._watch = options.watch
         self._writing = threading.Lock()
         self._presence: Lock | None = None
         self._pause_s = LOOK_S[0]
@@ -273,11 +284,7 @@ def _waiting(box: Path) -> Iterator[Path]:
 
 def _is_unsettled(path: Path) -> bool:
     """Whether somebody may still be writing a file: it makes no sense yet and was changed a moment ago."""
-    try:
-        age_s = time.time() - path.stat().st_mtime
-    except FileNotFoundError:
-        return False
-    return 0 <= age_s < UNSETTLED_S and "broken" in _describe(path, path)
+    return is_fresh(path) and "broken" in _describe(path, path)
 
 
 def _take(path: Path, pilot: str) -> dict[str, object] | None:

@@ -45,7 +45,8 @@ class Connection:
     ca_path: Path | None = option(None, help="A directory of authorities that vouch for servers, beside the others.")
     ipv4_only: bool = option(False, help="Never use IPv6.")
     cache_dir: Path | None = option(
-        None, help="Where documents with facts are kept for pilots that come later; if not set, with the pilot's own files."
+        None,
+        help="Where documents with facts are kept for pilots that come later; if not set, with the pilot's own files.",
     )
     cache_oldest_s: float = option(
         86400.0, help="Where no newer document is to be had, one up to this age will do.", unit="s"
@@ -69,7 +70,8 @@ class PilotOptions:
     drain_signals: tuple[str, ...] = option((), help="Signals, such as SIGUSR1, that let the current jobs finish.")
     prefetch_jobs: int = option(1, help="Jobs to bring in while the slot is still full.")
     refill_s: float | None = option(
-        None, help="After its first job the pilot takes others for so long, one by one; 0: no other; none: as it can.",
+        None,
+        help="After its first job the pilot takes others for so long, one by one; 0: no other; none: as it can.",
         unit="s",
     )
     max_jobs: int | None = option(None, help="End after this many jobs.", flag="--max-jobs", least=1)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import logging
-import time
 from collections import deque
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,24 +17,22 @@ from typing import Final
 from attrs import frozen
 
 from pilot_core import __version__
+from pilot_core.builtin.filebox import FromFile, is_fresh, named
 from pilot_core.builtin.panda.reading import read_job
 from pilot_core.builtin.panda.updating import Identity, fields_of
 from pilot_core.builtin.panda.words import TELLS, fitted
 from pilot_core.sdk import (
     Code,
-    Communicator,
     Job,
     Letter,
     Offer,
     PilotError,
     PilotOptions,
-    Reply,
     Settings,
     Update,
     option,
 )
 
-UNSETTLED_S: Final = 5.0
 LARGEST_B: Final = 1 << 28
 log = logging.getLogger(__name__)
 
@@ -54,7 +51,7 @@ class Unreadable(ValueError):
     """A file that holds no jobs; the message says why."""
 
 
-class PandaFile(Communicator):
+class PandaFile(FromFile):
     """Jobs from a file, one after another."""
 
     name = "pandafile"
@@ -62,10 +59,7 @@ class PandaFile(Communicator):
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
-        path = settings.of(PandaFileOptions).path
-        if path is None:
-            raise PilotError(Code.BADQUEUECONFIGURATION, "pandafile.path names no file with jobs")
-        self._path = path.absolute()
+        self._path = named(settings.of(PandaFileOptions).path, "pandafile.path names no file with jobs")
         self._limit_wall = settings.of(PandaFileOptions).limit_wall
         self._site = settings.of(PilotOptions).queue
         self._left: deque[dict[str, object]] | None = None
@@ -76,7 +70,7 @@ class PandaFile(Communicator):
             try:
                 self._left = deque(_jobs_in(self._path))
             except (Unreadable, OSError) as error:
-                if _is_unsettled(self._path):
+                if is_fresh(self._path):
                     return Offer(again_s=1.0, stay=True)
                 why = error.strerror if isinstance(error, OSError) else str(error)
                 told = f"{self._path}: {why}; it was left as it is"
@@ -88,27 +82,11 @@ class PandaFile(Communicator):
         """Read one of them."""
         return read_job(raw, str(self._path), limit_wall=self._limit_wall)
 
-    def give_back(self, raw: Mapping[str, object]) -> bool:
-        """The job is still where it was."""
-        return True
-
     def compose(self, update: Update) -> Letter:
         """The update in a server's words."""
         job, who = update.job, Identity(site=self._site, pilot=f"unknown|PR|{__version__}")
         body = fitted(TELLS, fields_of(update, who))
         return Letter(communicator=self.name, job=job.id, attempt=job.attempt, final=update.final, body=body)
-
-    def send(self, letter: Letter) -> Reply:
-        """Nobody waits for it."""
-        return Reply()
-
-
-def _is_unsettled(path: Path) -> bool:
-    """Whether somebody may still be writing a file: it was changed a moment ago."""
-    try:
-        return 0 <= time.time() - path.stat().st_mtime < UNSETTLED_S
-    except OSError:
-        return False
 
 
 def _jobs_in(path: Path) -> list[dict[str, object]]:

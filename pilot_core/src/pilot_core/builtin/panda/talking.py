@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from attrs import define, evolve, field
 
@@ -65,6 +65,7 @@ SECRETS_FILE: Final = "panda_secrets.json"
 OF_USERS: Final = frozenset({"user", "panda"})
 PERMANENT: Final = frozenset({50, 60, 70, 80})
 UNIFIED: Final = frozenset({"", "managed", "user", "unified"})
+T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 
@@ -207,7 +208,7 @@ class Panda(Communicator):
         return evolve(offer, again_s=self._options.broker_idle_s if self._broker.is_heard else offer.again_s, stay=True)
 
     def _acquire(self, request: Mapping[str, object]) -> Offer:
-        envelope = self._speech.say("acquire", request, repeat=False)
+        envelope = self._shown(lambda: self._speech.say("acquire", request, repeat=False))
         if not envelope.success and "no jobs" in envelope.message.lower():
             if len(envelope.message) > len(NO_JOBS):
                 log.warning("%.300s", envelope.message)
@@ -310,10 +311,23 @@ class Panda(Communicator):
         return self._together.say(body) if self._options.bulk > 1 else self._tell(body)
 
     def _tell(self, body: Mapping[str, object]) -> Envelope:
-        return self._speech.say("update", body, repeat=True)
+        return self._shown(lambda: self._speech.say("update", body, repeat=True))
 
     def _tell_all(self, bodies: Sequence[Mapping[str, object]]) -> Sequence[Envelope] | None:
-        return self._speech.say_all(bodies, self._options.harvester_id)
+        return self._shown(lambda: self._speech.say_all(bodies, self._options.harvester_id))
+
+    def _shown(self, say: Callable[[], T]) -> T:
+        """Say something; once more if the token was refused and there is a better one now."""
+        renewal = self._renewed()
+        shown = renewal.present()
+        try:
+            return say()
+        except PilotError as refused:
+            if refused.code is not Code.NOPROXY:
+                raise
+            if not renewal.retry(shown):
+                raise renewal.explained(refused) from refused
+            return say()
 
     def _told_less(self, body: Mapping[str, object], talk: _Talk, refused: Envelope) -> Envelope:
         """Say what matters, where the database does not take all of it."""
