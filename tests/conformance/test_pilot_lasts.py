@@ -8,6 +8,7 @@ import pytest
 
 from pilot_core.io import http
 from pilot_core.testing.fakes import Payload
+from pilot_core.testing.server import Fault
 
 from .ids import scenario
 from .stage import ACQUIRE, JOB, NO_SERVER, UPDATE, ends, in_words, last, told
@@ -133,3 +134,39 @@ def test_jobs_are_taken_one_after_another_and_for_so_long_as_the_queue_says(stag
     assert len(stage.said(ACQUIRE["v1"])) == taken
     order = [each.path for each in stage.all if each.path == ACQUIRE["v1"] or ends(each)]
     assert order == [ACQUIRE["v1"], UPDATE["v1"]] * taken
+
+
+# --- answers that are spoilt ------------------------------------------------------------------------------------------
+
+FAULTS = {
+    "cut": Fault.cut(9),
+    "garbage": Fault.garbage(),
+    "too long": Fault.wrong_length(10),
+    "too short": Fault.wrong_length(-10),
+    "lost": Fault.lost_answer(),
+    "late": Fault.slow(2),
+}
+
+
+@scenario("T-04", "T-08", "T-09", "I2", "I3")
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("times", [1, 4])
+def test_an_answer_that_is_spoilt_costs_no_job_its_end(stage, pilot, leaping, dialect, fault, times):
+    """The first ones or, as there are no more than three, all up to the last one: it is said again."""
+    stage.submit(JOB)
+    stage.faults.next(UPDATE[dialect], FAULTS[fault], times=times)
+    run = pilot(kit={"clock": leaping}, **{"panda.dialect": dialect, "panda.request_s": 1})
+    assert run.ending.finished == 1, run.story()
+    assert [(job["state"], job["attempt"]) for job in stage.jobs()] == [("finished", 1)]
+
+
+@scenario("J-05", "I9")
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_spoilt_answer_to_a_request_for_work_reserves_nothing_twice(stage, pilot, dialect, fault):
+    """The job that it held is the server's to give again; the pilot takes another one."""
+    stage.submit(JOB, 2)
+    stage.faults.next(ACQUIRE[dialect], FAULTS[fault])
+    run = pilot(**{"panda.dialect": dialect, "panda.request_s": 1})
+    assert run.ending.finished == 1, run.story()
+    assert len(stage.said(ACQUIRE[dialect])) == 2
+    assert sorted(job["state"] for job in stage.jobs()) in (["finished", "sent"], ["activated", "finished"])

@@ -54,7 +54,25 @@ def test_that_a_payload_runs_is_told_while_it_does(stage, pilot):
     assert run.ending.finished == 1, run.story()
 
 
-@scenario("T-08", "U-15", "F-10")
+@scenario("U-02")
+def test_updates_go_on_while_files_are_on_their_way(stage, pilot):
+    stage.submit({**JOB, "inputs": [{"source": f"{stage.url}/storage/in.dat"}]})
+    three, told_so_far = threading.Event(), []
+
+    def count(answer):
+        told_so_far.append(answer)
+        if len(told_so_far) == 3:
+            three.set()
+        return answer
+
+    stage.change(UPDATE["v1"], count, times=99)
+    stage.hold("/storage/in.dat", three, 20)
+    run = pilot(**{"report.heartbeat_s": 0.1})
+    assert three.is_set(), run.story()
+    assert [each.state for each in stage.said(UPDATE["v1"])[:3]] == ["starting"] * 3
+
+
+@scenario("T-08", "U-15", "U-16", "F-10")
 def test_a_slow_answer_keeps_no_job_from_its_end_and_no_word_comes_after_the_last(stage, pilot, dialect):
     stage.submit(JOB)
     stored = stage.coming("/storage/1.1/log.tgz")
@@ -62,6 +80,7 @@ def test_a_slow_answer_keeps_no_job_from_its_end_and_no_word_comes_after_the_las
     run = pilot(**{"panda.dialect": dialect})
     assert run.ending.finished == 1, run.story()
     assert stage.said(UPDATE[dialect])[0].ordered
+    assert len(stage.said(UPDATE[dialect])) <= 3
     assert stage.states(dialect)[-1] == "finished"
 
 

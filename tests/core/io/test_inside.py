@@ -197,6 +197,7 @@ def test_a_part_may_be_removed(job):
 )
 @settings(max_examples=40, deadline=None)
 def test_any_tree_goes_and_nothing_else(tmp_path_factory, tree):
+    """server:I7"""
     base = tmp_path_factory.mktemp("t")
     (base / "keep").mkdir()
     (base / "keep" / "f").touch()
