@@ -15,7 +15,7 @@ from pilot_core.spec import drivers as spec
 
 KINDS: Final[dict[str, tuple[type[Any], ...]]] = {
     "communicator": (spec.Communicator,),
-    "copytool": (spec.CopyTool, spec.Fetches, spec.Stores),
+    "copytool": (spec.CopyTool, spec.Fetches, spec.FetchesMany, spec.Stores, spec.StoresMany, spec.Looks),
     "workflow": (spec.Workflow,),
     "monitor": (spec.Monitor,),
     "resource": (spec.Resource,),

@@ -12,7 +12,9 @@ import pytest
 
 TESTS = Path(__file__).parents[1]
 LIST = Path(__file__).with_name("ids.txt")
-CITED = re.compile(r"server:((?:[A-Z]-\d\d|I\d)(?:\s*\([^)]*\))?)")
+DATA = Path(__file__).with_name("ids-data.txt")
+CONTRACTS = TESTS.parent / "pilot_core/src/pilot_core/testing/contracts"
+CITED = {file: re.compile(rf"{file}:((?:[A-Z]-\d\d|I\d)(?:\s*\([^)]*\))?)") for file in ("server", "data")}
 LINE = re.compile(r"([A-Z]-\d\d|I\d)  ([^:]+)(?:: (.+))?")
 
 
@@ -37,14 +39,16 @@ def listed(path: Path = LIST) -> dict[str, str]:
     return found
 
 
-def carried(tests: Path = TESTS) -> dict[str, list[str]]:
+def carried(tests: Path = TESTS, file: str = "server") -> dict[str, list[str]]:
     """Each id with the tests that name it, in a decorator or in their description, and which part of it they do."""
     found: dict[str, list[str]] = defaultdict(list)
-    for path in sorted(tests.rglob("test_*.py")):
+    contracts = sorted(CONTRACTS.glob("*.py")) if file == "data" else []
+    for path in (*sorted(tests.rglob("test_*.py")), *contracts):
+        where = path.relative_to(tests) if path.is_relative_to(tests) else path.name
         for name, function in _tests(ast.parse(path.read_text())):
-            for cited in _cited(function):
+            for cited in _cited(function, file):
                 told, _, part = cited.partition("(")
-                found[told.strip()].append(f"{path.relative_to(tests)}::{name}" + (f" ({part}" if part else ""))
+                found[told.strip()].append(f"{where}::{name}" + (f" ({part}" if part else ""))
     return found
 
 
@@ -54,20 +58,23 @@ def _tests(tree: ast.Module) -> Iterator[tuple[str, ast.FunctionDef]]:
             yield node.name, node
 
 
-def _cited(function: ast.FunctionDef) -> Iterator[str]:
-    yield from CITED.findall(ast.get_docstring(function) or "")
+def _cited(function: ast.FunctionDef, file: str) -> Iterator[str]:
+    yield from CITED[file].findall(ast.get_docstring(function) or "")
+    if file != "server":
+        return
     for each in function.decorator_list:
         if isinstance(each, ast.Call) and isinstance(each.func, ast.Name) and each.func.id in ("scenario", "half"):
             part = " (the server's half)" if each.func.id == "half" else ""
             yield from (f"{arg.value}{part}" for arg in each.args if isinstance(arg, ast.Constant))
 
 
-def table() -> str:
+def table(path: Path = LIST, file: str = "server") -> str:
     """One line an id."""
-    tests = carried()
-    rows = [f"{name}  {'; '.join(tests[name]) or f'later: {why}'}" for name, why in listed().items()]
+    tests = carried(file=file)
+    rows = [f"{file}:{name}  {'; '.join(tests[name]) or f'later: {why}'}" for name, why in listed(path).items()]
     return "\n".join(rows)
 
 
 if __name__ == "__main__":
     print(table())
+    print(table(DATA, "data"))

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from .ids import carried, listed
+from .ids import DATA, LIST, carried, listed
+
+LISTS = {"server": LIST, "data": DATA}
+each_list = pytest.mark.parametrize("file", LISTS)
 
 
 @pytest.fixture(scope="module")
 def tests():
-    return carried()
+    return {file: carried(file=file) for file in LISTS}
 
 
 def pilots(tests, name):
@@ -17,25 +20,36 @@ def pilots(tests, name):
     return [each for each in tests[name] if "(the server's half)" not in each]
 
 
-def test_each_scenario_has_a_test_or_a_reason(tests):
-    bare = [name for name, why in listed().items() if not why and not pilots(tests, name)]
-    assert not bare, f"write a test for {bare}, or after a colon in ids.txt why it comes later"
+@each_list
+def test_each_scenario_has_a_test_or_a_reason(tests, file):
+    bare = [name for name, why in listed(LISTS[file]).items() if not why and not pilots(tests[file], name)]
+    assert not bare, f"write a test for {bare}, or after a colon in {LISTS[file].name} why it comes later"
 
 
-def test_no_scenario_has_both(tests):
-    both = [name for name, why in listed().items() if why and pilots(tests, name)]
-    assert not both, f"{both} have tests now: take the reasons out of ids.txt"
+@each_list
+def test_no_scenario_has_both(tests, file):
+    both = [name for name, why in listed(LISTS[file]).items() if why and pilots(tests[file], name)]
+    assert not both, f"{both} have tests now: take the reasons out of {LISTS[file].name}"
 
 
-def test_no_test_names_a_scenario_that_is_none(tests):
-    strange = {name: where for name, where in tests.items() if name not in listed()}
-    assert not strange
+@each_list
+def test_no_test_names_a_scenario_that_is_none(tests, file):
+    known = listed(LISTS[file])
+    assert {name: where for name, where in tests[file].items() if name not in known} == {}
 
 
 def test_the_list_is_whole():
     counts = {"T": 15, "A": 14, "J": 22, "D": 25, "U": 20, "F": 18, "C": 17, "R": 13, "E": 11, "M": 10}
-    names = [f"{letter}-{number:02}" for letter, most in counts.items() for number in range(1, most + 1)]
-    assert sorted(listed()) == sorted([*names, *(f"I{number}" for number in range(1, 10))])
+    assert sorted(listed()) == sorted([*_numbered(counts), *(f"I{number}" for number in range(1, 10))])
+
+
+def test_the_list_of_data_is_whole():
+    counts = dict(zip("ABCDFGHIJKLT", (17, 32, 9, 20, 7, 8, 7, 10, 11, 6, 12, 21), strict=True))
+    assert sorted(listed(DATA)) == sorted(_numbered(counts))
+
+
+def _numbered(counts):
+    return [f"{letter}-{number:02}" for letter, most in counts.items() for number in range(1, most + 1)]
 
 
 @pytest.mark.parametrize(("line", "told"), [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -77,6 +78,16 @@ def test_every_end_of_work_is_on_the_disk_before_an_output_or_the_last_word_leav
     assert works(sent_kept) == works(sent_told) > works(stored_told)
     assert b'"FileStored"' in sent_kept, "what was stored is known"
     assert disk.letter_is_safe, "the last word is on the disk before it is sent"
+
+
+def test_what_an_output_is_and_where_it_goes_is_on_the_disk_before_it_leaves(disk, tmp_path):
+    kit = PilotKit(tmp=tmp_path, outcome=Payload(files={"one": b"made", "two": b"also made"}))
+    assert kit.run(a_job(outputs=["one", "two"])).job.verdict == "finished"
+    (_, kept, _), *_ = disk.moments
+    (told,) = [json.loads(line[9:]) for line in kept.splitlines() if b'"FilesLeaving"' in line]
+    known = {each["file"]["lfn"]: (each["file"]["size_b"], each["place"]) for each in told["files"]}
+    assert known == {"one": (4, "kit://one"), "two": (9, "kit://two")}
+    assert all(each["file"]["checksum"]["kind"] == "adler32" for each in told["files"])
 
 
 def test_a_job_is_on_the_disk_before_anything_is_done_for_it(disk, tmp_path):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,13 +13,15 @@ import pytest
 
 from pilot_core.config.layers import Layer, Rank, Schema, Settings
 from pilot_core.config.schema import CORE
+from pilot_core.errors import PilotError
 from pilot_core.io.cancel import CancelFlag
-from pilot_core.model.files import FileSpec, Receipt, Replica
+from pilot_core.io.checksum import Digest
+from pilot_core.model.files import Checksum, FileSpec, Leaving, Receipt, Replica
 from pilot_core.model.job import Job
 from pilot_core.model.queue import Queue
 from pilot_core.plugins.hooks import Hooks, Tier
 from pilot_core.spec import reporting, staging
-from pilot_core.spec.drivers import Fetches, Moved, Moving, Stores
+from pilot_core.spec.drivers import Fetches, FetchesMany, Found, Looks, Moved, Moving, Stores, StoresMany, Wanted
 from pilot_core.spec.markers import hookimpl
 from pilot_core.spec.work import Task
 
@@ -59,6 +62,44 @@ class Shelf(Fetches, Stores):
         return Moved(size_b=len(self.held[replica.url]))
 
 
+class Crate(Shelf, FetchesMany, StoresMany, Looks):
+    """A shelf whose files come many at a time; ``calls`` says which did."""
+
+    def __init__(self, name: str = "crate") -> None:
+        super().__init__(name)
+        self.calls: list[list[str]] = []
+
+    def fetch_many(self, wanted: Sequence[Wanted], moving: Moving) -> Iterator[tuple[Wanted, Moved | PilotError]]:
+        self.calls.append([each.replica.url for each in wanted])
+        for each in reversed(wanted):
+            if moving.cancel.is_set():
+                return
+            yield each, self._answer(partial(self.fetch, each.replica, each.path, each.file, moving))
+
+    def store_many(self, wanted: Sequence[Wanted], moving: Moving) -> Iterator[tuple[Wanted, Moved | PilotError]]:
+        self.calls.append([each.replica.url for each in wanted])
+        for each in reversed(wanted):
+            if moving.cancel.is_set():
+                return
+            yield each, self._answer(partial(self.store, each.path, each.replica, each.file, moving))
+
+    def look(self, replica: Replica, file: FileSpec, moving: Moving) -> Found | None:
+        held = self.held.get(replica.url)
+        if held is None:
+            return None
+        kind = file.checksum.kind if file.checksum else "adler32"
+        digest = Digest([kind])
+        digest.update(held)
+        return Found(size_b=len(held), checksum=Checksum(kind, digest.hexdigests()[kind]))
+
+    @staticmethod
+    def _answer(move: Callable[[], Moved]) -> Moved | PilotError:
+        try:
+            return move()
+        except PilotError as failed:
+            return failed
+
+
 class Bench:
     """One job's surroundings."""
 
@@ -70,6 +111,7 @@ class Bench:
         self.shelf = Shelf()
         self.cancel = CancelFlag()
         self.told: list[Receipt] = []
+        self.journal: list[Leaving | Receipt] = []
         self.queue = Queue(name="q")
 
     def settings(self, **data: object) -> Settings:
@@ -83,10 +125,15 @@ class Bench:
             workdir=self.workdir,
             control=self.control,
             cancel=self.cancel,
-            stored=self.told.append,
+            stored=self.stored,
+            leaving=self.journal.extend,
             budget_s=budget_s,
             resumed=resumed,
         )
+
+    def stored(self, receipt: Receipt) -> None:
+        self.told.append(receipt)
+        self.journal.append(receipt)
 
     def hooks(self, **impls: Callable[..., Any]) -> Hooks:
         hooks = Hooks(staging, reporting)
@@ -104,3 +151,19 @@ class Bench:
 @pytest.fixture
 def bench(tmp_path: Path) -> Bench:
     return Bench(tmp_path)
+
+
+@pytest.fixture
+def crate() -> Crate:
+    return Crate()
+
+
+@pytest.fixture
+def single() -> type[Shelf]:
+    """A tool that looks, and moves one file at a time."""
+    return type("Single", (Shelf, Looks), {"look": Crate.look})
+
+
+@pytest.fixture
+def make_bench() -> type[Bench]:
+    return Bench

@@ -12,54 +12,19 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from pilot_core.control.calls import budget_s
 from pilot_core.control.data import DataControl
-from pilot_core.control.transfer import Limit, budget_s
+from pilot_core.control.limits import Limit
 from pilot_core.errors import Code, PilotError
 from pilot_core.io.cancel import CancelFlag
-from pilot_core.io.checksum import Digest
 from pilot_core.model.files import Checksum, FileSpec, Receipt, Replica
 from pilot_core.model.job import Job
-from pilot_core.model.payload import Outcome
 from pilot_core.model.queue import Queue
 from pilot_core.plugins.guard import PluginRef
 from pilot_core.redact import Redactor
 from pilot_core.spec.drivers import Fetches, Moved, Stores
 
-
-def control(bench, hooks=None, tools=None, redactor=None, **options):
-    return DataControl(
-        hooks or bench.hooks(),
-        [bench.shelf] if tools is None else tools,
-        redactor or Redactor(),
-        pause_s=0.0,
-        **options,
-    )
-
-
-def spec(name, content, *replicas, kind="adler32", **more):
-    digest = Digest([kind])
-    digest.update(content)
-    return FileSpec(
-        lfn=name,
-        size_b=len(content),
-        checksum=Checksum(kind, digest.hexdigests()[kind]),
-        replicas=replicas,
-        **more,
-    )
-
-
-def inputs(bench, *files, hooks=None, tools=None, **data):
-    return control(bench, hooks, tools).stage_in(bench.task(Job(id="1", inputs=files), **data))
-
-
-def outputs(bench, *files, hooks=None, tools=None, errors=(), receipts=(), **data):
-    job = Job(id="1", outputs=files, errors=errors, receipts=receipts, outcome=Outcome(exit_code=0))
-    return control(bench, hooks, tools).stage_out(bench.task(job, **data))
-
-
-def codes(result):
-    return [error.code for error in result.errors]
-
+from .moving import codes, control, inputs, make, out, outputs, spec
 
 # --- inputs ---------------------------------------------------------------------------------------------------------
 
@@ -432,15 +397,6 @@ def test_without_a_cache_its_works_say_which_option(bench, work):
 
 
 # --- outputs --------------------------------------------------------------------------------------------------------
-
-
-def make(bench, **contents):
-    for name, content in contents.items():
-        (bench.workdir / name).write_bytes(content)
-
-
-def out(name, **more):
-    return FileSpec(lfn=name, replicas=(Replica(f"mem://out/{name}"),), **more)
 
 
 def test_outputs_are_stored_summed_and_told_at_once(bench):

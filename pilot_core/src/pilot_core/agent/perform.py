@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from threading import Event
@@ -30,7 +30,7 @@ from pilot_core.machine import commands as c
 from pilot_core.machine import events as e
 from pilot_core.machine.agent import Agent
 from pilot_core.machine.final import CONCLUDE
-from pilot_core.model.files import Receipt
+from pilot_core.model.files import Leaving, Receipt
 from pilot_core.model.job import ACCEPTED, Job
 from pilot_core.model.payload import Usage
 from pilot_core.model.queue import Queue
@@ -151,6 +151,7 @@ class Performer:
             control=held.control,
             cancel=cancel,
             stored=partial(self._stored, order.job),
+            leaving=partial(self._leaving, order.job),
             budget_s=order.budget_s,
             resumed=order.resumed,
         )
@@ -189,6 +190,9 @@ class Performer:
 
     def _stored(self, job: Job, receipt: Receipt) -> None:
         self.poster.post(e.FileStored(job=job.id, receipt=receipt))
+
+    def _leaving(self, job: Job, files: Sequence[Leaving]) -> None:
+        self.poster.post_synced(e.FilesLeaving(job=job.id, files=tuple(files)))
 
     def cancel(self, order: c.Cancel) -> None:
         """Ask a piece of work to end early."""

@@ -15,6 +15,7 @@ from pilot_core.machine import events as e
 from pilot_core.model.change import evolve
 
 SYNCED = (e.Accepted,)
+LONGEST_SYNC_S = 60.0
 log = logging.getLogger(__name__)
 
 
@@ -35,14 +36,20 @@ class Poster:
         """The event with the time of now."""
         return evolve(event, at=self._clock.now(), mono=self._clock.mono())
 
-    def post(self, event: e.Event) -> None:
+    def post_synced(self, event: e.JobEvent) -> None:
+        """The same, and return when the disk holds it, or has not taken it for very long."""
+        self.post(event, sync=True)
+        if not self._writer.flush(LONGEST_SYNC_S):
+            log.warning("the journal of job %s was not written within %g s", event.job, LONGEST_SYNC_S)
+
+    def post(self, event: e.Event, *, sync: bool = False) -> None:
         """Have the loop see this event, once it is written if it is a job's."""
         stamped = self.stamp(event)
         journal = self._journals.get(stamped.job) if isinstance(stamped, e.JobEvent) and stamped.journaled else None
         if journal is None or not isinstance(stamped, e.JobEvent):
             self._box.post(stamped)
         else:
-            self._writer.submit(journal, record_of(stamped), stamped, sync=isinstance(stamped, SYNCED))
+            self._writer.submit(journal, record_of(stamped), stamped, sync=sync or isinstance(stamped, SYNCED))
 
     def end(self, over: e.JobOver, seal: bool) -> None:
         """Post the end of a job when its journal is sealed, or closed for a pilot that goes on with it."""

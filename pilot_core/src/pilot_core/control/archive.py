@@ -15,8 +15,10 @@ from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
+from pilot_core.control.limits import Limit
 from pilot_core.control.packing import LEFT_OUT, Packing, check_tar, new_tar
-from pilot_core.control.transfer import ARCHIVE, Limit, part_name
+from pilot_core.control.transfer import ARCHIVE
+from pilot_core.control.trip import part_name
 from pilot_core.errors import Code, PilotError
 from pilot_core.io.cancel import Cancelled
 from pilot_core.io.inside import Inside, Outside

@@ -6,7 +6,10 @@ import time
 from pathlib import Path
 
 from pilot_core.config.schema import DataOptions
-from pilot_core.control.transfer import IN, Mover, budget_s, remove
+from pilot_core.control.calls import budget_s
+from pilot_core.control.sides import IN
+from pilot_core.control.transfer import Mover
+from pilot_core.control.trip import remove
 from pilot_core.errors import Code, PilotError
 from pilot_core.io.cache import Cache, content_key, url_key
 from pilot_core.io.cancel import CancelFlag, Cancelled

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
 KINDS = ("adler32", "md5", "sha256", "crc32c")
 SMALLEST_BLOCK_B = 1 << 12
-BLOCK_B = 1 << 20
+BLOCK_B = 1 << 18
+"""Small enough to be summed while it is still near the processor."""
 
 
 @frozen
@@ -152,7 +153,7 @@ def _start(kind: str) -> _Sum:
 
 @cache
 def _fastest_adler32() -> Roll:
-    for module in ("isal.isal_zlib", "zlib_ng.zlib_ng", "zlib"):
+    for module in ("zlib_ng.zlib_ng", "isal.isal_zlib", "zlib"):
         try:
             roll: Roll = import_module(module).adler32
         except ImportError:

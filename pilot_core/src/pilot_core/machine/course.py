@@ -124,10 +124,21 @@ def with_errors(job: Job, *errors: PilotError) -> Job:
 
 def with_receipts(job: Job, receipts: tuple[Receipt, ...]) -> Job:
     """The job with more files that are safe, each counted once."""
-    safe = {(r.lfn, r.direction): r for r in job.receipts}
-    for receipt in receipts:
-        safe.setdefault((receipt.lfn, receipt.direction), receipt)
-    return evolve(job, receipts=tuple(safe.values())) if len(safe) > len(job.receipts) else job
+    names = {receipt.lfn for receipt in receipts}
+    safe = {(r.lfn, r.direction) for r in job.receipts if r.lfn in names}
+    more = {(r.lfn, r.direction): r for r in reversed(receipts) if (r.lfn, r.direction) not in safe}
+    return evolve(job, receipts=(*job.receipts, *reversed(more.values()))) if more else job
+
+
+def stored(course: Course, event: e.FileStored) -> Move:
+    """Count the file as safe."""
+    return evolve(course, job=with_receipts(course.job, (event.receipt,))), ()
+
+
+def leaving(course: Course, event: e.FilesLeaving) -> Move:
+    """Keep what was told last of outputs that are to be stored."""
+    told = {**course.job.leaving, **{each.file.lfn: each for each in event.files}}
+    return evolve(course, job=evolve(course.job, leaving=told)), ()
 
 
 def enter_phase(job: Job, phase: Phase, at: float) -> tuple[tuple[c.Command, ...], Job]:

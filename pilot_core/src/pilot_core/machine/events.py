@@ -14,7 +14,7 @@ from attrs import field, frozen
 
 from pilot_core.errors import PilotError
 from pilot_core.machine.phases import Step
-from pilot_core.model.files import FileSpec, Receipt
+from pilot_core.model.files import FileSpec, Leaving, Receipt
 from pilot_core.model.job import Job
 from pilot_core.model.payload import Command, Outcome, Usage
 from pilot_core.model.queue import Resources
@@ -107,6 +107,13 @@ class FileStored(JobEvent):
     """Progress: a file is safe, whatever becomes of the step that moved it."""
 
     receipt: Receipt
+
+
+@frozen(kw_only=True)
+class FilesLeaving(JobEvent):
+    """Progress: outputs are ready on the disk, or are sent to another place, or lie there and are to be registered."""
+
+    files: tuple[Leaving, ...]
 
 
 @frozen(kw_only=True)

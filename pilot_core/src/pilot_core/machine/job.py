@@ -43,8 +43,10 @@ from pilot_core.machine.course import (
     enter_phase,
     free_slot,
     hurry,
+    leaving,
     left,
     prefixed,
+    stored,
     with_errors,
     with_excuse,
     with_receipts,
@@ -216,10 +218,6 @@ def _payload_started(course: Course, event: e.PayloadStarted) -> Move:
     return running, (c.Report(job=running.job), c.Watch(job=running.job))
 
 
-def _stored(course: Course, event: e.FileStored) -> Move:
-    return evolve(course, job=with_receipts(course.job, (event.receipt,))), ()
-
-
 def _sampled(course: Course, event: e.Sampled) -> Move:
     return evolve(course, job=evolve(course.job, usage=event.usage)), ()
 
@@ -382,7 +380,8 @@ RULES: dict[tuple[Stand, type[e.JobEvent]], Rule] = {
     (Stand.CLEAN, e.WorkDone): cleaned,
     (Stand.CLEAN, e.WorkFailed): not_cleaned,
     (Stand.CLEAN, e.WorkExpired): not_cleaned,
-    **{(stand, e.FileStored): _stored for stand in Stand if stand is not Stand.NEW},
+    **{(stand, e.FileStored): stored for stand in Stand if stand is not Stand.NEW},
+    **{(stand, e.FilesLeaving): leaving for stand in Stand if stand is not Stand.NEW},
     **{(stand, e.JournalLost): _journal_lost for stand in Stand if stand is not Stand.NEW},
     **{(stand, e.Sampled): _sampled for stand in (Stand.WORK, Stand.END)},
     **{(stand, e.Sampled): _ignored for stand in Stand if stand not in (Stand.NEW, Stand.WORK, Stand.END)},

@@ -7,6 +7,8 @@ from typing import Self
 
 from attrs import field, frozen
 
+from pilot_core.errors import PilotError
+
 _HEX = re.compile(r"[0-9a-f]+")
 _KINDS = {"adler32": 8, "md5": 32, "sha256": 64, "crc32c": 8}
 _PREFIXES = {"ad": "adler32", "md": "md5"}
@@ -41,6 +43,24 @@ class Replica:
 
     url: str
     endpoint: str = ""
+    domain: str = ""
+    """``lan`` or ``wan``, where that is known."""
+    activity: str = ""
+    """What it was chosen for, in the words of queue data."""
+    signed: bool = False
+    """Whether the query of the URL is a signature: a secret, which a tool is given and nobody is told."""
+    direct: bool = False
+    """Whether the site lets a payload read the file here; never done where the URL is signed."""
+
+    @property
+    def shown(self) -> str:
+        """The URL as anybody may see it."""
+        return f"{self.url.partition('?')[0]}?***" if self.signed and "?" in self.url else self.url
+
+    def hide(self, text: str) -> str:
+        """A text about this place without what is secret of it."""
+        secret = self.url.partition("?")[2] if self.signed else ""
+        return text.replace(secret, "***") if secret else text
 
 
 @frozen(kw_only=True)
@@ -61,6 +81,10 @@ class FileSpec:
     """An output that is stored after a failure, too, if it is there."""
     replace: bool = field(default=False)
     """Whether it may take the place of another file of its name; else that is an error."""
+    direct: bool = field(default=False)
+    """An input that the payload can read where it lies, over the network."""
+    members: tuple[str, ...] = ()
+    """For an output that is an archive of others: patterns of their names."""
 
 
 @frozen(kw_only=True)
@@ -85,3 +109,40 @@ class Receipt:
     endpoint: str = ""
     guid: str = ""
     took_s: float = 0.0
+
+
+@frozen(kw_only=True)
+class Leaving:
+    """An output that is ready to be stored, or on its way: as it was on the disk, and the place that it was sent to.
+
+    ``uploaded`` is its receipt once it lies there, in so far as it is not registered yet and so not stored.
+    """
+
+    file: FileSpec
+    place: str = ""
+    uploaded: Receipt | None = None
+
+
+@frozen(kw_only=True)
+class Attempt:
+    """One try to bring, store or open a file: where, by which tool, when, and how it ended.
+
+    Times are those of the wall clock: ``asked`` when the work on all files of the job began, ``moved`` when the bytes
+    were there and verification began. Nothing secret is in the replica.
+    """
+
+    file: FileSpec
+    direction: str
+    replica: Replica
+    tool: str
+    number: int
+    asked: float
+    began: float
+    moved: float
+    ended: float
+    error: PilotError | None = None
+
+    @property
+    def size_b(self) -> int | None:
+        """The size of the file, as far as it is known."""
+        return self.file.size_b

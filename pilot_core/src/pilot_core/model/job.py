@@ -8,7 +8,7 @@ from typing import Generic, NewType, TypeVar, cast
 from attrs import field, frozen
 
 from pilot_core.errors import PilotError, merge
-from pilot_core.model.files import FileSpec, Receipt
+from pilot_core.model.files import FileSpec, Leaving, Receipt
 from pilot_core.model.payload import Command, Outcome, Usage, Verdict
 from pilot_core.model.queue import Resources
 
@@ -93,6 +93,8 @@ class Job:
     phase: Phase = ACCEPTED
     errors: tuple[PilotError, ...] = ()
     receipts: tuple[Receipt, ...] = ()
+    leaving: Mapping[str, Leaving] = field(factory=dict)
+    """Outputs that were ready to be stored, by name."""
     devices: tuple[str, ...] = ()
     command: Command | None = None
     outcome: Outcome | None = None

@@ -194,6 +194,10 @@ class Hooks:
         """Whether anybody wants this news."""
         return bool(self._asked and self._asked[spec.__name__].impls)
 
+    def answers(self, spec: Gather[P, T], /) -> bool:
+        """Whether anybody can be asked this."""
+        return bool(self._asked and self._asked[spec.__name__].impls)
+
     def guarded(self, plugin: PluginRef, what: str, call: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Call a driver in its plugin's name; see ``Guard.call``."""
         return self.guard.call(plugin, what, call, *args, **kwargs)

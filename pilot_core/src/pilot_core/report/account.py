@@ -206,12 +206,15 @@ def files_of(record: Mapping[str, Any], asked: Mapping[str, Any], still: bool) -
     return (*moved, *waiting)
 
 
+_STATES = {"out": "stored", "direct": "read where it lies"}
+
+
 def _moved(receipt: Mapping[str, Any]) -> File:
     direction = text(receipt.get("direction"))
     return File(
         name=text(receipt.get("lfn")),
         direction=direction,
-        state="stored" if direction == "out" else "fetched",
+        state=_STATES.get(direction, "fetched"),
         size_b=number(receipt.get("size_b")),
         checksum=text(receipt.get("checksum")),
         speed_b_s=number(receipt.get("speed_b_s")),

@@ -6,7 +6,7 @@ A driver is a class found under an entry point of its group. It is made with the
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar, Final
@@ -15,33 +15,58 @@ from attrs import field, frozen
 
 from pilot_core.errors import PilotError
 from pilot_core.machine.phases import Step
-from pilot_core.model.files import Checksum, FileSpec, Replica
 from pilot_core.model.job import Job
 from pilot_core.model.payload import Command, Usage
 from pilot_core.model.queue import Queue, Resources
-from pilot_core.spec.markers import Isolation
-from pilot_core.spec.work import Cancel, Settings, Work
+from pilot_core.spec.copytools import (
+    CopyTool,
+    Fetches,
+    FetchesMany,
+    Found,
+    Looks,
+    Moved,
+    Moving,
+    Stores,
+    StoresMany,
+    Wanted,
+)
+from pilot_core.spec.driver import Driver
+from pilot_core.spec.work import Work
+
+__all__ = [
+    "PROXY",
+    "Communicator",
+    "Container",
+    "CopyTool",
+    "Driver",
+    "EventChannel",
+    "Fetches",
+    "FetchesMany",
+    "Found",
+    "Hint",
+    "InfoSource",
+    "Launcher",
+    "Letter",
+    "LogShipper",
+    "Looks",
+    "Monitor",
+    "Mount",
+    "Moved",
+    "Moving",
+    "Offer",
+    "Reading",
+    "Reply",
+    "Resource",
+    "Stores",
+    "StoresMany",
+    "Update",
+    "View",
+    "Wanted",
+    "Workflow",
+]
 
 PROXY: Final = "user.proxy"
 """The file with the proxy of a job's owner, among what is entrusted to the job."""
-
-
-class Driver(ABC):
-    """What all drivers share."""
-
-    name: ClassVar[str]
-    needs: ClassVar[str] = ""
-    """The extra of its distribution that brings what it needs."""
-    isolation: ClassVar[Isolation] = Isolation.THREAD
-    options: ClassVar[type | None] = None
-
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
-
-    @classmethod
-    def probe(cls) -> str | None:
-        """Say why this driver cannot work here; ``None`` says that it can. Quick, and without side effects."""
-        return None
 
 
 # --- talking to who has the work ------------------------------------------------------------------------------------
@@ -188,66 +213,6 @@ class Communicator(Driver):
     def give_back(self, raw: Mapping[str, object]) -> bool:
         """Let somebody else have a job that was never begun; whether that was possible. Otherwise it is refused."""
         return False
-
-
-# --- moving files ---------------------------------------------------------------------------------------------------
-
-
-@frozen(kw_only=True)
-class Moved:
-    """What a tool says of a transfer. ``summed`` if the digest was made of the very bytes that were moved."""
-
-    size_b: int
-    checksum: Checksum | None = None
-    summed: bool = False
-
-
-@frozen(kw_only=True)
-class Moving:
-    """What a tool may use while it moves a file: how long, whether to go on, and whom to tell of bytes.
-
-    ``proxy`` is what the owner of the job shows to storage, where that is not the pilot's own.
-    """
-
-    cancel: Cancel
-    budget_s: float | None = None
-    progress: Callable[[int], None] = lambda _: None
-    proxy: Path | None = None
-
-
-class CopyTool(Driver):
-    """Moves files. A tool is one or both of ``Fetches`` and ``Stores``."""
-
-    schemes: ClassVar[tuple[str, ...]] = ()
-
-    def takes(self, replica: Replica) -> bool:
-        """Whether this tool can move to or from this place."""
-        scheme = replica.url.partition("://")[0] if "://" in replica.url else ""
-        return scheme in self.schemes
-
-
-class Fetches(CopyTool):
-    """Brings files to the node."""
-
-    @abstractmethod
-    def fetch(self, replica: Replica, target: Path, file: FileSpec, moving: Moving) -> Moved:
-        """Put the file at ``target``, which does not exist yet, in a directory that does.
-
-        Returns when all of it is there. Raises ``PilotError`` otherwise, and leaves nothing behind.
-        """
-
-
-class Stores(CopyTool):
-    """Puts files into storage."""
-
-    @abstractmethod
-    def store(self, source: Path, replica: Replica, file: FileSpec, moving: Moving) -> Moved:
-        """Put ``source`` under the place's final name, only after size and digest at the far end are those of ``file``.
-
-        Storing the same file again does no harm; a different one under that name is replaced in one step if
-        ``file.replace`` says so, and else is an error. Raises ``PilotError``
-        when it could not be done, and leaves nothing under the final name then.
-        """
 
 
 # --- running --------------------------------------------------------------------------------------------------------

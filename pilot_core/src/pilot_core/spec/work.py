@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol, TypeVar
 
 from attrs import frozen
 
 from pilot_core.machine.events import Result
-from pilot_core.model.files import Receipt
+from pilot_core.model.files import Leaving, Receipt
 from pilot_core.model.job import Job
 from pilot_core.model.queue import Queue
 
@@ -38,7 +38,8 @@ class Task:
     """One piece of work for one job, done in a worker thread.
 
     ``workdir`` is the job's own directory, ``control`` its control directory, which the payload never sees.
-    ``stored`` is told of each file at once when it is safe, so that no crash forgets it.
+    ``stored`` is told of each file at once when it is safe, so that no crash forgets it. ``leaving`` returns when the
+    disk holds what outputs are ready and where they are sent: before the first byte leaves.
     """
 
     job: Job
@@ -48,6 +49,7 @@ class Task:
     control: Path
     cancel: Cancel
     stored: Callable[[Receipt], None]
+    leaving: Callable[[Sequence[Leaving]], None] = lambda _: None
     budget_s: float | None = None
     resumed: bool = False
 

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pilot_core.builtin import lists
-from pilot_core.builtin.panda.extras import ARCHIVES, DIRECT, OVERRIDES, PACKED, STEP_NAMES, STEPS, TEXTS
+from pilot_core.builtin.panda.extras import OVERRIDES, PACKED, STEP_NAMES, STEPS, TEXTS
 from pilot_core.builtin.panda.reading import read_job, truth
 from pilot_core.model.records import pack, unpack
 from pilot_core.sdk import Job
@@ -27,10 +27,10 @@ def test_the_options_in_arguments_reach_the_job(wire_job):
     """server:D-13, server:D-15"""
     hidden = "--containerImage=opt.sif --overwriteQueueData={'allow_wan': True} <ZIP_MAP>z:*.root</ZIP_MAP>"
     text = f'--in=a {hidden} -n "$N" '
-    job = read_job(wire_job(jobPars=text, container_name="named.sif"))
+    job = read_job(wire_job(jobPars=text, container_name="named.sif", outFiles="z,a.root,log.tgz"))
     assert (job.parameters, job.image) == ('--in=a -n "$N" ', "opt.sif")
     assert job.extras[OVERRIDES] == {"allow_wan": True}
-    assert job.extras[ARCHIVES] == {"z": ["*.root"]}
+    assert {file.lfn: file.members for file in job.outputs if file.members} == {"z": ("*.root",)}
     assert job == unpack(Job, json.loads(json.dumps(pack(job))))
 
 
@@ -43,17 +43,17 @@ def test_a_program_that_runs_containers_sees_the_image(wire_job):
 @pytest.mark.parametrize(
     ("changes", "direct"),
     [
-        ({}, None),
+        ({}, []),
         ({"transferType": "direct"}, ["a.root", "c.root"]),
         ({"transformation": "https://h/trf/user/runGen-00"}, ["a.root", "c.root"]),
         ({"jobPars": "--accessmode=direct"}, ["a.root", "b.root", "c.root"]),
-        ({"transferType": "direct", "jobPars": "--useLocalIO"}, None),
-        ({"transferType": "direct", "inFiles": "a.tar.gz,raw.b,c.lib.tgz"}, None),
+        ({"transferType": "direct", "jobPars": "--useLocalIO"}, []),
+        ({"transferType": "direct", "inFiles": "a.tar.gz,raw.b,c.lib.tgz"}, []),
     ],
 )
 def test_inputs_that_may_be_read_where_they_lie_are_named(wire_job, changes, direct):
     wire = wire_job(**{"inFiles": "a.root,b.root,c.root", "prodDBlockToken": "NULL,local,NULL", **changes})
-    assert read_job(wire).extras.get(DIRECT) == direct
+    assert [file.lfn for file in read_job(wire).inputs if file.direct] == direct
 
 
 def test_archives_among_inputs_are_known_by_their_names(wire_job):

@@ -17,20 +17,14 @@ OVERRIDES: Final[JobKey[Mapping[str, object]]] = JobKey("queue.overrides")
 """Facts of the queue that this job wants to change for itself, whether it may or not."""
 TEXTS: Final[JobKey[Mapping[str, str]]] = JobKey("job.texts")
 """Files to be written into the job's directory before the payload begins, unless they are there: text by name."""
-DIRECT: Final[JobKey[Sequence[str]]] = JobKey("panda.direct")
-"""Inputs that may be read where they lie."""
 PACKED: Final[JobKey[Sequence[str]]] = JobKey("panda.packed")
 """Inputs that are archives to be unpacked."""
-ARCHIVES: Final[JobKey[Mapping[str, Sequence[str]]]] = JobKey("panda.archives")
-"""Archives to be made of outputs: patterns of their names by the archive's."""
 STEPS: Final[JobKey[Mapping[str, Mapping[str, str]]]] = JobKey("panda.steps")
 """What runs before, after or beside the payload, and how its container is run: texts by step."""
 _NAMES: Final[Mapping[str, str]] = {
     "overrides": OVERRIDES.name,
     "texts": TEXTS.name,
-    "direct": DIRECT.name,
     "packed": PACKED.name,
-    "archives": ARCHIVES.name,
     "steps": STEPS.name,
 }
 STEP_NAMES: Final = ("preprocess", "postprocess", "coprocess", "containerOptions")

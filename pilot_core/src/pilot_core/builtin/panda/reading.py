@@ -87,8 +87,8 @@ class _Wire:
             transformation=self._transformation(),
             parameters=lists.parameters,
             environment=self._environment(),
-            inputs=self._inputs(),
-            outputs=outputs,
+            inputs=self._inputs(hidden),
+            outputs=_archived(outputs, hidden.archives),
             log=log_file,
             needs=self._needs(),
             wall_limit_s=float(wall_s) if wall_s and self.limit_wall else None,
@@ -103,9 +103,7 @@ class _Wire:
             extras=extras_of(
                 overrides=hidden.queue,
                 texts=lists.texts,
-                direct=directly_read(self._access(), fields, hidden),
                 packed=[name.removeprefix(ZIP) for name in self._list("inFiles") if name.startswith(ZIP)],
-                archives={name: list(patterns) for name, patterns in hidden.archives.items()},
                 steps=steps,
             ),
         )
@@ -194,15 +192,17 @@ class _Wire:
 
     # --- files ---
 
-    def _inputs(self) -> tuple[FileSpec, ...]:
+    def _inputs(self, hidden: Hidden) -> tuple[FileSpec, ...]:
         names, sources = self._list("inFiles"), self.fields.table("sources")
         columns = {name: self._aligned(name, "inFiles", len(names)) for name in INPUT_LISTS}
+        direct = frozenset(directly_read(self._access(), self.fields, hidden))
         files: dict[str, FileSpec] = {}
         for number, written in enumerate(names):
             lfn, url = _unprefixed(written)
             self._check_name("inFiles", number, lfn)
             if lfn not in files:
-                files[lfn] = self._input(lfn, self._seen(sources.get(lfn, url)), number, columns)
+                file = self._input(lfn, self._seen(sources.get(lfn, url)), number, columns)
+                files[lfn] = evolve(file, direct=lfn in direct)
         return tuple(files.values())
 
     def _access(self) -> Iterator[tuple[str, str]]:
@@ -332,6 +332,13 @@ class _Asked:
             optional=file.lfn in self.optional,
             always=file.lfn in self.always,
         )
+
+
+def _archived(outputs: Sequence[FileSpec], archives: Mapping[str, tuple[str, ...]]) -> tuple[FileSpec, ...]:
+    """The outputs, some of which are archives of others."""
+    for name in archives.keys() - {file.lfn for file in outputs}:
+        log.warning("the archive %s is not made: it is not among outFiles", shown(name))
+    return tuple(evolve(file, members=archives[file.lfn]) if file.lfn in archives else file for file in outputs)
 
 
 def _unprefixed(written: str) -> tuple[str, str]:

@@ -6,6 +6,7 @@ Subclass ``FetchContract``, ``StoreContract`` or both, and answer what is abstra
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import socket
@@ -20,7 +21,7 @@ from attrs import evolve
 from pilot_core.config.layers import Schema, Settings
 from pilot_core.config.schema import CORE
 from pilot_core.control.data import DataControl
-from pilot_core.control.transfer import Limit
+from pilot_core.control.limits import Limit
 from pilot_core.errors import Code, PilotError, Stage
 from pilot_core.io.cancel import CancelFlag
 from pilot_core.io.checksum import BLOCK_B, Digest
@@ -117,6 +118,7 @@ class FetchContract(_Contract):
 
     @pytest.mark.parametrize("name", NAMES)
     def test_a_file_comes_whole_under_any_name(self, name: str) -> None:
+        """data:T-02, data:T-04, data:I-03, data:I-05, data:I-06"""
         result = self.stage_in(describe(name, CONTENT, self.make_replica(name, CONTENT)))
         assert result.errors == ()
         assert (self.workdir / name).read_bytes() == CONTENT
@@ -125,6 +127,7 @@ class FetchContract(_Contract):
 
     @pytest.mark.parametrize("kind", ["adler32", "md5", "sha256", "crc32c"])
     def test_every_kind_of_checksum_is_compared(self, kind: str) -> None:
+        """data:T-05, data:B-03"""
         good = describe("good", CONTENT, self.make_replica("good", CONTENT), kind=kind)
         bad = describe("bad", CONTENT, self.make_replica("bad", CONTENT[:-1] + b"?"), kind=kind)
         result = self.stage_in(good, bad)
@@ -134,10 +137,12 @@ class FetchContract(_Contract):
         assert self.names_in_job() == ["good"]
 
     def test_an_empty_file_comes(self) -> None:
+        """data:T-03, data:B-14"""
         assert self.stage_in(describe("empty", b"", self.make_replica("empty", b""))).errors == ()
         assert (self.workdir / "empty").read_bytes() == b""
 
     def test_a_missing_file_is_named_and_another_place_is_tried(self) -> None:
+        """data:T-11, data:B-05"""
         nowhere = self.make_replica("lost", None)
         alone = self.stage_in(describe("lost", CONTENT, nowhere))
         assert [error.code.stage for error in alone.errors] == [Stage.STAGE_IN]
@@ -148,6 +153,7 @@ class FetchContract(_Contract):
         assert self.names_in_job() == ["lost"]
 
     def test_a_file_that_ends_early_is_refused(self) -> None:
+        """data:T-06"""
         whole = describe("short", CONTENT)
         short = self.make_replica("short", CONTENT[:100])
         result = self.stage_in(FileSpec(lfn="short", size_b=whole.size_b, replicas=(short,)))
@@ -156,6 +162,7 @@ class FetchContract(_Contract):
         assert self.names_in_job() == []
 
     def test_a_cancelled_transfer_ends_and_leaves_nothing(self) -> None:
+        """data:T-08"""
         file, flag = describe("large", LARGE, self.make_replica("large", LARGE)), CancelFlag()
         with pytest.raises(PilotError):
             self.fetch(file, Moving(cancel=flag, progress=lambda _: flag.set()))
@@ -168,6 +175,7 @@ class FetchContract(_Contract):
         assert self.names_in_job() == []
 
     def test_progress_grows_to_the_size(self) -> None:
+        """data:T-18"""
         seen: list[int] = []
         self.fetch(
             describe("large", LARGE, self.make_replica("large", LARGE)),
@@ -176,7 +184,17 @@ class FetchContract(_Contract):
         assert seen == sorted(seen)
         assert seen[-1] == len(LARGE)
 
+    def test_a_signature_is_told_nobody(self, caplog: pytest.LogCaptureFixture) -> None:
+        """data:T-20"""
+        nowhere = self.make_replica("lost", None)
+        signed = Replica(f"{nowhere.url}?Expires=9&sig=verysecretword", signed=True)
+        with caplog.at_level(logging.DEBUG):
+            result = self.stage_in(describe("lost", CONTENT, signed))
+        assert len(result.errors) == 1
+        assert "verysecretword" not in f"{result} {caplog.text}"
+
     def test_the_process_is_as_it_was(self) -> None:
+        """data:T-21"""
         before = _process()
         self.stage_in(describe("a", CONTENT, self.make_replica("a", CONTENT)))
         assert _process() == before
@@ -212,6 +230,7 @@ class StoreContract(_Contract):
 
     @pytest.mark.parametrize("name", NAMES)
     def test_a_file_is_stored_whole_under_any_name(self, name: str) -> None:
+        """data:T-02 (out), data:T-04 (out)"""
         place = self.make_place(name)
         result = self.stage_out(name, CONTENT, place)
         assert result.errors == ()
@@ -225,6 +244,7 @@ class StoreContract(_Contract):
         assert self.read(place) == b""
 
     def test_storing_again_does_no_harm(self) -> None:
+        """data:D-11"""
         place = self.make_place("twice")
         for _ in range(2):
             assert self.stage_out("twice", CONTENT, place).errors == ()
@@ -232,6 +252,7 @@ class StoreContract(_Contract):
         assert len(self.names_stored()) == 1
 
     def test_another_file_under_that_name_is_an_error_and_stays(self) -> None:
+        """data:T-12, data:D-12"""
         place = self.make_place("taken")
         self.stage_out("taken", CONTENT, place)
         result = self.stage_out("taken", CONTENT[::-1], place)
