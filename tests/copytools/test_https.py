@@ -15,7 +15,7 @@ from urllib.parse import quote, unquote
 import pytest
 from attrs import evolve
 
-from pilot_copytools.https import Https
+from pilot_copytools.https import Https, HttpsOptions
 from pilot_core.config.layers import Layer, Rank, Schema, Settings
 from pilot_core.config.schema import CORE
 from pilot_core.errors import Code, PilotError
@@ -119,8 +119,14 @@ def storage(running: Storage, request: pytest.FixtureRequest) -> Storage:
     return running
 
 
-def settings(**connection: object) -> Settings:
-    return Schema(CORE).merge(Layer(Rank.SITE, "the test", {"connection": connection}))
+def settings(https: dict[str, object] | None = None, **connection: object) -> Settings:
+    told = {"connection": connection, "https": https or {}}
+    return Schema([*CORE, HttpsOptions]).merge(Layer(Rank.SITE, "the test", told))
+
+
+def close(tool: Https) -> None:
+    for web in (tool._server, tool._storage, tool._nobody):
+        web.close()
 
 
 class TestContracts(FetchContract, StoreContract):
@@ -129,10 +135,10 @@ class TestContracts(FetchContract, StoreContract):
     @pytest.fixture(autouse=True)
     def _close(self) -> Iterator[None]:
         yield
-        self.tool._web.close()
+        close(self.tool)
 
-    def make_tool(self, settings: Settings) -> Https:
-        return Https(settings)
+    def make_tool(self, _: Settings) -> Https:
+        return Https(settings())
 
     def make_place(self, name: str) -> Replica:
         return Replica(f"{self.storage.url}/deep/{quote(name)}")
@@ -162,7 +168,7 @@ class TestQuietServer(TestContracts):
 def tool() -> Iterator[Https]:
     made = Https(settings())
     yield made
-    made._web.close()
+    close(made)
 
 
 @pytest.fixture
@@ -256,12 +262,30 @@ def test_a_replacement_that_is_cut_off_takes_nothing_away(storage, tool, source)
     assert storage.files == {"/f": b"older"}
 
 
-def test_a_store_that_knows_no_digests_is_refused(storage, tool, source):
+def test_a_store_that_knows_no_digests_is_refused_where_nothing_may_be_read_back(storage, source):
     storage.digest = lambda _: ""
+    tool = Https(settings({"read_back": False}))
     with pytest.raises(PilotError) as raised:
         store(tool, source, f"{storage.url}/f")
+    close(tool)
     assert raised.value.code is Code.CHKSUMNOTSUP
     assert storage.files == {}
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+def test_a_store_that_knows_no_digests_has_to_show_the_file(storage, tool, source, damaged):
+    storage.digest = lambda _: ""
+    if damaged:
+        storage.damage = lambda content: content[:-1] + b"?"
+        with pytest.raises(PilotError) as raised:
+            store(tool, source, f"{storage.url}/f")
+        assert raised.value.code is Code.PUTADMISMATCH
+        assert storage.files == {}
+    else:
+        store(tool, source, f"{storage.url}/f")
+        store(tool, source, f"{storage.url}/f")
+        assert storage.files == {"/f": CONTENT}
+        assert storage.seen.count("PUT") == 1
 
 
 def test_a_lost_answer_leaves_nothing(storage, tool, source):
@@ -308,7 +332,7 @@ def test_what_is_in_the_way_is_left_alone(storage, tool, tmp_path):
 def test_a_full_disk_is_told(storage, tool, tmp_path, monkeypatch):
     storage.files["/f"] = LARGE
     (tmp_path / "full").symlink_to("/dev/full")
-    monkeypatch.setattr("pilot_copytools.https._NEW", 1)
+    monkeypatch.setattr("pilot_copytools._disk._NEW", 1)
     with pytest.raises(PilotError) as raised:
         tool.fetch(Replica(f"{storage.url}/f"), tmp_path / "full", FileSpec(lfn="f"), MOVING)
     assert raised.value.code is Code.NOLOCALSPACE
@@ -330,7 +354,7 @@ def test_what_the_pilots_own_server_refuses_is_told_for_what_it_is(storage, sour
     tool = Https(settings(url=[storage.url]))
     with pytest.raises(PilotError) as raised:
         store(tool, source, f"{storage.url}/f")
-    tool._web.close()
+    close(tool)
     assert raised.value.code is code
     assert raised.value.facts.get("passes") is passes
 

@@ -24,6 +24,7 @@ from pilot_core import __version__
 from pilot_core.errors import Code, PilotError
 from pilot_core.io.http_address import Target, find_proxy, read_url
 from pilot_core.io.http_body import OursFailed, add_query, dump_json, gzipped, read_answer, read_blocks, stream_answer
+from pilot_core.io.http_shown import Card, Cards
 from pilot_core.io.http_token import TokenFile
 from pilot_core.io.http_trust import Trusts
 
@@ -83,7 +84,10 @@ class _Request:
 
 
 class Web:
-    """Calls one server, by any of its addresses, and others without its token or proxy. Safe in any thread."""
+    """Calls one server, by any of its addresses, and others without its token or proxy. Safe in any thread.
+
+    ``shown`` are files with a token or a proxy for others, by host.
+    """
 
     def __init__(
         self,
@@ -95,6 +99,7 @@ class Web:
         ca_file: Path | None = None,
         ca_path: Path | None = None,
         proxy: Path | None = None,
+        shown: Mapping[str, Path] | None = None,
         ipv4_only: bool = False,
         connect_s: float = 10.0,
         agent: str = f"pilot/{__version__}",
@@ -102,10 +107,12 @@ class Web:
         self._servers = [read_url(url) for url in urls]
         self._own = frozenset(server.origin for server in self._servers)
         self._first = 0
-        self._token = TokenFile(token) if token else None
         self._headers = {"User-Agent": agent, "Accept": "*/*"}
         self._origin = origin
-        self._trusts = Trusts(_read_fingerprint(fingerprint), ca_file, ca_path, proxy)
+        trusts = Trusts(_read_fingerprint(fingerprint), ca_file, ca_path, proxy)
+        self._ours = Card(TokenFile(token) if token else None, trusts, own=True)
+        self._nobodys = Card(None, trusts, own=False)
+        self._cards = Cards(shown or {}, ca_file, ca_path)
         self._ipv4_only = ipv4_only
         self._connect_s = connect_s
         self._closed = threading.Event()
@@ -298,10 +305,14 @@ class Web:
         return Answer(response.status, told, body, str(target))
 
     def _credentials(self, origin: Origin) -> dict[str, str]:
-        if self._token is None or origin not in self._own:
+        card = self._card(origin)
+        if card.token is None:
             return {}
-        named = {"Origin": self._origin} if self._origin else {}
-        return {"Authorization": f"Bearer {self._token.read()}", **named}
+        named = {"Origin": self._origin} if self._origin and card is self._ours else {}
+        return {"Authorization": f"Bearer {card.token.read()}", **named}
+
+    def _card(self, origin: Origin) -> Card:
+        return self._ours if origin in self._own else self._cards.of(origin) or self._nobodys
 
     def _waiting(self) -> Lines:
         from pilot_core.io.http_line import Dialer, Lines
@@ -316,7 +327,8 @@ class Web:
         from pilot_core.io.http_line import Line
 
         lines = self._waiting()
-        trust = self._trusts.of(origin in self._own) if origin.scheme == "https" else None
+        card = self._card(origin)
+        trust = card.trusts.of(card.own) if origin.scheme == "https" else None
         return lines.take(origin, trust) or Line(origin, lines.dialer, trust, find_proxy(origin))
 
     def _failure(self, error: Exception, target: Target, sent: bool, limit: Limit) -> PilotError:
@@ -333,7 +345,8 @@ class Web:
         """The server wants to see a certificate, or another one than it saw."""
         from pilot_core.io.http_words import refused
 
-        shown = self._trusts.proxy if target.origin in self._own else None
+        card = self._card(target.origin)
+        shown = card.trusts.proxy if card.own else None
         limited = shown is not None and shown.read().limited
         told = refused(error, shown.path if shown else None, limited=limited)
         facts = {"sent": sent, "cause": "proxy", "address": str(target.origin)}

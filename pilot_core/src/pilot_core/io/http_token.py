@@ -19,8 +19,9 @@ _SIGNED: Final = re.compile(r"[\w-]+\.([\w-]+)\.[\w-]+", re.ASCII)
 class TokenFile:
     """A token in a file that others may not read."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, named: str = "with --token-file") -> None:
         self.path = path
+        self._named = named
         self._read: tuple[tuple[int, ...], str] = ((), "")
 
     def read(self) -> str:
@@ -31,7 +32,7 @@ class TokenFile:
             if stamp != self._read[0]:
                 self._read = (stamp, self._open(about.st_mode))
         except OSError as error:
-            raise self.unfit(f"cannot be read ({error.strerror}); name the right file with --token-file") from None
+            raise self.unfit(f"cannot be read ({error.strerror}); name the right file {self._named}") from None
         return self._read[1]
 
     def _open(self, mode: int) -> str:

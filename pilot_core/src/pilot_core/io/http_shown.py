@@ -1,0 +1,62 @@
+"""What is shown to whom: the token and the proxy that belong to a host, and to no other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from attrs import frozen
+
+from pilot_core.io.http_token import TokenFile
+from pilot_core.io.http_trust import Trusts
+
+if TYPE_CHECKING:
+    from pilot_core.io.http_address import Origin
+
+_PEM: Final = b"-----BEGIN "
+_LONGEST_B: Final = 1 << 16
+
+
+@frozen
+class Card:
+    """A token and a proxy, of which there may be none; ``own`` says that the proxy is for this host."""
+
+    token: TokenFile | None
+    trusts: Trusts
+    own: bool
+
+
+class Cards:
+    """Files with credentials by host: ``HOST:PORT``, ``HOST``, ``*.DOMAIN`` or ``*``, the most exact first."""
+
+    def __init__(self, files: Mapping[str, Path], ca_file: Path | None, ca_path: Path | None) -> None:
+        exact_first = sorted(files, key=lambda pattern: ("*" in pattern, ":" not in pattern, -len(pattern)))
+        self._files = {pattern: files[pattern] for pattern in exact_first}
+        self._authorities = ca_file, ca_path
+        self._made: dict[str, Card] = {}
+
+    def of(self, origin: Origin) -> Card | None:
+        """What this host is shown, if anything is."""
+        names = (origin.host, f"{origin.host}:{origin.port}")
+        found = (each for each in self._files if any(fnmatchcase(name, each.lower()) for name in names))
+        pattern = next(found, None)
+        if pattern is None:
+            return None
+        if pattern not in self._made:
+            self._made[pattern] = self._make(self._files[pattern])
+        return self._made[pattern]
+
+    def _make(self, path: Path) -> Card:
+        if _is_proxy(path):
+            return Card(None, Trusts("", *self._authorities, path), own=True)
+        return Card(TokenFile(path, "with https.credentials"), Trusts("", *self._authorities), own=False)
+
+
+def _is_proxy(path: Path) -> bool:
+    """Whether it holds a certificate; what cannot be read is told as a token is."""
+    with suppress(OSError), open(path, "rb") as file:
+        return _PEM in file.read(_LONGEST_B)
+    return False
