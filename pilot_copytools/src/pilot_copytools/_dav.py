@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import time
 from contextlib import suppress
 from posixpath import dirname
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit, urlunsplit
+
+from attrs import frozen
 
 from pilot_core.sdk import PilotError
 
@@ -17,31 +20,37 @@ QUESTION_S: Final = 60.0
 CLEANING_S: Final = 3.0
 NO_PARENT: Final = frozenset({404, 409})
 """Answers to MKCOL and PUT that mean that a directory is missing, among other things."""
-_LITERAL: Final = ("xrootd",)
-"""Servers that take a destination as it is written, escapes and all."""
+LATER_S: Final = (0.3, 1.0)
+"""How long after an upload was broken off XRootD may still begin to write it."""
+
+
+@frozen
+class _Server:
+    """What a server can, and whether it is XRootD, which takes a destination as it is written, escapes and all."""
+
+    moves: bool
+    is_xrootd: bool
 
 
 class Dav:
     """Asks WebDAV servers for what GET and PUT can't do. What a server can is asked once."""
 
     def __init__(self) -> None:
-        self._servers: dict[str, tuple[bool, bool]] = {}
+        self._servers: dict[str, _Server] = {}
 
     def part_of(self, web: Web, url: str) -> str | None:
         """Where a file is put that gets its name later; ``None`` where the server can't rename to that name."""
-        parts = urlsplit(url)
-        moves, literally = self._ask(web, url)
-        if not moves or (literally and "%" in parts.path):
+        parts, server = urlsplit(url), self._ask(web, url)
+        if not server.moves or (server.is_xrootd and "%" in parts.path):
             return None
         return urlunsplit(parts._replace(path=f"{dirname(parts.path).rstrip('/')}/.{os.urandom(6).hex()}.part"))
 
-    def _ask(self, web: Web, url: str) -> tuple[bool, bool]:
-        origin = urlunsplit(urlsplit(url)._replace(path="", query="", fragment=""))
-        if origin not in self._servers:
+    def _ask(self, web: Web, url: str) -> _Server:
+        if (origin := _origin(url)) not in self._servers:
             answer = web.call("OPTIONS", url, limit_s=QUESTION_S, repeat=True)
             told = answer.headers
             moves = answer.status < 300 and ("MOVE" in told.get("allow", "").upper() or "dav" in told)
-            self._servers[origin] = moves, told.get("server", "").lower().startswith(_LITERAL)
+            self._servers[origin] = _Server(moves, told.get("server", "").lower().startswith("xrootd"))
         return self._servers[origin]
 
     def move(self, web: Web, part: str, url: str, *, replace: bool) -> Answer:
@@ -65,5 +74,14 @@ class Dav:
 
     def remove(self, web: Web, url: str) -> None:
         """Remove what should not stay there, if that can be done quickly."""
+        server = self._servers.get(_origin(url))
+        pauses_s = LATER_S if server and server.is_xrootd else ()
         with suppress(PilotError):
-            web.call("DELETE", url, limit_s=CLEANING_S)
+            for pause_s in (*pauses_s, None):
+                if web.call("DELETE", url, limit_s=CLEANING_S).status != 404 or pause_s is None:
+                    return
+                time.sleep(pause_s)
+
+
+def _origin(url: str) -> str:
+    return urlunsplit(urlsplit(url)._replace(path="", query="", fragment=""))
