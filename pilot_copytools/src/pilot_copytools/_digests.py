@@ -25,7 +25,6 @@ _SINGLES: Final = {
     "x-amz-checksum-crc32c": "crc32c",
     "x-amz-checksum-sha256": "sha256",
     "x-amz-checksum-md5": "md5",
-    "x-amz-meta-adler32": "adler32",
 }
 _PAIR: Final = re.compile(r"([\w-]+)[=:](.+)")
 _HEX: Final = re.compile(r"[0-9a-fA-F]+")

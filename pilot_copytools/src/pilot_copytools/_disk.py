@@ -31,11 +31,11 @@ def kind_of(file: FileSpec) -> str:
 class Arriving:
     """A file that is written and summed; what was kept of an earlier try is summed first."""
 
-    def __init__(self, file: BinaryIO, kind: str, kept_b: int = 0) -> None:
+    def __init__(self, file: BinaryIO, kind: str, kept_b: int, *further: str) -> None:
         self.kept_b = kept_b
         self._file = file
         self._kind = kind
-        self._digest = Digest([kind, KIND])
+        self._digest = Digest({kind, *further})
         self._size_b = 0
         while self._size_b < kept_b:
             block = file.read(min(BLOCK_B, kept_b - self._size_b))
@@ -78,8 +78,11 @@ class Dropping:
 
 
 @contextmanager
-def arriving(path: Path, file: FileSpec, moving: Moving) -> Iterator[Arriving]:
-    """A file at ``path``, new or gone on with; of one that was cut off its beginning stays, for another try."""
+def arriving(path: Path, file: FileSpec, moving: Moving, *further: str) -> Iterator[Arriving]:
+    """A file at ``path``, new or gone on with; of one that was cut off its beginning stays, for another try.
+
+    ``further`` kinds are summed as well.
+    """
     kept_b = moving.kept_b if moving.kept_b < (file.size_b or 0) else 0
     with ExitStack() as unless_whole:
         fd = os.open(path, _KEPT if moving.kept_b else _NEW, 0o644)
@@ -88,7 +91,7 @@ def arriving(path: Path, file: FileSpec, moving: Moving) -> Iterator[Arriving]:
             try:
                 if moving.kept_b:
                     opened.truncate(kept_b)
-                yield Arriving(opened, kind_of(file), kept_b)
+                yield Arriving(opened, kind_of(file), kept_b, *further)
             except (PilotError, Cancelled) as failed:
                 if _was_cut(failed) and opened.tell():
                     unless_whole.pop_all()
@@ -147,11 +150,14 @@ def know(source: Path, file: FileSpec, moving: Moving, *further: str) -> Known:
     size_b = source.stat().st_size
     if file.size_b not in (None, size_b):
         raise OUT.mismatch(kind_of(file), f"the file here has {size_b} B, {file.size_b} B expected")
-    given = {file.checksum.kind: file.checksum.value} if file.checksum else {}
-    kinds = {*further, kind_of(file)} if further else {KIND, kind_of(file)}
-    read = sum_file(source, kinds - set(given), cancelled=moving.cancel).sums if kinds - set(given) else {}
-    sums = {**read, **given}
-    return Known(size_b, Checksum(kind_of(file), sums[kind_of(file)]), sums)
+    kind, wanted = kind_of(file), file.checksum
+    if wanted and kind == KIND and not further:
+        return Known(size_b, wanted, {kind: wanted.value})
+    sums = sum_file(source, {KIND, kind, *further}, cancelled=moving.cancel).sums
+    found = Checksum(kind, sums[kind])
+    if wanted not in (None, found):
+        raise OUT.mismatch(kind, f"the file here has {found}, {wanted} expected")
+    return Known(size_b, found, sums)
 
 
 class Leaving:
