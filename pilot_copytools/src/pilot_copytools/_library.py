@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Final
 
 from pilot_core.sdk import Code, Moving, PilotError
 from pilot_core.sdk.io import Cancelled, Digest
+
+BLOCK_B: Final = 1 << 18
 
 
 def lacking(module: str, extra: str) -> str | None:
@@ -63,10 +65,19 @@ class Slice:
         return self._at_b
 
     def read(self, size_b: int | None = -1) -> bytes:
-        check(self._moving)
         left_b = self._size_b - self._at_b
+        end_b = self._at_b + (left_b if size_b is None or size_b < 0 else min(size_b, left_b))
         self._file.seek(self._start_b + self._at_b)
-        block = self._file.read(left_b if size_b is None or size_b < 0 else min(size_b, left_b))
+        blocks = []
+        while self._at_b < end_b:
+            blocks.append(self._read_block(end_b - self._at_b))
+        return b"".join(blocks)
+
+    def _read_block(self, left_b: int) -> bytes:
+        check(self._moving)
+        block = self._file.read(min(BLOCK_B, left_b))
+        if not block:
+            raise OSError(0, f"the file ended {left_b} B too early")
         self._at_b += len(block)
         if self._at_b > self._most_b:
             self._most_b = self._at_b
@@ -77,7 +88,7 @@ class Slice:
         """Let these sum it; its beginning is where it stands again."""
         self._file.seek(self._start_b)
         left_b = self._size_b
-        while left_b and (block := self._file.read(min(1 << 20, left_b))):
+        while left_b and (block := self._file.read(min(BLOCK_B, left_b))):
             check(self._moving)
             left_b -= len(block)
             for digest in digests:

@@ -20,7 +20,7 @@ from attrs import frozen
 
 from pilot_copytools._digests import KIND, base64_of, digests
 from pilot_copytools._disk import Dropping, Known, arriving, describe, found_as, know
-from pilot_copytools._library import Slice, broken, check, file_for, lacking, read_secret
+from pilot_copytools._library import BLOCK_B, Slice, broken, check, file_for, lacking, read_secret
 from pilot_copytools._side import IN, OUT, STATUSES
 from pilot_core.sdk import (
     Code,
@@ -38,7 +38,6 @@ from pilot_core.sdk import (
 )
 from pilot_core.sdk.io import Cancelled, Digest
 
-BLOCK_B: Final = 1 << 18
 CONNECT_S: Final = 10.0
 SILENT_S: Final = 60.0
 SMALLEST_PART_B: Final = 5 << 20
