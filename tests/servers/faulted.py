@@ -28,25 +28,31 @@ from .daemon import Daemon, lacks_small_disk
 from .faults import Fault, FaultyLine
 
 HALF_B = len(LARGE) // 2
-QUICK = {"data": {"stall_s": 0.5, "attempts": 1}}
 SMALL_B = 1 << 20
 LONG = LARGE * 8
 """More than all buffers on the way take, so that who sends it notices when nobody hears."""
 CUT = (Code.STAGEINFAILED, Code.SERVICENOTAVAILABLE)
 
 
+def quick(stall_s: float) -> Layer:
+    """One round, and little patience."""
+    return Layer(Rank.SITE, "the test", {"data": {"stall_s": stall_s, "attempts": 1}})
+
+
 class FaultedFetch(FetchContract):
     """Inputs whose first place is behind a line with a fault."""
 
     line: FaultyLine
+    stall_s = 0.5
+    """How long this tool may be silent: one in a child of its own has to start, too."""
 
     @abstractmethod
     def behind(self, place: Replica) -> Replica:
         """The same place, by way of ``line``."""
 
     def stage_in_quickly(self, file: FileSpec) -> Result:
-        """Bring it, once, with patience for half a second of silence."""
-        self.settings = Schema(CORE).merge(Layer(Rank.SITE, "the test", QUICK))
+        """Bring it, once, with little patience for silence."""
+        self.settings = Schema(CORE).merge(quick(self.stall_s))
         return self.stage_in(file)
 
     def fetch_with(self, fault: Fault, *further: Replica) -> Result:
@@ -118,14 +124,16 @@ class FaultedStore(StoreContract):
     """Outputs whose first place is behind a line with a fault."""
 
     line: FaultyLine
+    stall_s = 0.5
+    """How long this tool may be silent: one in a child of its own has to start, too."""
 
     @abstractmethod
     def behind(self, place: Replica) -> Replica:
         """The same place, by way of ``line``."""
 
     def store_quickly(self, *places: Replica, content: bytes = LARGE) -> Result:
-        """Store a file in one of these, once, with patience for half a second of silence."""
-        self.settings = Schema(CORE).merge(Layer(Rank.SITE, "the test", QUICK))
+        """Store a file in one of these, once, with little patience for silence."""
+        self.settings = Schema(CORE).merge(quick(self.stall_s))
         (self.workdir / "a").write_bytes(content)
         output = FileSpec(lfn="a", replicas=places)
         return self.data_control().stage_out(self.task(Job(id="1", outputs=(output,))))

@@ -10,15 +10,13 @@ from http.server import ThreadingHTTPServer
 from urllib.parse import quote, unquote, urlsplit
 
 import pytest
-from attrs import evolve
 
 from pilot_core.config.layers import Layer, Rank, Schema, Settings
 from pilot_core.config.schema import CORE
-from pilot_core.errors import Code, PilotError
 from pilot_core.io.cancel import CancelFlag
 from pilot_core.model.files import Replica
 from pilot_core.spec.drivers import Moving
-from pilot_core.testing.contracts.copytool import CONTENT, FetchContract, StoreContract, describe
+from pilot_core.testing.contracts.copytool import FetchContract, StoreContract, describe
 
 pytest.importorskip("google.cloud.storage", reason="needs pilot-copytools[gcs]")
 emulator = pytest.importorskip("gcp_storage_emulator.server", reason="needs gcp-storage-emulator")

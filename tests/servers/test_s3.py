@@ -1,4 +1,4 @@
-"""The copy tool "s3" against SeaweedFS: the contracts, objects in parts, signed addresses, keys, and what goes wrong."""
+"""The copy tool "s3" against SeaweedFS: the contracts, faults, objects in parts, signed addresses, keys."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from pilot_core.testing.contracts.copytool import LARGE, describe
 
 pytest.importorskip("boto3", reason="needs pilot-copytools[s3]")
 
-from pilot_copytools.https import Https, HttpsOptions  # noqa: E402
-from pilot_copytools.s3 import SMALLEST_PART_B, S3, S3Options  # noqa: E402
+from pilot_copytools.https import Https, HttpsOptions
+from pilot_copytools.s3 import S3, SMALLEST_PART_B, S3Options
 
-from .faulted import FaultedFetch, FaultedStore, small_disk  # noqa: E402, F401
-from .s3 import BUCKET  # noqa: E402
+from .faulted import FaultedFetch, FaultedStore, small_disk  # noqa: F401
+from .s3 import BUCKET
 
 NUMBERS = itertools.count()
 MOVING = Moving(cancel=CancelFlag())
@@ -44,6 +44,8 @@ def settings(**s3: object) -> Settings:
 
 
 class TestSeaweed(FaultedFetch, FaultedStore):
+    stall_s = 6.0
+
     @pytest.fixture(autouse=True)
     def _at(self, s3, faulty, tmp_path: Path):
         self.server, self.line, self.folder = s3, faulty(s3.port), f"{os.getpid()}-{next(NUMBERS)}"
@@ -69,10 +71,8 @@ class TestSeaweed(FaultedFetch, FaultedStore):
         return self.client.get_object(Bucket=BUCKET, Key=key)["Body"].read() if key in self.keys_stored() else None
 
     def keys_stored(self) -> list[str]:
-        below = {"Bucket": BUCKET, "Prefix": f"{self.folder}/"}
-        whole = self.client.list_objects_v2(**below).get("Contents", ())
-        begun = self.client.list_multipart_uploads(**below).get("Uploads", ())
-        return [each["Key"] for each in (*whole, *begun)]
+        whole = self.client.list_objects_v2(Bucket=BUCKET, Prefix=f"{self.folder}/").get("Contents", ())
+        return [each["Key"] for each in whole]
 
     def names_stored(self) -> list[str]:
         return [key.rpartition("/")[2] for key in self.keys_stored()]
@@ -105,6 +105,15 @@ def test_parts_that_nobody_will_end_are_gone_after_the_next_try(made, s3):
     client, key = s3.client(), urlsplit(place.url).path.lstrip("/")
     client.create_multipart_upload(Bucket=BUCKET, Key=key)
     tool.store(source, place, describe("f", PARTS, place), MOVING)
+    assert not client.list_multipart_uploads(Bucket=BUCKET, Prefix=key).get("Uploads")
+    client.close()
+
+
+def test_parts_that_are_given_up_are_taken_back(made, s3):
+    tool, source, place = made
+    client, key, flag = s3.client(), urlsplit(place.url).path.lstrip("/"), CancelFlag()
+    with pytest.raises(PilotError):
+        tool.store(source, place, describe("f", PARTS, place), Moving(cancel=flag, progress=lambda _: flag.set()))
     assert not client.list_multipart_uploads(Bucket=BUCKET, Prefix=key).get("Uploads")
     client.close()
 

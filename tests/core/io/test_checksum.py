@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pilot_core.io import checksum
-from pilot_core.io.cancel import Cancelled
-from pilot_core.io.checksum import BLOCK_B, KINDS, Digest, Summed, copy_summed, sum_file
+from pilot_core.io.cancel import CancelFlag, Cancelled
+from pilot_core.io.checksum import BLOCK_B, KINDS, LARGE_B, Digest, Summed, copy_summed, sum_file
 
 
 def of(data: bytes, kind: str) -> str:
@@ -122,3 +122,30 @@ def test_a_full_device_is_an_os_error(tmp_path: Path) -> None:
         pytest.raises(OSError, match="No space left"),
     ):
         copy_summed(source.fileno(), full.fileno(), ["md5"])
+
+
+@pytest.mark.parametrize("size_b", [LARGE_B - 1, LARGE_B, LARGE_B + BLOCK_B + 7])
+def test_a_large_file_is_summed_beside_and_copied_whole(tmp_path: Path, size_b: int):
+    content = (bytes(range(251)) * (size_b // 251 + 1))[:size_b]
+    (tmp_path / "from").write_bytes(content)
+    seen: list[int] = []
+    with open(tmp_path / "from", "rb") as source, open(tmp_path / "to", "wb") as destination:
+        summed = copy_summed(source.fileno(), destination.fileno(), ["adler32", "md5"], seen.append)
+    assert summed == Summed(
+        size_b, {"adler32": f"{zlib.adler32(content):08x}", "md5": hashlib.md5(content).hexdigest()}
+    )
+    assert (tmp_path / "to").read_bytes() == content
+    assert seen == sorted(seen)
+    assert seen[-1] == size_b
+
+
+def test_a_large_copy_that_is_cancelled_or_cannot_be_summed_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "from").write_bytes(bytes(LARGE_B))
+    stop = CancelFlag()
+    with open(tmp_path / "from", "rb") as source, open(tmp_path / "to", "wb") as destination:
+        with pytest.raises(Cancelled):
+            copy_summed(source.fileno(), destination.fileno(), ["adler32"], lambda _: stop.set(), stop)
+        source.seek(0)
+        monkeypatch.setattr(Digest, "update", lambda *_: 1 // 0)
+        with pytest.raises(ZeroDivisionError):
+            copy_summed(source.fileno(), destination.fileno(), ["adler32"])

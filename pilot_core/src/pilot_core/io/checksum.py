@@ -17,6 +17,7 @@ from pilot_core.io.cancel import Cancelled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from concurrent.futures import Future
 
     from pilot_core.io.cancel import Flag
 
@@ -26,6 +27,8 @@ KINDS = ("adler32", "md5", "sha256", "crc32c")
 SMALLEST_BLOCK_B = 1 << 12
 BLOCK_B = 1 << 18
 """Small enough to be summed while it is still near the processor."""
+LARGE_B, BLOCKS_BESIDE = 1 << 25, 8
+"""From that size on a file is summed by a thread of its own, which may be so many blocks behind."""
 
 
 @frozen
@@ -77,9 +80,12 @@ def copy_summed(
 ) -> Summed:
     """Copy from where both stand to the source's end and sum what was written.
 
-    `on_progress` gets the bytes so far, once a block. What a cancelled or failed copy wrote is the caller's.
+    A large file is summed in a thread beside, block by block from the very memory it is written from. `on_progress`
+    gets the bytes so far, once a block. What a cancelled or failed copy wrote is the caller's.
     """
-    summed = _pass(source_fd, destination_fd, Digest(kinds), on_progress, cancelled)
+    large = os.fstat(source_fd).st_size >= LARGE_B
+    copy = _pass_beside if large else _pass
+    summed = copy(source_fd, destination_fd, Digest(kinds), on_progress, cancelled)
     if sync:
         os.fsync(destination_fd)
     return summed
@@ -103,6 +109,41 @@ def _pass(
         if on_progress is not None:
             on_progress(size_b)
     return Summed(size_b, digest.hexdigests())
+
+
+def _pass_beside(
+    source_fd: int,
+    destination_fd: int,
+    digest: Digest,
+    on_progress: Callable[[int], None] | None,
+    cancelled: Flag | None,
+) -> Summed:
+    """The same pass by two threads: this one reads and writes, the other sums. The libraries let both run at once."""
+    from collections import deque
+    from concurrent.futures import ThreadPoolExecutor
+
+    size_b = 0
+    ring: deque[tuple[memoryview, Future[None] | None]] = deque()
+    ring.extend((memoryview(bytearray(BLOCK_B)), None) for _ in range(BLOCKS_BESIDE))
+    with ThreadPoolExecutor(1, "checksum") as beside:
+        while size := os.readv(source_fd, [block := _summed(*ring.popleft())]):
+            if cancelled is not None and cancelled.is_set():
+                raise Cancelled(f"given up after {size_b} bytes")
+            _write_all(destination_fd, block[:size])
+            ring.append((block, beside.submit(digest.update, block[:size])))
+            size_b += size
+            if on_progress is not None:
+                on_progress(size_b)
+    for each in ring:
+        _summed(*each)
+    return Summed(size_b, digest.hexdigests())
+
+
+def _summed(block: memoryview, summing: Future[None] | None) -> memoryview:
+    """The block, when all that was in it is part of the sum."""
+    if summing is not None:
+        summing.result()
+    return block
 
 
 def _blocks(fd: int) -> Iterator[memoryview]:
