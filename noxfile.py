@@ -150,6 +150,7 @@ def bench(session: nox.Session) -> None:
     session.run("python", "tests/bench/bench.py", *session.posargs)
     if not session.posargs:
         session.run("python", "tests/bench/dispatcher.py")
+        session.run("python", "tests/bench/copies.py")
 
 
 @nox.session(python=HERE)
@@ -157,6 +158,13 @@ def bench_dispatcher(session: nox.Session) -> None:
     """Measure the dispatcher alone; with ``-- --many 10000`` in a run of so many jobs."""
     install(session, "core", "copytools")
     session.run("python", "tests/bench/dispatcher.py", *session.posargs)
+
+
+@nox.session(python=HERE)
+def bench_copies(session: nox.Session) -> None:
+    """Measure verified copies against ``cp``, with the extra ``checksum`` and without."""
+    install(session, "core", "copytools", tools=extra("copytools", "checksum"))
+    session.run("python", "tests/bench/copies.py", *session.posargs)
 
 
 @nox.session(python=HERE)
@@ -216,6 +224,12 @@ def needs(dist: str) -> list[str]:
     """What a distribution says it needs."""
     project = tomllib.loads((folder(dist) / "pyproject.toml").read_text())["project"]
     return [str(need) for need in project["dependencies"]]
+
+
+def extra(dist: str, name: str) -> tuple[str, ...]:
+    """What an extra of a distribution brings."""
+    project = tomllib.loads((folder(dist) / "pyproject.toml").read_text())["project"]
+    return tuple(map(str, project["optional-dependencies"][name]))
 
 
 def install(session: nox.Session, *dists: str, tools: tuple[str, ...] = ()) -> None:

@@ -15,7 +15,7 @@ from pilot_core.config.schema import CORE
 from pilot_core.errors import Code, PilotError
 from pilot_core.io.cancel import CancelFlag
 from pilot_core.model.files import FileSpec, Replica
-from pilot_core.spec.drivers import Moving
+from pilot_core.spec.drivers import Found, Moving
 from pilot_core.testing.contracts.copytool import CONTENT, FetchContract, StoreContract, describe
 
 MOVING = Moving(cancel=CancelFlag())
@@ -207,3 +207,11 @@ def test_of_two_that_store_one_name_at_once_one_wins(tmp_path):
     assert refused == [Code.FILEEXISTS] * 7
     assert place.read_bytes() in contents
     assert not list(tmp_path.glob(".*.part"))
+
+
+def test_what_lies_there_is_told(source, tmp_path):
+    tool, file = Local(settings()), describe("f", CONTENT)
+    assert tool.look(Replica(str(source)), file, MOVING) == Found(size_b=len(CONTENT), checksum=file.checksum)
+    assert tool.look(Replica(str(tmp_path / "nothing")), file, MOVING) is None
+    with pytest.raises(PilotError, match="no regular file"):
+        tool.look(Replica(str(tmp_path)), file, MOVING)

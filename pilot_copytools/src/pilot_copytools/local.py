@@ -24,6 +24,8 @@ from pilot_core.sdk import (
     ErrorCode,
     Fetches,
     FileSpec,
+    Found,
+    Looks,
     Moved,
     Moving,
     PilotError,
@@ -57,7 +59,7 @@ class LocalOptions:
     )
 
 
-class Local(Fetches, Stores):
+class Local(Fetches, Stores, Looks):
     """Copies between the job and whatever is mounted on the node."""
 
     name = "local"
@@ -79,6 +81,16 @@ class Local(Fetches, Stores):
                 return _same(place, file, moving)
             place.parent.mkdir(parents=True, exist_ok=True)
             return _put(source, place, file, moving)
+
+    def look(self, replica: Replica, file: FileSpec, moving: Moving) -> Found | None:
+        """Weigh and sum what lies there."""
+        place = path_of(replica)
+        with _told(Code.MISSINGINPUTFILE, Code.STAGEINFAILED, Code.NOLOCALSPACE):
+            if not os.path.lexists(place):
+                return None
+            _check_regular(place)
+            size_b, found = _known(place, file, moving)
+            return Found(size_b=size_b, checksum=found)
 
     def _bring(self, source: Path, target: Path, file: FileSpec, moving: Moving) -> Moved:
         mode = self.settings.of(LocalOptions).inputs
