@@ -121,7 +121,7 @@ class Https(Fetches, Stores, Looks):
         was asked for before, of something else.
         """
         url = _url(replica)
-        if file.checksum or self._web(url, replica.signed) is self._nobody:
+        if file.checksum or replica.signed or _is_signed(url):
             return {}
         lying = self._look(url, kind_of(file), IN)
         return digests(lying.headers) if lying else {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from threading import Lock
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakValueDictionary
 
 from pilot_core.config.schema import Connection
@@ -28,7 +28,7 @@ def web_of(settings: Settings, shown: Mapping[str, Path] | None = None) -> Web:
     """
     told = settings.of(Connection)
     found = find_credentials(told)
-    trusted = {"ca_file": told.ca_file, "ca_path": found.ca_path, "ipv4_only": told.ipv4_only}
+    trusted: dict[str, Any] = {"ca_file": told.ca_file, "ca_path": found.ca_path, "ipv4_only": told.ipv4_only}
     if shown is not None:
         return _share(partial(Web, (), **trusted, shown=shown), tuple(sorted(shown.items())))
     make = partial(
