@@ -16,8 +16,9 @@ BOUNDARIES = {
     "pilot_core/dispatcher/messages.py",
     "pilot_core/keeper/watch.py",
 }
-#: Where nothing announces what is waited for: a hanging process's stacks, an answer left as a file.
-SLEEPS = {"pilot_core/keeper/watch.py", "pilot_core/agent/control.py"}
+#: Where nothing announces what is waited for: a hanging process's stacks, an answer left as a file, what a storage
+#: begins to write after its client hung up.
+SLEEPS = {"pilot_core/keeper/watch.py", "pilot_core/agent/control.py", "pilot_copytools/_dav.py"}
 BROAD = {"Exception", "BaseException"}
 
 
