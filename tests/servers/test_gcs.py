@@ -119,7 +119,7 @@ class Answering(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(data)
 
-    do_POST = do_PUT = do_GET
+    do_POST = do_PUT = do_GET  # noqa: N815
 
     def log_message(self, *_: object) -> None:
         """Be silent."""
@@ -151,8 +151,14 @@ def refusal(status: int, reason: str, message: str) -> tuple[int, dict[str, obje
 ABSENT = refusal(404, "notFound", "No such object: pilot/f")
 REFUSALS = (
     (refusal(401, "authError", "Invalid Credentials"), Code.MISSINGCREDENTIALS),  # none were shown
-    (refusal(403, "forbidden", "pilot@p.iam does not have storage.objects.create access"), Code.STAGEOUTAUTHENTICATIONFAILURE),
-    (refusal(429, "rateLimitExceeded", "The object exceeded the rate limit for object mutation"), Code.SERVICENOTAVAILABLE),
+    (
+        refusal(403, "forbidden", "pilot@p.iam does not have storage.objects.create access"),
+        Code.STAGEOUTAUTHENTICATIONFAILURE,
+    ),
+    (
+        refusal(429, "rateLimitExceeded", "The object exceeded the rate limit for object mutation"),
+        Code.SERVICENOTAVAILABLE,
+    ),
     (refusal(503, "backendError", "We encountered an internal error. Please try again."), Code.SERVICENOTAVAILABLE),
     (refusal(400, "invalid", "Provided MD5 hash does not match calculated MD5 hash"), Code.STAGEOUTFAILED),
 )
