@@ -90,6 +90,6 @@ def test_bad_keys_are_told_in_a_sentence(tmp_path, text, mode, told):
     with pytest.raises(PilotError, match=told) as raised:
         read_keys(keys(tmp_path, text, mode), "")
     assert raised.value.facts["cause"] == "keys"
-    with pytest.raises(PilotError, match="name the right file with s3.keys") as raised:
+    with pytest.raises(PilotError, match=r"name the right file with s3\.keys") as raised:
         read_keys(tmp_path / "none", "")
     assert raised.value.code is Code.COMMUNICATIONFAILURE
