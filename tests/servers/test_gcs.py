@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
-from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
 import pytest
@@ -23,51 +24,16 @@ from pilot_core.spec.drivers import Moving
 from pilot_core.testing.contracts.copytool import CONTENT, FetchContract, StoreContract, describe
 
 pytest.importorskip("google.cloud.storage", reason="needs pilot-copytools[gcs]")
-emulator = pytest.importorskip("gcp_storage_emulator.server", reason="needs gcp-storage-emulator")
 
-from gcp_storage_emulator.storage import Storage  # noqa: E402
+from google.auth.credentials import AnonymousCredentials
+from google.cloud.storage import Client
 
-from pilot_copytools.gcs import CHUNK_B, Gcs, GcsOptions  # noqa: E402
+from pilot_copytools.gcs import CHUNK_B, Gcs, GcsOptions
+
+from . import gcs as servers
 
 NUMBERS = itertools.count()
 MOVING = Moving(cancel=CancelFlag())
-LARGE = bytes(range(256)) * (CHUNK_B // 256 + 5)
-
-
-class Store(ThreadingHTTPServer):
-    """The emulator on a port of its own, with what it has at hand."""
-
-    def __init__(self) -> None:
-        self.storage = Storage(use_memory_fs=True)
-        self.storage.create_bucket("pilot", {"kind": "storage#bucket", "id": "pilot", "name": "pilot"})
-        super().__init__(("127.0.0.1", 0), partial(emulator.RequestHandler, self.storage))
-        self.url = f"http://127.0.0.1:{self.server_port}"
-
-    def names(self) -> list[str]:
-        return list(self.storage.objects.get("pilot", {}))
-
-    def content(self, name: str) -> bytes:
-        return bytes(self.storage.get_file("pilot", name))
-
-    def handle_error(self, *_: object) -> None:
-        """Cut connections are part of the tests."""
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[Store]:
-    with Store() as store:
-        thread = threading.Thread(target=store.serve_forever, args=[0.01])
-        thread.start()
-        yield store
-        store.shutdown()
-        thread.join()
-
-
-@pytest.fixture(autouse=True)
-def store(running: Store, request: pytest.FixtureRequest) -> Store:
-    if request.instance is not None:
-        request.instance.store_, request.instance.folder = running, f"t{next(NUMBERS)}"
-    return running
 
 
 def settings(**gcs: object) -> Settings:
@@ -75,29 +41,41 @@ def settings(**gcs: object) -> Settings:
 
 
 class TestEmulator(FetchContract, StoreContract):
-    store_: Store
-    folder: str
+    @pytest.fixture(autouse=True)
+    def _at(self, gcs: servers.Gcs) -> Iterator[None]:
+        self.server, self.folder = gcs, f"{os.getpid()}-{next(NUMBERS)}"
+        options = {"api_endpoint": gcs.url}
+        self.client = Client(project="test", credentials=AnonymousCredentials(), client_options=options)
+        yield
+        self.client.close()
 
     def make_tool(self, _: Settings) -> Gcs:
-        return Gcs(settings(endpoint=self.store_.url))
+        return Gcs(settings(endpoint=self.server.url))
 
     def make_place(self, name: str) -> Replica:
-        return Replica(f"gs://pilot/{self.folder}/deep/{quote(name)}")
+        return Replica(f"gs://{servers.BUCKET}/{self.folder}/deep/{quote(name)}")
+
+    def blob(self, place: Replica) -> Any:
+        return self.client.bucket(servers.BUCKET).blob(unquote(urlsplit(place.url).path).lstrip("/"))
 
     def make_replica(self, name: str, content: bytes | None) -> Replica:
         place = self.make_place(name)
         if content is not None:
-            source = self.here / "made"
-            source.write_bytes(content)
-            self.make_tool(self.settings).store(source, place, describe(name, content, place), MOVING)
+            self.blob(place).upload_from_string(content)
         return place
 
     def read(self, place: Replica) -> bytes | None:
-        name = unquote(urlsplit(place.url).path).lstrip("/")
-        return self.store_.content(name) if name in self.store_.names() else None
+        blob = self.blob(place)
+        return blob.download_as_bytes() if blob.exists() else None
 
     def names_stored(self) -> list[str]:
-        return [name.rpartition("/")[2] for name in self.store_.names() if name.startswith(f"{self.folder}/")]
+        found = self.client.list_blobs(servers.BUCKET, prefix=f"{self.folder}/")
+        return [blob.name.rpartition("/")[2] for blob in found]
+
+    def test_a_file_of_several_chunks_goes_and_comes(self) -> None:
+        place, content = self.make_place("chunks"), bytes(range(256)) * (CHUNK_B // 256 + 5)
+        self.store(content, describe("chunks", content, place), MOVING)
+        assert self.read(place) == content
 
 
 class Answering(BaseHTTPRequestHandler):
