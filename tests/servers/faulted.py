@@ -21,12 +21,13 @@ from pilot_core.errors import Code, ErrorCode
 from pilot_core.machine.events import Result
 from pilot_core.model.files import Checksum, FileSpec, Replica
 from pilot_core.model.job import Job
-from pilot_core.testing.contracts.copytool import LARGE, FetchContract, StoreContract, describe
+from pilot_core.testing.contracts.copytool import FetchContract, StoreContract, describe
 
 from .conftest import insist
 from .daemon import Daemon, lacks_small_disk
 from .faults import Fault, FaultyLine
 
+LARGE = b"0123456789abcdef" * (1 << 18)
 HALF_B = len(LARGE) // 2
 SMALL_B = 1 << 20
 LONG = LARGE * 8

@@ -16,14 +16,14 @@ from pilot_core.errors import Code, PilotError
 from pilot_core.io.cancel import CancelFlag
 from pilot_core.model.files import FileSpec, Replica
 from pilot_core.spec.drivers import Found, Moving
-from pilot_core.testing.contracts.copytool import LARGE, describe
+from pilot_core.testing.contracts.copytool import describe
 
 pytest.importorskip("boto3", reason="needs pilot-copytools[s3]")
 
 from pilot_copytools.https import Https, HttpsOptions
 from pilot_copytools.s3 import S3, SMALLEST_PART_B, S3Options
 
-from .faulted import FaultedFetch, FaultedStore, small_disk  # noqa: F401
+from .faulted import LARGE, FaultedFetch, FaultedStore, small_disk  # noqa: F401
 from .s3 import BUCKET
 
 NUMBERS = itertools.count()

@@ -17,13 +17,13 @@ from pilot_core.errors import Code, PilotError
 from pilot_core.io.cancel import CancelFlag
 from pilot_core.model.files import Replica
 from pilot_core.spec.drivers import Moving
-from pilot_core.testing.contracts.copytool import LARGE, describe
+from pilot_core.testing.contracts.copytool import describe
 
 from . import webdav as webdav_servers
 from . import xrootd as xrootd_servers
 from .conftest import insist
 from .daemon import lacks_small_disk
-from .faulted import SMALL_B, FaultedFetch, FaultedStore, killing, small_disk  # noqa: F401
+from .faulted import LARGE, SMALL_B, FaultedFetch, FaultedStore, killing, small_disk  # noqa: F401
 from .faults import Fault
 
 NUMBERS = itertools.count()
