@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from pilot_core.io import checksum
 from pilot_core.io.cancel import CancelFlag, Cancelled
-from pilot_core.io.checksum import BLOCK_B, KINDS, LARGE_B, Digest, Summed, copy_summed, sum_file
+from pilot_core.io.checksum import BLOCK_B, BLOCK_BESIDE_B, KINDS, LARGE_B, Digest, Summed, copy_summed, sum_file
 
 
 def of(data: bytes, kind: str) -> str:
@@ -124,7 +124,7 @@ def test_a_full_device_is_an_os_error(tmp_path: Path) -> None:
         copy_summed(source.fileno(), full.fileno(), ["md5"])
 
 
-@pytest.mark.parametrize("size_b", [LARGE_B - 1, LARGE_B, LARGE_B + BLOCK_B + 7])
+@pytest.mark.parametrize("size_b", [LARGE_B - 1, LARGE_B, LARGE_B + BLOCK_BESIDE_B + 7])
 def test_a_large_file_is_summed_beside_and_copied_whole(tmp_path: Path, size_b: int):
     content = (bytes(range(251)) * (size_b // 251 + 1))[:size_b]
     (tmp_path / "from").write_bytes(content)

@@ -27,8 +27,8 @@ KINDS = ("adler32", "md5", "sha256", "crc32c")
 SMALLEST_BLOCK_B = 1 << 12
 BLOCK_B = 1 << 18
 """Small enough to be summed while it is still near the processor."""
-LARGE_B, BLOCKS_BESIDE = 1 << 25, 8
-"""From that size on a file is summed by a thread of its own, which may be so many blocks behind."""
+LARGE_B, BLOCK_BESIDE_B, BLOCKS_BESIDE = 1 << 25, 1 << 20, 4
+"""From that size on a file is summed by a thread of its own, in larger blocks, of which so many may be under way."""
 
 
 @frozen
@@ -124,7 +124,7 @@ def _pass_beside(
 
     size_b = 0
     ring: deque[tuple[memoryview, Future[None] | None]] = deque()
-    ring.extend((memoryview(bytearray(BLOCK_B)), None) for _ in range(BLOCKS_BESIDE))
+    ring.extend((memoryview(bytearray(BLOCK_BESIDE_B)), None) for _ in range(BLOCKS_BESIDE))
     with ThreadPoolExecutor(1, "checksum") as beside:
         while size := os.readv(source_fd, [block := _summed(*ring.popleft())]):
             if cancelled is not None and cancelled.is_set():
