@@ -79,7 +79,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 class Storage(ThreadingHTTPServer):
-    daemon_threads = False
+    daemon_threads = True
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
@@ -367,6 +367,7 @@ def test_a_bad_token_file_is_a_matter_of_credentials(storage, tmp_path, source):
     tool = Https(settings(url=[storage.url], token=str(tmp_path / "token")))
     with pytest.raises(PilotError, match="--token-file") as raised:
         store(tool, source, f"{storage.url}/f")
+    close(tool)
     assert raised.value.code is Code.STAGEOUTAUTHENTICATIONFAILURE
     assert storage.seen == []
 
