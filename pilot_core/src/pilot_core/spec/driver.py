@@ -19,7 +19,8 @@ class Driver(ABC):
     name: ClassVar[str]
     needs: ClassVar[str] = ""
     """The extra of its distribution that brings what it needs."""
-    isolation: ClassVar[Isolation] = Isolation.THREAD
+    isolation: Isolation = Isolation.THREAD
+    """Where its calls run; a driver that works in more than one way may decide when it is made."""
     options: ClassVar[type | None] = None
 
     def __init__(self, settings: Settings) -> None:
