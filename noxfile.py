@@ -168,6 +168,13 @@ def bench_copies(session: nox.Session) -> None:
 
 
 @nox.session(python=HERE)
+def bench_transfers(session: nox.Session) -> None:
+    """Measure transfers from and to a real XRootD; ``tests/servers/install.py`` has installed it."""
+    install(session, "core", "copytools", tools=("xrootd", "isal", *TEST_TOOLS, "pyjwt[crypto]"))
+    session.run("python", "-m", "tests.bench.transfers", *session.posargs)
+
+
+@nox.session(python=HERE)
 def manual(session: nox.Session) -> None:
     """The manual, in ``.nox/pages/html``; nothing is missing from it and all of it runs."""
     tools = (*TEST_TOOLS, "sphinx>=8.2", "furo", "myst-parser>=4", "hatchling", "editables")
