@@ -89,6 +89,7 @@ def _ways(kind: type[e.JobEvent]) -> list[dict[str, Any]]:
         e.Resumed: [{"error": WRONG}],
         e.PayloadStarted: [{"pid": 1}],
         e.FileStored: [{"receipt": receipt}],
+        e.FilesLeaving: [{"files": ()}],
         e.HeartbeatSet: [{"every_s": 1.0}],
         e.Sampled: [{"usage": Usage()}],
         e.JournalLost: [{"detail": "gone"}],
