@@ -215,8 +215,8 @@ def _group(kind: str) -> str:
 
 def _sections(hooks: Hooks, picked: Iterable[Usable | Several]) -> tuple[type, ...]:
     of_plugins = [section for answer in hooks.gather(startup.pilot_config_sections) for section in answer.value]
-    usable = [one for each in picked for one in (each.usable if isinstance(each, Several) else (each,))]
-    of_drivers = [one.driver.options for one in usable if one.driver.options is not None]
+    drivers = [driver for each in picked for driver in (each.drivers if isinstance(each, Several) else (each.driver,))]
+    of_drivers = [driver.options for driver in drivers if driver.options is not None]
     return tuple(dict.fromkeys((*CORE, *of_plugins, *of_drivers)))
 
 

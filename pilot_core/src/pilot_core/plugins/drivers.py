@@ -38,6 +38,12 @@ class Several:
     usable: tuple[Usable, ...]
     skipped: tuple[Entry, ...]
 
+    @property
+    def drivers(self) -> list[type[Driver]]:
+        """All that are installed, so also those that could not work here."""
+        unsuitable = [each.obj for each in self.skipped if each.state is State.UNSUITABLE]
+        return [each.driver for each in self.usable] + [each for each in unsuitable if isinstance(each, type)]
+
 
 class NoSuchDriver(LookupError):
     """Nothing of this name can be used here; the message says why and what to do."""
