@@ -22,6 +22,7 @@ from pilot_core.config.layers import Layer, Rank, Schema
 from pilot_core.config.schema import CORE
 from pilot_core.control.diagnosis import complaint
 from pilot_core.control.payload import CREDENTIAL, PayloadControl
+from pilot_core.control.said import Said
 from pilot_core.errors import Code, PilotError, merge
 from pilot_core.io.cancel import CancelFlag
 from pilot_core.io.cgroup import Group, Groups
@@ -406,6 +407,12 @@ def test_a_plugin_that_fails_does_not_hide_the_exit_code(tmp_path: Path) -> None
     assert errors[0].facts["hook"] == "pilot_payload_diagnose"
 
 
+def the_complaint(workdir: Path, redactor: Redactor) -> str:
+    """The text of the line that says why."""
+    line = complaint(Said(workdir, redactor))
+    return line.text if line else ""
+
+
 @pytest.mark.parametrize(
     ("stdout", "stderr", "said"),
     [
@@ -422,12 +429,12 @@ def test_a_plugin_that_fails_does_not_hide_the_exit_code(tmp_path: Path) -> None
 def test_the_line_that_says_why_is_found(tmp_path: Path, stdout: str, stderr: str, said: str) -> None:
     (tmp_path / "payload.stdout").write_text(stdout)
     (tmp_path / "payload.stderr").write_text(stderr)
-    assert complaint(tmp_path, Redactor()) == said
+    assert the_complaint(tmp_path, Redactor()) == said
 
 
 def test_a_complaint_is_short_printable_and_without_secrets(tmp_path: Path) -> None:
     (tmp_path / "payload.stderr").write_bytes(b"x" * 5000 + b" error \x1b[31m\xff " + SECRET.encode() + b"\0 y" * 500)
-    said = complaint(tmp_path, Redactor([SECRET]))
+    said = the_complaint(tmp_path, Redactor([SECRET]))
     assert len(said) <= 300
     assert said.isprintable()
     assert "error" in said
@@ -442,7 +449,7 @@ def test_three_gigabytes_of_complaints_cost_nothing(tmp_path: Path) -> None:  # 
         file.seek(0, 2)
         file.write(b"\nlast Error: here\n")
     began, before = time.process_time(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    assert complaint(tmp_path, Redactor()) == "last Error: here"
+    assert the_complaint(tmp_path, Redactor()) == "last Error: here"
     assert time.process_time() - began < 2
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 30_000
 
@@ -452,11 +459,11 @@ def test_no_text_takes_more_than_linear_time(tmp_path: Path, filler: bytes) -> N
     for name in ("payload.stdout", "payload.stderr"):
         (tmp_path / name).write_bytes(filler * (200_000 // len(filler)))
     began = time.process_time()
-    complaint(tmp_path, Redactor([SECRET]))
+    the_complaint(tmp_path, Redactor([SECRET]))
     assert time.process_time() - began < 3
 
 
 def test_links_pipes_and_directories_in_place_of_output_do_no_harm(tmp_path: Path) -> None:
     (tmp_path / "payload.stdout").symlink_to("/etc/passwd")
     os.mkfifo(tmp_path / "payload.stderr")
-    assert complaint(tmp_path, Redactor()) == ""
+    assert the_complaint(tmp_path, Redactor()) == ""

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from signal import SIGKILL, SIGSEGV, SIGTERM, Signals
-from typing import BinaryIO, Final
+from typing import TYPE_CHECKING, Final
 
-from pilot_core.errors import Code, PilotError
+from pilot_core.control.said import STDERR, Line, Said
+from pilot_core.errors import Code, ErrorCode, PilotError
 from pilot_core.io.cgroup import Groups
 from pilot_core.io.files import free_bytes
 from pilot_core.io.inside import Inside
 from pilot_core.model.job import Job
 from pilot_core.model.payload import Outcome
-from pilot_core.redact import Redactor
 
-LOOKED_AT_B: Final = 65536
+if TYPE_CHECKING:
+    from pilot_core.control.patterns import Pattern
+
 SHOWN: Final = 300
 LEAST_FREE_B: Final = 1 << 20
 COMPLAINTS: Final = (
@@ -47,14 +49,35 @@ def memory_problem(before: object, groups: Groups) -> Iterator[PilotError]:
         yield PilotError(Code.PAYLOADOUTOFMEMORY, f"the kernel killed {kills} of its processes", kills=kills)
 
 
-def exit_problem(job: Job, outcome: Outcome, said: str) -> Iterator[PilotError]:
-    """Judge exit status and signal. A payload that the pilot had to end is not blamed for having been ended."""
+def exit_problem(job: Job, outcome: Outcome, said: Said, known: PilotError | None = None) -> Iterator[PilotError]:
+    """Judge exit status and signal, by what is ``known`` or else by what the payload complained of.
+
+    A payload that the pilot had to end is not blamed for having been ended.
+    """
     if outcome.clean or (job.errors and outcome.signal in (SIGTERM, SIGKILL)):
         return
-    crashed = outcome.transform_code == 128 + SIGSEGV
-    code = Code.PAYLOADSIGSEGV if crashed else Code.PAYLOADEXECUTIONFAILURE
+    code = _code_of(outcome, known)
     told = f"the payload {outcome}" if outcome.signal else f"the payload ended with {outcome}{_shell_signal(outcome)}"
-    yield PilotError(code, f"{told}: {said}" if said else told, trf=outcome.transform_code)
+    if known is not None and _explains(known, code):
+        yield PilotError(code, f"{told}: {known.detail}", **known.facts, trf=outcome.transform_code)
+        return
+    facts: dict[str, object] = {"trf": outcome.transform_code}
+    if line := complaint(said):
+        told = f"{told}: {line.text}"
+        facts |= {"file": line.file, "line": line.number, "said": line.text}
+    tail = said.tail(line.file if line else "")
+    yield PilotError(code, told, **facts, **({"tail": tail} if tail else {}))
+
+
+def _code_of(outcome: Outcome, known: PilotError | None) -> ErrorCode:
+    if outcome.transform_code == 128 + SIGSEGV:
+        return Code.PAYLOADSIGSEGV
+    return known.code if known is not None and known.code.vague else Code.PAYLOADEXECUTIONFAILURE
+
+
+def _explains(known: PilotError, code: ErrorCode) -> bool:
+    """Whether what is known is what the exit status tells of, and no error of its own."""
+    return known.code is code or (known.code.vague and (code.vague or known.facts.get("class") == "crash"))
 
 
 def _shell_signal(outcome: Outcome) -> str:
@@ -88,32 +111,23 @@ def core_problem(job: Job, outcome: Outcome, workdir: Path) -> Iterator[PilotErr
         return
 
 
-def complaint(workdir: Path, redactor: Redactor) -> str:
-    """The line in which the payload most likely says what is wrong, else the last line of its complaints.
-
-    Only the ends of what it wrote are looked at, however much that is.
-    """
-    lines = {name: _lines(workdir, name, redactor) for name in ("payload.stdout", "payload.stderr")}
+def complaint(said: Said) -> Line | None:
+    """The line in which the payload most likely says what is wrong, else the last line of its complaints."""
     for name, pattern in COMPLAINTS:
-        for line in lines[name]:
-            if found := pattern.search(line):
-                return line[max(found.start() - SHOWN // 2, 0) if len(line) > SHOWN else 0 :][:SHOWN]
-    return lines["payload.stderr"][-1][:SHOWN] if lines["payload.stderr"] else ""
+        for line in said.lines(name):
+            if found := pattern.search(line.text):
+                start = max(found.start() - SHOWN // 2, 0) if len(line.text) > SHOWN else 0
+                return Line(name, line.number, line.text[start : start + SHOWN])
+    last = said.lines(STDERR)[-1:]
+    return Line(STDERR, last[0].number, last[0].text[:SHOWN]) if last else None
 
 
-def _lines(workdir: Path, name: str, redactor: Redactor) -> list[str]:
-    try:
-        with Inside(workdir) as inside, inside.open_read(name) as file:
-            text = _ends(file)
-    except OSError:
-        return []
-    shown = ("".join(c if c.isprintable() else " " for c in line) for line in redactor.scrub(text).split("\n"))
-    return [line.strip() for line in shown if line.strip()]
+def known_problem(said: Said, patterns: Iterable[Pattern]) -> PilotError | None:
+    """The error that the most telling known failure stands for, with the end of the log that told it."""
+    from pilot_core.control.patterns import recognise
 
-
-def _ends(file: BinaryIO) -> str:
-    head = file.read(LOOKED_AT_B)
-    begin = max(file.seek(0, 2) - LOOKED_AT_B, len(head))
-    file.seek(begin)
-    gap = b"\n" if begin > len(head) else b""
-    return (head + gap + file.read(LOOKED_AT_B)).decode(errors="replace")
+    first, *others = recognise(said, patterns) or [None]
+    if first is None:
+        return None
+    also = ", ".join(each.pattern.name for each in others if each is not None)
+    return first.error(tail=said.tail(first.line.file), **({"also": also} if also else {}))

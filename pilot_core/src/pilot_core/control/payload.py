@@ -7,22 +7,24 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from attrs import field, frozen
 
 from pilot_core.config.schema import PayloadOptions
 from pilot_core.control.blame import by_plugin
 from pilot_core.control.diagnosis import (
-    complaint,
     core_problem,
     disk_problem,
     exit_problem,
+    known_problem,
     memory_kills,
     memory_problem,
 )
 from pilot_core.control.entrusted import lend, take_back
 from pilot_core.control.record import SIDES
 from pilot_core.control.running import PAYLOAD
+from pilot_core.control.said import Said
 from pilot_core.errors import Code, PilotError
 from pilot_core.io.cgroup import Groups
 from pilot_core.io.process import MARK, ProcessSpec
@@ -31,6 +33,7 @@ from pilot_core.model.job import Job
 from pilot_core.model.names import UnsafeName, safe_name
 from pilot_core.model.payload import Command, Outcome, SideProcess
 from pilot_core.model.records import pack, unpack
+from pilot_core.model.wire import BadMessage
 from pilot_core.plugins.guard import PluginFailed
 from pilot_core.plugins.hooks import Hooks
 from pilot_core.plugins.patches import PatchConflict, apply_patches
@@ -38,6 +41,9 @@ from pilot_core.redact import CREDENTIAL, Redactor
 from pilot_core.spec import payload as hooks_of
 from pilot_core.spec.drivers import Container, Launcher
 from pilot_core.spec.work import Settings, Task
+
+if TYPE_CHECKING:
+    from pilot_core.control.patterns import Pattern
 
 MEMORY_KILLS = "memory_kills"
 log = logging.getLogger(__name__)
@@ -170,11 +176,14 @@ class PayloadControl:
 
     def _judged(self, task: Task, outcome: Outcome) -> Iterator[PilotError]:
         """Of equals the first is reported: who knows more speaks earlier."""
+        seen: list[PilotError] = []
         if not outcome.clean:
-            yield from memory_problem(task.job.notes.get(MEMORY_KILLS), self.groups())
-        yield from self._seen(task, outcome)
+            seen += memory_problem(task.job.notes.get(MEMORY_KILLS), self.groups())
+        seen += self._seen(task, outcome)
+        yield from seen
         if not outcome.clean:
-            yield from exit_problem(task.job, outcome, complaint(task.workdir, self.redactor))
+            certain = any(not error.code.vague and error.code is not Code.PLUGINFAILED for error in seen)
+            yield from self._known(task, outcome, certain=certain)
             yield from disk_problem(task.workdir)
         yield from core_problem(task.job, outcome, task.workdir)
 
@@ -188,6 +197,33 @@ class PayloadControl:
         except PilotError as error:
             return (error,)
         return tuple(error for answer in answers for error in answer.value)
+
+    def _known(self, task: Task, outcome: Outcome, *, certain: bool) -> Iterator[PilotError]:
+        """What its logs tell: they explain its exit code, and name the error where nothing more certain does."""
+        said = Said(task.workdir, self.redactor)
+        known = None
+        try:
+            known = known_problem(said, patterns_of(self.hooks))
+        except PluginFailed as failed:
+            yield by_plugin(failed)
+        if known is not None and not known.code.vague and not certain:
+            yield known
+        yield from exit_problem(task.job, outcome, said, known)
+
+
+def patterns_of(hooks: Hooks) -> list[Pattern]:
+    """The patterns that plugins name, those of a higher tier first; a file that cannot be read is left out."""
+    from pilot_core.control.patterns import read_patterns
+
+    patterns: list[Pattern] = []
+    answers = hooks.gather(hooks_of.pilot_payload_patterns)
+    for answer in sorted(answers, key=lambda each: -each.tier):
+        for path in answer.value:
+            try:
+                patterns += read_patterns(path)
+            except BadMessage as bad:
+                log.warning("patterns of plugin %s are left out: %s", answer.plugin, bad)
+    return patterns
 
 
 def with_environment(command: Command, env: Mapping[str, str]) -> Command:

@@ -7,6 +7,7 @@ from typing import Any
 
 from attrs import field, frozen
 
+from pilot_core.model.failure import failure_of
 from pilot_core.model.files import Receipt
 from pilot_core.model.job import FAILED, FINISHED, Job
 from pilot_core.model.records import pack
@@ -44,6 +45,7 @@ def known_of(job: Job, around: Surroundings) -> dict[str, object]:
         "task": job.task,
         "state": FAILED if job.errors else FINISHED,
         "error": job.error.to_wire() if job.error else None,
+        "failure": failure_of(job.error).to_wire() if job.error else None,
         "errors": [error.to_wire() for error in job.errors],
         "phases": phases_of(job, around.at),
         "files": [file_of(receipt) for receipt in job.receipts],

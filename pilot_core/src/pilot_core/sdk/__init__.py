@@ -9,6 +9,7 @@ from pilot_core.config.schema import Connection, PilotOptions, ReportOptions, Sl
 from pilot_core.errors import Code, ErrorCode, Party, PilotError, Retry, Stage
 from pilot_core.machine.events import Result
 from pilot_core.machine.phases import Step
+from pilot_core.model.failure import Advice, Failure, Where, failure_of
 from pilot_core.model.files import Checksum, FileSpec, Receipt, Replica, Transfer
 from pilot_core.model.job import (
     ACCEPTED,
@@ -67,6 +68,7 @@ __all__ = [
     "RUNNING",
     "STAGE_IN",
     "STAGE_OUT",
+    "Advice",
     "Cancel",
     "Checksum",
     "Code",
@@ -78,6 +80,7 @@ __all__ = [
     "Driver",
     "ErrorCode",
     "EventChannel",
+    "Failure",
     "Fetches",
     "FetchesMany",
     "FileSpec",
@@ -129,8 +132,10 @@ __all__ = [
     "Verdict",
     "View",
     "Wanted",
+    "Where",
     "Work",
     "Workflow",
+    "failure_of",
     "hookimpl",
     "option",
 ]

@@ -79,3 +79,13 @@ def pilot_payload_diagnose(job: Job, outcome: Outcome, workdir: Path) -> Sequenc
     Asked once, after the payload, in a worker thread. Every answer counts; which error is reported is decided by
     rule. A failure fails the job, in the plugin's name.
     """
+
+
+@hook(Shape.GATHER, since="0.1")
+def pilot_payload_patterns() -> Sequence[Path]:
+    """Name files of patterns by which failures of payloads are known, YAML as the manual describes it.
+
+    Asked in a worker thread after each payload that failed, and by ``pilot errors``. Of patterns of one rank those of
+    a higher tier are looked for first. A file that cannot be read is left out with a warning. A failure is told as an
+    error beside the payload's.
+    """

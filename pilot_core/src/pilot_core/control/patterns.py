@@ -1,0 +1,309 @@
+"""Known failures as data: what a line of a log looks like that says why a job failed.
+
+A form is a plain text with holes: ``{library}: cannot open shared object file``. A hole takes anything, ``{!library}``
+one word; ``^`` at the beginning and ``$`` at the end of a form are the ends of the line. A form is sought part by part
+from the left, so that no text takes more than linear time. Files of patterns are YAML, as the manual describes them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+from attrs import field, frozen
+
+from pilot_core.config.spelling import meant
+from pilot_core.control.said import STDERR, STDOUT, Line, Said
+from pilot_core.errors import Code, ErrorCode, NoSuchCode, Party, PilotError, Retry, Stage, by_acronym
+from pilot_core.model.failure import CLASSES, MOST_FACTOR
+from pilot_core.model.plain import parse_plain
+from pilot_core.model.wire import BadMessage, Fields
+
+SHOWN: Final = 300
+IN_HOLE: Final = 120
+STAGES: Final = (Stage.BEFORE, Stage.STAGE_IN, Stage.PAYLOAD)
+LEAST_TEXT: Final = 4
+"""The longest part of a form has so many characters at least: shorter ones fit anything."""
+ONE_WORD: Final = "!"
+USUAL_RANK: Final = 50
+HIGHEST_RANK: Final = 100
+USUAL_LOGS: Final = (STDERR, STDOUT)
+_HOLE: Final = re.compile(r"\{(!?[a-z_]*)\}")
+
+
+@frozen
+class Form:
+    """How a line looks: literal parts with named holes between."""
+
+    parts: tuple[str, ...]
+    names: tuple[str, ...]
+    begins: bool
+    ends: bool
+
+    @classmethod
+    def of(cls, text: str) -> Form:
+        """Read a form as it is written."""
+        begins, ends = text.startswith("^"), text.endswith("$")
+        found = _HOLE.split(text[begins : len(text) - ends])
+        return cls(tuple(found[::2]), tuple(found[1::2]), begins, ends)
+
+    @property
+    def longest(self) -> str:
+        """The part that a text must hold for any line of it to fit."""
+        return max(self.parts, key=len)
+
+    def fit(self, line: str) -> dict[str, str] | None:
+        """What stands in the holes, if a line fits."""
+        at = self._begin(line)
+        taken: list[str] = []
+        for number, part in enumerate(self.parts[1:], 1):
+            if at < 0:
+                return None
+            last = self.ends and number == len(self.parts) - 1
+            found = max(line.rfind(part), -1) if last else line.find(part, at)
+            if found < at or (last and found + len(part) != len(line)):
+                return None
+            taken.append(line[at:found] if part or last else line[at:])
+            at = found + len(part)
+        if at < 0 or (self.ends and at != len(line)):
+            return None
+        return self._named(taken)
+
+    def _begin(self, line: str) -> int:
+        first = self.parts[0]
+        if self.begins:
+            return len(first) if line.startswith(first) else -1
+        if self.ends and len(self.parts) == 1:
+            return len(line) if line.endswith(first) else -1
+        found = line.find(first)
+        return found + len(first) if found >= 0 else -1
+
+    def _named(self, taken: list[str]) -> dict[str, str] | None:
+        """The holes by name; of one that begins a form, the last of what colons separate."""
+        if taken and not self.parts[0] and not self.begins:
+            taken[0] = taken[0].rpartition(": ")[2]
+        named = dict(zip(self.names, taken, strict=True))
+        if any(name[:1] == ONE_WORD and len(text.split()) != 1 for name, text in named.items()):
+            return None
+        return {name.removeprefix(ONE_WORD): _trim(text) for name, text in named.items() if name}
+
+
+def _trim(text: str) -> str:
+    return text.strip(" \t'\"`,;()[]")[:IN_HOLE]
+
+
+@frozen(kw_only=True)
+class Pattern:
+    """One known failure."""
+
+    name: str
+    kind: str
+    code: ErrorCode
+    forms: tuple[Form, ...]
+    cause: str
+    remedy: str
+    rank: int = USUAL_RANK
+    files: tuple[str, ...] = USUAL_LOGS
+    unless: tuple[str, ...] = ()
+    fault: Party
+    retry: Retry
+    factors: Mapping[str, float] = field(factory=dict)
+    examples: tuple[str, ...] = ()
+    counterexamples: tuple[str, ...] = ()
+
+    def find(self, lines: Iterable[Line], text: str) -> Match | None:
+        """The first line that fits; ``text`` is all of them."""
+        forms = [form for form in self.forms if form.longest in text]
+        return next(self._matches(forms, lines), None) if forms else None
+
+    def _matches(self, forms: list[Form], lines: Iterable[Line]) -> Iterator[Match]:
+        for line in lines:
+            for form in forms:
+                if form.longest in line.text and not any(word in line.text for word in self.unless):
+                    holes = form.fit(line.text)
+                    if holes is not None:
+                        yield Match(self, line, holes)
+
+    def fits(self, text: str) -> Match | None:
+        """How one line fits by itself."""
+        return self.find([Line("", 1, text)], text)
+
+
+@frozen
+class Match:
+    """A line that fits a pattern, and what stands in its holes."""
+
+    pattern: Pattern
+    line: Line
+    holes: Mapping[str, str]
+
+    @property
+    def cause(self) -> str:
+        """What happened, in a sentence."""
+        return self._filled(self.pattern.cause)
+
+    @property
+    def remedy(self) -> str:
+        """What somebody can do about it."""
+        return self._filled(self.pattern.remedy)
+
+    def _filled(self, sentence: str) -> str:
+        return _HOLE.sub(lambda hole: self.holes.get(hole[1]) or "?", sentence)
+
+    def facts(self) -> dict[str, Any]:
+        """What an error is told of it."""
+        pattern, line = self.pattern, self.line
+        plain: dict[str, Any] = {"class": pattern.kind, "pattern": pattern.name, "fault": pattern.fault.value}
+        plain |= {"retry": pattern.retry.name.lower(), "cause": self.cause, "remedy": self.remedy}
+        plain |= {"file": line.file, "line": line.number, "said": line.text[:SHOWN]}
+        return plain | dict(pattern.factors)
+
+    def error(self, **more: object) -> PilotError:
+        """The error that it stands for."""
+        return PilotError(self.pattern.code, told(self), **self.facts(), **more)
+
+
+def told(match: Match) -> str:
+    """What is found, in one line: the cause, the words that say so, and where they stand."""
+    line = match.line
+    return f"{match.cause} ({line.file}:{line.number}: {line.text[:SHOWN]})"
+
+
+def recognise(said: Said, patterns: Iterable[Pattern]) -> list[Match]:
+    """What is known of that which a payload said: the most telling first, of equals that which was said first.
+
+    A pattern of a higher rank tells more; of equal ones those come first that were given first.
+    """
+    found: list[Match] = []
+    texts: dict[str, str] = {}
+    for pattern in sorted(patterns, key=lambda each: -each.rank):
+        for name in said.names(pattern.files):
+            lines = said.lines(name)
+            text = texts.setdefault(name, "\n".join(line.text for line in lines))
+            if match := pattern.find(lines, text):
+                found.append(match)
+                break
+    return sorted(found, key=_telling)
+
+
+def _telling(match: Match) -> tuple[int, int]:
+    """Ranks by tens; in each what is said first is the first cause."""
+    number = match.line.number
+    return -(match.pattern.rank // 10), number if number > 0 else (1 << 40) + number
+
+
+# --- reading ----------------------------------------------------------------------------------------------------------
+
+
+@cache
+def read_patterns(path: Path) -> tuple[Pattern, ...]:
+    """The patterns of a file, or ``BadMessage`` with everything that is wrong with it."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise BadMessage([], f"{path}: {error.strerror or error}") from None
+    fields = Fields({"patterns": parse_plain(data, str(path))})
+    known: dict[str, Pattern | None] = {}
+    for place, raw in fields.items("patterns", "a list of patterns"):
+        inner = fields.inner(place, raw)
+        name = inner.text("name", required=True)
+        if name in known:
+            inner.problem("name", f"{name!r} stands twice; a pattern has a name of its own")
+        known[name] = _pattern(name, inner)
+    fields.raise_problems(str(path))
+    return tuple(each for each in known.values() if each is not None)
+
+
+def _pattern(name: str, fields: Fields) -> Pattern | None:
+    kind, code = fields.text("class", required=True), _code(fields)
+    if kind not in CLASSES:
+        fields.problem("class", f"{kind!r} is none of {', '.join(CLASSES)}{meant(kind, CLASSES)}")
+    forms = _forms(fields)
+    factors = {f"{what}_factor": _factor(fields, what) for what in ("memory", "time") if what in fields.names()}
+    pattern = Pattern(
+        name=name,
+        kind=kind,
+        code=code,
+        forms=forms,
+        cause=fields.text("cause", required=True),
+        remedy=fields.text("remedy", required=True),
+        rank=fields.number("rank", USUAL_RANK, most=HIGHEST_RANK) or 0,
+        files=fields.texts("files") or USUAL_LOGS,
+        unless=fields.texts("unless"),
+        fault=_fault(fields, code),
+        retry=_retry(fields, code),
+        factors=factors,
+        examples=fields.texts("examples"),
+        counterexamples=fields.texts("counterexamples"),
+    )
+    fields.refuse_unknown()
+    _check(pattern, fields)
+    return pattern
+
+
+def _code(fields: Fields) -> ErrorCode:
+    acronym = fields.text("code", Code.PAYLOADEXECUTIONFAILURE.acronym)
+    try:
+        code = by_acronym(acronym)
+    except NoSuchCode as error:
+        fields.problem("code", str(error))
+        return Code.PAYLOADEXECUTIONFAILURE
+    if code.stage not in STAGES:
+        told = f"{code} belongs to another stage; a payload's log tells of what is before it, of inputs and of itself"
+        fields.problem("code", told)
+    return code
+
+
+def _forms(fields: Fields) -> tuple[Form, ...]:
+    forms = []
+    for place, written in zip((each for each, _ in fields.items("lines")), fields.texts("lines"), strict=True):
+        form = Form.of(written)
+        if len(form.longest) < LEAST_TEXT:
+            told = f"{written!r} fits almost any line; write {LEAST_TEXT} characters or more between two holes"
+            fields.problem(place, told)
+        forms.append(form)
+    if not forms:
+        fields.problem("lines", "is empty; write at least one form that a line can have")
+    return tuple(forms)
+
+
+def _factor(fields: Fields, what: str) -> float:
+    value = fields.value(what)
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and 1 <= value <= MOST_FACTOR:
+        return float(value)
+    fields.problem(what, f"wants a factor from 1 to {MOST_FACTOR:g}, not {value!r}")
+    return 1.0
+
+
+def _fault(fields: Fields, code: ErrorCode) -> Party:
+    known = {each.value: each for each in Party}
+    written = fields.text("fault", code.party.value)
+    if written not in known:
+        fields.problem("fault", f"{written!r} is none of {', '.join(known)}{meant(written, known)}")
+    return known.get(written, code.party)
+
+
+def _retry(fields: Fields, code: ErrorCode) -> Retry:
+    known = {each.name.lower(): each for each in Retry if each is not Retry.UNCOUNTED}
+    written = fields.text("retry", code.retry.name.lower())
+    if written not in known:
+        told = "a payload's own words never make its attempt not count" if written == "uncounted" else ""
+        fields.problem("retry", told or f"{written!r} is none of {', '.join(known)}{meant(written, known)}")
+    return known.get(written, code.retry)
+
+
+def _check(pattern: Pattern, fields: Fields) -> None:
+    """What examples, counterexamples and holes must hold."""
+    named = {name.removeprefix(ONE_WORD) for form in pattern.forms for name in form.names}
+    for name, sentence in (("cause", pattern.cause), ("remedy", pattern.remedy)):
+        if strange := set(_HOLE.findall(sentence)) - named:
+            fields.problem(name, f"names {', '.join(sorted(strange))}, which no line of the pattern has")
+    for text in pattern.examples:
+        if not pattern.fits(text):
+            fields.problem("examples", f"{text!r} does not fit")
+    for text in pattern.counterexamples:
+        if pattern.fits(text):
+            fields.problem("counterexamples", f"{text!r} fits")
