@@ -98,3 +98,29 @@ def test_a_broken_site_does_not_keep_codes_from_being_listed(pilot, monkeypatch)
     assert said.code == 0
     assert len(said.out.splitlines()) > 90
     assert "codes of plugins are left out: experiment 'nothing-such'" in said.err
+
+
+def test_a_log_is_explained(pilot, tmp_path):
+    log = tmp_path / "reco.log"
+    log.write_text("begin\nTraceback (most recent call last):\nMemoryError\n")
+    said = pilot("errors", "--explain", str(log))
+    assert said.code == 0
+    assert "seen:        reco.log, line 3: MemoryError" in said.out
+    first = json.loads(pilot("errors", "--explain", str(log), "--json").out)[0]
+    assert (first["class"], first["acronym"]) == ("memory", "PAYLOADOUTOFMEMORY")
+    assert (first["evidence"]["line"], first["advice"]["memory_factor"]) == (3, 1.5)
+
+
+def test_a_log_of_which_nothing_is_known(pilot, tmp_path):
+    log = tmp_path / "reco.log"
+    log.write_text("all is well\n")
+    said = pilot("errors", "--explain", str(log))
+    assert (said.code, said.out) == (1, "reco.log: no known failure is in it\n")
+    assert pilot("errors", "--explain", str(log), "--json").out == "[]\n"
+
+
+def test_what_cannot_be_explained_is_named(pilot, tmp_path):
+    said = pilot("errors", "--explain", str(tmp_path / "none"))
+    assert (said.code, said.out) == (2, "")
+    assert "none is no file that can be read" in said.err
+    assert pilot("errors", "1305", "--explain", str(tmp_path)).code == 2

@@ -27,6 +27,7 @@ from pilot_core.errors import Code, PilotError, merge
 from pilot_core.io.cancel import CancelFlag
 from pilot_core.io.cgroup import Group, Groups
 from pilot_core.machine.events import Result
+from pilot_core.model.failure import failure_of
 from pilot_core.model.job import Job
 from pilot_core.model.payload import Command, Outcome, SideProcess
 from pilot_core.model.queue import Queue, Resources
@@ -467,3 +468,86 @@ def test_links_pipes_and_directories_in_place_of_output_do_no_harm(tmp_path: Pat
     (tmp_path / "payload.stdout").symlink_to("/etc/passwd")
     os.mkfifo(tmp_path / "payload.stderr")
     assert the_complaint(tmp_path, Redactor()) == ""
+
+
+# --- what logs tell ---
+
+KNOWN = """
+- name: geometry
+  class: input
+  lines: ["no geometry {tag}"]
+  cause: The geometry {tag} is not there
+  remedy: Name another
+- name: room
+  class: disk
+  code: NOLOCALSPACE
+  lines: ["no room"]
+  cause: There was no room
+  remedy: Make room
+- name: broke
+  class: node
+  fault: site
+  retry: elsewhere
+  lines: ["it broke"]
+  cause: It broke
+  remedy: Go elsewhere
+"""
+
+
+def knowing(root: Path, text: str = KNOWN) -> dict[str, Callable[..., Any]]:
+    path = root / "patterns.yaml"
+    path.write_text(text)
+    return {"pilot_payload_patterns": lambda: [path]}
+
+
+@pytest.mark.parametrize(
+    ("words", "outcome", "acronym", "kind"),
+    [
+        ("no geometry v7", Outcome(exit_code=3), "PAYLOADEXECUTIONFAILURE", "input"),
+        ("no room", Outcome(exit_code=3), "NOLOCALSPACE", "disk"),
+        ("no room", Outcome(signal=signal.SIGSEGV), "NOLOCALSPACE", "disk"),
+        ("no geometry v7", Outcome(signal=signal.SIGSEGV), "PAYLOADSIGSEGV", "crash"),
+        ("it broke", Outcome(exit_code=1), "PAYLOADEXECUTIONFAILURE", "node"),
+        ("nothing known", Outcome(exit_code=1), "PAYLOADEXECUTIONFAILURE", "unknown"),
+    ],
+)
+def test_logs_explain_an_exit_code(tmp_path: Path, words: str, outcome: Outcome, acronym: str, kind: str) -> None:
+    stage = Stage(tmp_path, knowing(tmp_path))
+    (stage.workdir / "payload.stderr").write_text(f"begin\n{words}\n")
+    errors = stage.diagnose(outcome)
+    reported = merge(errors)
+    assert reported is not None
+    failure = failure_of(reported)
+    assert (failure.acronym, failure.kind) == (acronym, kind)
+    assert errors[-1].facts["trf"] == outcome.transform_code
+    if acronym != "PAYLOADSIGSEGV":
+        assert (str(failure.evidence), failure.tail) == ("payload.stderr, line 2", f"begin\n{words}")
+
+
+def test_what_the_kernel_says_is_more_certain_than_logs(tmp_path: Path) -> None:
+    stage, events = Stage(tmp_path, runs(), knowing(tmp_path)), tmp_path / "memory.events"
+    events.write_text("oom_kill 0\n")
+    notes = stage.prepare(JOB).notes
+    events.write_text("oom_kill 1\n")
+    (stage.workdir / "payload.stderr").write_text("no room\n")
+    errors = stage.diagnose(Outcome(exit_code=137), notes=notes)
+    assert [error.code for error in errors] == [Code.PAYLOADOUTOFMEMORY, Code.PAYLOADEXECUTIONFAILURE]
+
+
+def test_patterns_that_cannot_be_read_are_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    stage = Stage(tmp_path, knowing(tmp_path, "- {name: x}\n"))
+    (stage.workdir / "payload.stderr").write_text("no room\n")
+    (error,) = stage.diagnose(Outcome(exit_code=3))
+    assert error.code is Code.PAYLOADEXECUTIONFAILURE
+    assert "patterns of plugin p0 are left out" in caplog.text
+    assert "patterns.yaml: patterns[0].class" in caplog.text
+
+
+def test_a_plugin_that_fails_to_name_patterns_is_named(tmp_path: Path) -> None:
+    errors = Stage(tmp_path, {"pilot_payload_patterns": crash}).diagnose(Outcome(exit_code=5))
+    assert [error.code for error in errors] == [Code.PLUGINFAILED, Code.PAYLOADEXECUTIONFAILURE]
+
+
+def test_after_a_clean_end_no_log_is_looked_at(tmp_path: Path) -> None:
+    stage = Stage(tmp_path, {"pilot_payload_patterns": crash})
+    assert stage.diagnose(Outcome(exit_code=0)) == ()

@@ -9,7 +9,7 @@ from attrs import evolve
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pilot_core.report.account import Account, Fault, File, Sample, Span
+from pilot_core.report.account import Account, Fault, File, Sample, Span, faults_of
 from pilot_core.report.markup import Markup, escaped, tag
 from pilot_core.report.page import page
 from pilot_core.report.story import cores
@@ -189,3 +189,19 @@ def test_cores_are_busy_between_two_looks():
 def test_markup_alone_is_not_escaped():
     assert tag("p", "<b>", Markup("<i>")) == "<p>&lt;b&gt;<i></p>"
     assert tag("meta", data_x='"', class_="") == '<meta data-x="&quot;">'
+
+
+def test_what_was_found_out_about_a_failure_is_told(parsed):
+    failure = {
+        "class": "memory",
+        "fault": "payload",
+        "remedy": "Ask for more memory",
+        "evidence": {"file": "payload.stderr", "line": 5, "text": "MemoryError"},
+        "advice": {"where": "same site", "memory_factor": 1.5, "time_factor": 1.0, "counts": False},
+    }
+    error = {"number": 1212, "acronym": "A", "sentence": "s", "detail": "d", "party": "payload", "advice": "a"}
+    record = {"error": error, "errors": [error], "failure": failure}
+    told = parsed(page([evolve(story(), faults=faults_of(record))], "here", 0.0, "1")).classed("fault")[0].text
+    assert "payload.stderr, line 5: MemoryError" in told
+    assert "Class: memory. Fault of the payload. What to do: Ask for more memory." in told
+    assert "Retry: same site, memory x 1.5, this attempt does not count." in told

@@ -126,8 +126,8 @@ def known_problem(said: Said, patterns: Iterable[Pattern]) -> PilotError | None:
     """The error that the most telling known failure stands for, with the end of the log that told it."""
     from pilot_core.control.patterns import recognise
 
-    first, *others = recognise(said, patterns) or [None]
-    if first is None:
+    found = recognise(said, patterns)
+    if not found:
         return None
-    also = ", ".join(each.pattern.name for each in others if each is not None)
-    return first.error(tail=said.tail(first.line.file), **({"also": also} if also else {}))
+    also = ", ".join(match.pattern.name for match in found[1:])
+    return found[0].error(tail=said.tail(found[0].line.file), **({"also": also} if also else {}))

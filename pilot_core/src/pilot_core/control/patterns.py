@@ -20,7 +20,7 @@ from pilot_core.control.said import STDERR, STDOUT, Line, Said
 from pilot_core.errors import Code, ErrorCode, NoSuchCode, Party, PilotError, Retry, Stage, by_acronym
 from pilot_core.model.failure import CLASSES, MOST_FACTOR
 from pilot_core.model.plain import parse_plain
-from pilot_core.model.wire import BadMessage, Fields
+from pilot_core.model.wire import BadMessage, Fields, Problem
 
 SHOWN: Final = 300
 IN_HOLE: Final = 120
@@ -172,15 +172,15 @@ def told(match: Match) -> str:
     return f"{match.cause} ({line.file}:{line.number}: {line.text[:SHOWN]})"
 
 
-def recognise(said: Said, patterns: Iterable[Pattern]) -> list[Match]:
-    """What is known of that which a payload said: the most telling first, of equals that which was said first.
+def recognise(said: Said, patterns: Iterable[Pattern], only: str = "") -> list[Match]:
+    """What is known of that which a payload said, in its logs or in one ``only``: the most telling first.
 
-    A pattern of a higher rank tells more; of equal ones those come first that were given first.
+    A pattern of a higher rank tells more; of those in the same ten the first to be said is the first cause.
     """
     found: list[Match] = []
     texts: dict[str, str] = {}
     for pattern in sorted(patterns, key=lambda each: -each.rank):
-        for name in said.names(pattern.files):
+        for name in [only] if only else said.names(pattern.files):
             lines = said.lines(name)
             text = texts.setdefault(name, "\n".join(line.text for line in lines))
             if match := pattern.find(lines, text):
@@ -190,7 +190,6 @@ def recognise(said: Said, patterns: Iterable[Pattern]) -> list[Match]:
 
 
 def _telling(match: Match) -> tuple[int, int]:
-    """Ranks by tens; in each what is said first is the first cause."""
     number = match.line.number
     return -(match.pattern.rank // 10), number if number > 0 else (1 << 40) + number
 
@@ -204,7 +203,7 @@ def read_patterns(path: Path) -> tuple[Pattern, ...]:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise BadMessage([], f"{path}: {error.strerror or error}") from None
+        raise BadMessage([Problem("", error.strerror or str(error))], str(path)) from None
     fields = Fields({"patterns": parse_plain(data, str(path))})
     known: dict[str, Pattern | None] = {}
     for place, raw in fields.items("patterns", "a list of patterns"):

@@ -38,6 +38,8 @@ class ServedQueue:
     """How long a pilot may be silent until its jobs are given to others."""
     retries: int = 3
     """How often a job that was lost begins again."""
+    failed_retries: int = 1
+    """How often a job that failed begins again, where its pilot sees a chance."""
     status: str = "online"
     storage: str = STORAGE
 
@@ -144,6 +146,7 @@ def _queue(name: str, fields: Fields, storages: tuple[str, ...], own: str) -> Se
         heartbeat_s=_seconds(fields, "heartbeat", plain.heartbeat_s),
         lost_after_s=_seconds(fields, "lost_after", plain.lost_after_s),
         retries=_whole(fields, "retries", plain.retries),
+        failed_retries=_whole(fields, "failed_retries", plain.failed_retries),
         status=_one_of(fields, "status", plain.status, STATUSES),
         storage=_one_of(fields, "storage", own, storages),
     )

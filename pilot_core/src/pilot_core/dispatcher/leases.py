@@ -82,6 +82,8 @@ class Word:
     attempt: int
     batch_id: str = ""
     error_code: int = 0
+    again: bool = False
+    """Whether a job that failed is to begin again."""
     missing: Collection[str] = ()
     """Outputs that must be there and were not reported."""
 
@@ -130,12 +132,12 @@ def _onward(state: str, status: str) -> str:
 
 
 def _end(lease: Lease, word: Word) -> str:
-    """How the job stands after its pilot's final word; an evicted one waits again."""
+    """How the job stands after its pilot's final word; one that was evicted, or has another chance, waits again."""
     if word.status == FINISHED:
         return FAILED if word.missing else FINISHED
     if lease.kill:
         return CANCELLED
-    return WAITING if evicted(word.error_code) and not lease.worn_out else FAILED
+    return WAITING if (evicted(word.error_code) or word.again) and not lease.worn_out else FAILED
 
 
 def evicted(number: int) -> bool:

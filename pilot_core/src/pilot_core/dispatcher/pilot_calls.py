@@ -20,7 +20,8 @@ from pilot_core.dispatcher.advice import Crew, Needs
 from pilot_core.dispatcher.config import Config, ServedQueue
 from pilot_core.dispatcher.head import Refused
 from pilot_core.dispatcher.messages import Request, Response
-from pilot_core.dispatcher.store import Store, Wanted
+from pilot_core.dispatcher.rows import Wanted
+from pilot_core.dispatcher.store import Store
 from pilot_core.dispatcher.updates import (
     ACQUIRE,
     BULK,
@@ -153,7 +154,7 @@ class PilotCalls:
         """The data of the answer to an update, whose status is one that may be said."""
         if why := too_wide(update):
             return {"StatusCode": DATABASE, "ErrorDiag": f"Database error: {why}"}
-        ruling, queue = self._store.tell(update)
+        ruling, queue = self._store.tell(update, self._config.queue)
         if ruling.heard:
             self._nodes.hear(queue, update.get("node", ""))
             return {"StatusCode": 0, "command": ruling.command, "heartbeat": self._config.queue(queue).heartbeat_s}

@@ -5,11 +5,47 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
+from attrs import frozen
+
 from pilot_core.dispatcher import leases
 from pilot_core.dispatcher.leases import Lease
 
 LEASE: Final = "state, attempt, batch_id, kill, debug, lost, spared, said, asked, carried"
 """The columns of a lease."""
+
+
+@frozen(kw_only=True)
+class Wanted:
+    """What a pilot asks for; 0 or nothing is no limit."""
+
+    queue: str
+    labels: tuple[str, ...]
+    count: int = 1
+    memory_mb: int = 0
+    disk_mb: int = 0
+    remaining_s: int = 0
+    resource: str = ""
+    node: str = ""
+    heartbeat_s: float = 30.0
+
+    def query(self) -> tuple[str, tuple[object, ...]]:
+        """What asks for the jobs that fit, as SQL: a row has what ``Store`` hands out of a job."""
+        marks = ", ".join("?" * len(self.labels))
+        limits = (
+            ("memory_mb <= ?", self.memory_mb),
+            ("disk_mb <= ?", self.disk_mb),
+            ("wall_s <= ?", self.remaining_s),
+            ("resource = ?", self.resource),
+        )
+        asked = [(text, value) for text, value in limits if value]
+        where = "".join(f" AND {text}" for text, _ in asked)
+        select = (
+            "SELECT jobs.id, attempt, jobs.outputs, debug, memory_mb, wall_s, wire"  # noqa: S608
+            " FROM jobs JOIN descriptions ON descriptions.id"
+            f" = jobs.description WHERE queue = ? AND state = 'activated' AND label IN ({marks}){where}"
+            " ORDER BY priority DESC, attempt, jobs.id LIMIT ?"
+        )
+        return select, (self.queue, *self.labels, *(value for _, value in asked), self.count)
 
 
 def lease_of(row: Sequence[Any]) -> Lease:

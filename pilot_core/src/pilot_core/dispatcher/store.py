@@ -15,37 +15,24 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from attrs import evolve, frozen
+from attrs import evolve
 
 from pilot_core.clock import Clock
 from pilot_core.dispatcher import leases
+from pilot_core.dispatcher.again import request_after
 from pilot_core.dispatcher.config import ServedQueue
 from pilot_core.dispatcher.leases import Lease, Ruling, Word
-from pilot_core.dispatcher.rows import LEASE, anew, lease_of
+from pilot_core.dispatcher.rows import LEASE, Wanted, anew, lease_of
 from pilot_core.dispatcher.schema import open_database
 from pilot_core.dispatcher.synced import Synced
 from pilot_core.dispatcher.updates import Report, read_report, told_error, usage_of
 from pilot_core.dispatcher.verdict import why_failed, word_of
-from pilot_core.dispatcher.wire import UPLOADED, Order, leased
+from pilot_core.dispatcher.wire import UPLOADED, Order, leased, with_request
 
+QueueOf = Callable[[str], ServedQueue]
 _OVER: Final = ", ".join(f"'{state}'" for state in leases.OVER)
 _LEASED: Final = ", ".join(f"'{state}'" for state in leases.LEASED)
 _ORDERED: Final = "queue, description, name, priority, label, resource, memory_mb, disk_mb, wall_s, outputs, submitted"
-
-
-@frozen(kw_only=True)
-class Wanted:
-    """What a pilot asks for; 0 or nothing is no limit."""
-
-    queue: str
-    labels: tuple[str, ...]
-    count: int = 1
-    memory_mb: int = 0
-    disk_mb: int = 0
-    remaining_s: int = 0
-    resource: str = ""
-    node: str = ""
-    heartbeat_s: float = 30.0
 
 
 class Store:
@@ -151,7 +138,7 @@ class Store:
         The most urgent come first, then those that had the fewest attempts, then the oldest.
         """
         with self._lock:
-            rows = self._waiting(wanted)
+            rows = self._database.execute(*wanted.query()).fetchall()
             if not rows:
                 return []
             with self._writing():
@@ -159,25 +146,10 @@ class Store:
         self._keep()
         return jobs
 
-    def _waiting(self, wanted: Wanted) -> list[tuple[Any, ...]]:
-        marks = ", ".join("?" * len(wanted.labels))
-        limits = (
-            ("memory_mb <= ?", wanted.memory_mb),
-            ("disk_mb <= ?", wanted.disk_mb),
-            ("wall_s <= ?", wanted.remaining_s),
-            ("resource = ?", wanted.resource),
-        )
-        asked = [(text, value) for text, value in limits if value]
-        where = "".join(f" AND {text}" for text, _ in asked)
-        select = (
-            "SELECT jobs.id, attempt, jobs.outputs, debug, wire FROM jobs JOIN descriptions ON descriptions.id"  # noqa: S608
-            f" = jobs.description WHERE queue = ? AND state = 'activated' AND label IN ({marks}){where}"
-            " ORDER BY priority DESC, attempt, jobs.id LIMIT ?"
-        )
-        values = (wanted.queue, *wanted.labels, *(value for _, value in asked), wanted.count)
-        return self._database.execute(select, values).fetchall()
-
-    def _lease(self, wanted: Wanted, job: int, attempt: int, outputs: int, debug: int | None, wire: str) -> str:
+    def _lease(self, wanted: Wanted, job: int, attempt: int, outputs: int, debug: int | None, *asked: Any) -> str:
+        memory_mb, wall_s, wire = asked
+        if attempt > 1:
+            wire = with_request(wire, memory_mb, wall_s)
         now = self._clock.now()
         self._set(job, state=leases.SENT, node=wanted.node)
         insert = "INSERT INTO attempts(job, attempt, node, state, began) VALUES (?, ?, ?, 'sent', ?)"
@@ -187,8 +159,11 @@ class Store:
 
     # --- what pilots say ---
 
-    def tell(self, update: Mapping[str, Any]) -> tuple[Ruling, str]:
-        """What a pilot's update does, and the job's queue; it has ``job_id``, ``attempt_nr`` and ``job_status``."""
+    def tell(self, update: Mapping[str, Any], queue_of: QueueOf | None = None) -> tuple[Ruling, str]:
+        """What a pilot's update does, and the job's queue; it has ``job_id``, ``attempt_nr`` and ``job_status``.
+
+        A job that failed begins again only if ``queue_of`` says by which rules.
+        """
         job = update["job_id"]
         with self._lock:
             lease, queue, description = self._find(job)
@@ -198,12 +173,17 @@ class Store:
             report = read_report(update.get("job_output_report", "")) if word.final else Report()
             if word.status == leases.FINISHED:
                 word = evolve(word, missing=self._missing(description, report))
+            rules = queue_of(queue) if queue_of is not None and word.status == leases.FAILED else None
+            request = request_after(self._database, job, lease, rules, update) if rules else None
+            word = evolve(word, again=request is not None)
             ruling = leases.rule(lease, word)
             if ruling.heard:
                 self._heard[job] = self._clock.mono()
             if ruling.double or ruling.state is not None:
                 with self._writing():
                     self._apply(job, lease, word, ruling, update, report)
+                    if request is not None and ruling.state == leases.WAITING:
+                        self._set(job, memory_mb=request.memory_mb, wall_s=request.wall_s)
         if word.final:
             self._keep()
         return ruling, queue
@@ -279,7 +259,7 @@ class Store:
 
     # --- what becomes of leases ---
 
-    def sweep(self, queue_of: Callable[[str], ServedQueue]) -> list[int]:
+    def sweep(self, queue_of: QueueOf) -> list[int]:
         """Take the jobs whose pilots are lost away from them; which those were."""
         with self._lock:
             select = f"SELECT id, queue, {LEASE} FROM jobs WHERE state IN ({_LEASED})"  # noqa: S608

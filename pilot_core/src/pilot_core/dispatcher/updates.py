@@ -10,6 +10,7 @@ from typing import Any, Final
 from attrs import frozen
 
 from pilot_core.config.spelling import meant
+from pilot_core.dispatcher.again import found_in
 from pilot_core.errors import Code, NoSuchCode, code
 from pilot_core.model.wire import shown
 
@@ -237,7 +238,13 @@ def _stored(lfn: str, entry: Mapping[str, object]) -> dict[str, object]:
 
 
 def error_of(update: Mapping[str, Any]) -> dict[str, object] | None:
-    """Why a job failed in its pilot's words: the pilot's own code before the payload's, before a bare exit code."""
+    """Why a job failed in its pilot's words, and what it found out about that."""
+    error = _coded_error(update)
+    return error | {"failure": found} if error is not None and (found := found_in(update)) else error
+
+
+def _coded_error(update: Mapping[str, Any]) -> dict[str, object] | None:
+    """The pilot's own code before the payload's, before a bare exit code."""
     if number := update.get("pilot_error_code", 0):
         return told_error(abs(number), update.get("pilot_error_diag", ""))
     if number := update.get("exe_error_code", 0):

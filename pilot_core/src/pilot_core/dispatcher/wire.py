@@ -298,6 +298,12 @@ def leased(wire: str, job_id: int, attempt: int, outputs: int, *, debug: bool, h
     return head + ('"debug":"True",' if debug else "") + wire[1:]
 
 
+def with_request(wire: str, memory_mb: int, wall_s: int) -> str:
+    """A stored job that asks for so much memory and time; 0 is what it asked for."""
+    raised = {"minRamCount": memory_mb, "maxWalltime": wall_s}
+    return json.dumps({**json.loads(wire), **{name: value for name, value in raised.items() if value}})
+
+
 def scope_of(job_id: int, attempt: int) -> str:
     """The name space of what one attempt stores."""
     return f"{job_id}.{attempt}"

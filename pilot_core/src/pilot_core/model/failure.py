@@ -96,10 +96,10 @@ class Advice:
     time_factor: float = 1.0
     text: str = ""
 
-    @property
-    def changed(self) -> bool:
-        """Whether a retry needs more than this attempt had."""
-        return self.memory_factor > 1 or self.time_factor > 1
+    def __str__(self) -> str:
+        factors = (("memory", self.memory_factor), ("time", self.time_factor))
+        more = [f"{name} x {factor:g}" for name, factor in factors if factor > 1]
+        return ", ".join((self.where.value, *more, *([] if self.counts else ["this attempt does not count"])))
 
 
 @frozen(kw_only=True)
@@ -136,6 +136,36 @@ class Failure:
         """The JSON form, in which nothing is left out."""
         wire = {"class" if name == "kind" else name: value for name, value in asdict(self).items()}
         return wire | {"fault": self.fault.value, "advice": {**wire["advice"], "where": self.advice.where.value}}
+
+    def words(self) -> dict[str, str]:
+        """What of it a server can be told in pairs; ``told_in`` reads them."""
+        advice = self.advice
+        said = {"failure": self.kind, "fault": self.fault.value, "retry": advice.where.name.lower()}
+        factors = {"memoryFactor": advice.memory_factor, "timeFactor": advice.time_factor}
+        said |= {name: f"{value:g}" for name, value in factors.items() if value != 1}
+        return said if advice.counts else said | {"counts": "0"}
+
+
+def told_in(words: Mapping[str, str]) -> dict[str, object] | None:
+    """The class, the fault and the advice in a server's pairs, or nothing if there are none of them."""
+    kind, fault, where = words.get("failure"), words.get("fault"), words.get("retry", "").upper()
+    if kind not in CLASSES or where not in Where.__members__:
+        return None
+    return {
+        "class": kind,
+        "fault": fault if fault in {each.value for each in Party} else "",
+        "where": Where[where].value,
+        "counts": words.get("counts") != "0",
+        "memory_factor": factor(_number(words.get("memoryFactor")), 1.0),
+        "time_factor": factor(_number(words.get("timeFactor")), 1.0),
+    }
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        return float(text) if text else None
+    except ValueError:
+        return None
 
 
 def failure_of(error: PilotError) -> Failure:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from pilot_core.redact import MASK
 
@@ -69,6 +69,11 @@ class Fault:
     party: str
     advice: str
     reported: bool
+    kind: str = ""
+    evidence: str = ""
+    said: str = ""
+    remedy: str = ""
+    retry: str = ""
 
 
 @frozen(kw_only=True)
@@ -185,7 +190,24 @@ def faults_of(record: Mapping[str, Any]) -> tuple[Fault, ...]:
     everything = [reported] * bool(reported) + [
         each for each in rows(record.get("errors")) if not _same(each, reported)
     ]
-    return tuple(_fault(each, number == 0 and bool(reported)) for number, each in enumerate(everything))
+    faults = tuple(_fault(each, number == 0 and bool(reported)) for number, each in enumerate(everything))
+    failure = table(record.get("failure"))
+    return (evolve(faults[0], **_found(failure)), *faults[1:]) if reported and failure else faults
+
+
+def _found(failure: Mapping[str, Any]) -> dict[str, Any]:
+    """What was found out about the reported error."""
+    seen, advice = table(failure.get("evidence")), table(failure.get("advice"))
+    more = [f"{name} x {by:g}" for name in ("memory", "time") if (by := number(advice.get(f"{name}_factor")) or 1) > 1]
+    counts = [] if advice.get("counts", True) else ["this attempt does not count"]
+    return {
+        "kind": text(failure.get("class")),
+        "party": text(failure.get("fault")),
+        "evidence": f"{text(seen.get('file'))}, line {text(seen.get('line'))}" if seen else "",
+        "said": text(seen.get("text")),
+        "remedy": text(failure.get("remedy")),
+        "retry": ", ".join((text(advice.get("where")), *more, *counts)),
+    }
 
 
 def _same(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:

@@ -88,9 +88,19 @@ def _list(facts: Mapping[str, str]) -> Markup:
 def _fault(fault: Fault) -> Markup:
     code = tag("div", f"{fault.number} {fault.acronym}", tag("span", _rank(fault), class_="dim"), class_="code")
     detail = (tag("p", fault.detail, class_="detail"),) if fault.detail else ()
-    whose = f"Fault of the {fault.party}. " if fault.party else ""
-    advice = f"What to do: {fault.advice}." if fault.advice else ""
-    return tag("div", code, tag("p", fault.sentence), *detail, tag("p", f"{whose}{advice}"), class_="fault")
+    seen = (tag("p", f"{fault.evidence}: ", tag("code", fault.said)),) if fault.evidence else ()
+    return tag("div", code, tag("p", fault.sentence), *detail, *seen, tag("p", _verdict(fault)), class_="fault")
+
+
+def _verdict(fault: Fault) -> str:
+    """Of which class it is, whose fault, and what somebody can do."""
+    told = (
+        f"Class: {fault.kind}." if fault.kind else "",
+        f"Fault of the {fault.party}." if fault.party else "",
+        f"What to do: {fault.remedy or fault.advice}." if fault.remedy or fault.advice else "",
+        f"Retry: {fault.retry}." if fault.retry else "",
+    )
+    return " ".join(filter(None, told))
 
 
 def _rank(fault: Fault) -> str:

@@ -371,3 +371,12 @@ def test_no_pair_is_cut_in_two(words, limit_b):
 @pytest.mark.parametrize("fit", [line(20), last_lines(20)])
 def test_what_a_terminal_obeys_is_gone(fit):
     assert fit("a\x1b[2J\x1b]0;title\x07b\x00\x9bc\x7f\r\n") in ("abc", "abc\n")
+
+
+def test_a_failure_says_of_which_class_it_is_before_what_was_measured() -> None:
+    facts = {"class": "memory", "retry": "changed", "memory_factor": 1.5, "remedy": "Ask for more"}
+    error = PilotError(Code.PAYLOADOUTOFMEMORY, "x ran out (payload.stderr:5: MemoryError)", **facts)
+    said = told(a_job(errors=(error,), usage=USED), final=True)
+    assert said["job_metrics"].startswith("failure=memory fault=payload retry=same memoryFactor=1.5 cpu=")
+    assert said["pilot_error_diag"].endswith("(payload.stderr:5: MemoryError); Ask for more")
+    assert "failure=" not in told(a_job(errors=(error,), usage=USED))["job_metrics"]

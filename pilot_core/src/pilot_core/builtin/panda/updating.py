@@ -23,6 +23,7 @@ from pilot_core.sdk import (
     Update,
     Usage,
     Verdict,
+    failure_of,
 )
 
 STATES: Final[Mapping[Phase, str]] = {ACCEPTED: "starting", STAGE_IN: "starting"}
@@ -154,7 +155,16 @@ def _last(update: Update) -> dict[str, object]:
         "pilot_log": update.log_tail,
         "job_output_report": report_of(job),
         **(_errors(job.error) if job.error is not None else _lacks(job)),
+        **_found(update),
     }
+
+
+def _found(update: Update) -> dict[str, object]:
+    """What was found out about a failure, before what was measured: a long list of metrics is cut at its end."""
+    if update.job.error is None:
+        return {}
+    words = " ".join(f"{name}={word}" for name, word in failure_of(update.job.error).words().items())
+    return {"job_metrics": " ".join(filter(None, (words, str(_used(update).get("job_metrics", "")))))}
 
 
 def _exit_code(job: Job) -> int | None:
@@ -178,7 +188,8 @@ def _errors(error: PilotError) -> dict[str, object]:
 def diagnosis_of(error: PilotError) -> str:
     """What went wrong, without times of day: the same error is to read the same for every job."""
     said = f"{error.code.sentence}: {error.detail}" if error.detail else error.code.sentence
-    return _timeless(said)
+    remedy = error.facts.get("remedy")
+    return _timeless(f"{said}; {remedy}" if remedy else said)
 
 
 def _timeless(text: str) -> str:

@@ -57,8 +57,16 @@ function showReason(job) {
   const number = [failed.acronym, failed.code].filter(Boolean).join(" ");
   const parts = [make("p", { class: "sentence" }, foreign(failed.sentence), " ", foreign(number, { class: "quiet" }))];
   if (failed.detail) parts.push(make("pre", { class: "said", dir: "auto", tabindex: "0", "aria-label": "In the pilot’s words" }, String(failed.detail)));
+  const found = failed.failure;
+  if (found) parts.push(make("p", { class: "quiet" }, foreign(verdictOf(found))));
   if (job.advice) parts.push(make("p", {}, make("strong", {}, "What to do "), foreign(job.advice)));
   $("reason").replaceChildren(...parts);
+}
+
+function verdictOf(found) {
+  const more = [["memory", found.memory_factor], ["time", found.time_factor]].filter(([, by]) => isNumber(by) && by > 1);
+  const retry = [found.where, ...more.map(([name, by]) => `${name} × ${by}`), ...(found.counts ? [] : ["does not count"])];
+  return `Class ${found.class}, fault of the ${found.fault}; retry: ${retry.join(", ")}.`;
 }
 
 function factsOf(job) {

@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from pilot_core.agent.setup import SPECS
+from pilot_core.control.patterns import read_patterns
 from pilot_core.model.files import Receipt
 from pilot_core.model.job import FINISHED, STAGE_IN, Job, JobKey
 from pilot_core.model.payload import Outcome, Usage
 from pilot_core.model.queue import Queue, Resources
 from pilot_core.plugins.hooks import Hooks, Tier
+from pilot_core.spec.payload import pilot_payload_patterns
 from pilot_core.testing.fakes import Payload
 from pilot_core.testing.kit import PilotKit, Run, a_job
 
@@ -48,6 +50,12 @@ class PluginContract(ABC):
         """A whole pilot with the plugin and one job."""
         kit = PilotKit(plugins=[self.plugin], settings=self.settings, outcome=self.payload, tmp=tmp_path)
         return kit.run(a_job(wire=self.wire))
+
+    def test_its_patterns_can_be_read_and_fit_their_examples(self) -> None:
+        """Files of patterns, if it has any."""
+        for answer in self.hooks().gather(pilot_payload_patterns):
+            for path in answer.value:
+                assert read_patterns(path)
 
     def test_its_hooks_are_accepted(self) -> None:
         (registered,) = self.hooks().plugins()

@@ -58,9 +58,11 @@ class Case:
 def cases() -> list[Case]:
     """Every case, by name."""
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    found = [_case(each, real=file == "made") for file in ("made", "written") for each in yaml.load(  # noqa: S506
-        (HERE / f"{file}.yaml").read_text(), loader
-    )]
+    found = [
+        _case(each, real=file == "made")
+        for file in ("made", "written")
+        for each in yaml.load((HERE / f"{file}.yaml").read_text(), loader)
+    ]
     return sorted(found, key=lambda case: case.name)
 
 
@@ -129,7 +131,9 @@ def scores(judged: Iterable[tuple[Case, str]]) -> list[Score]:
     pairs = [(case.kind, said) for case, said in judged]
     true, claimed = Counter(kind for kind, _ in pairs), Counter(said for _, said in pairs)
     right = Counter(kind for kind, said in pairs if kind == said)
-    each = [Score(kind=kind, cases=true[kind], claimed=claimed[kind], right=right[kind]) for kind in sorted(true | claimed)]
+    each = [
+        Score(kind=kind, cases=true[kind], claimed=claimed[kind], right=right[kind]) for kind in sorted(true | claimed)
+    ]
     total = sum(n for kind, n in claimed.items() if kind != "unknown")
     known = sum(n for kind, n in right.items() if kind != "unknown")
     cases = sum(n for kind, n in true.items() if kind != "unknown")

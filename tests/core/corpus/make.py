@@ -1,4 +1,4 @@
-"""Make real failures of real tools: ``python tests/corpus/make.py [--only TEXT]``, as root in a machine of one's own.
+"""Make real failures: ``python tests/core/corpus/make.py [--only TEXT]``, as root in a machine of one's own.
 
 Each command of recipes.yaml runs by itself, in a mount namespace and an empty directory; what it said and how it ended
 goes to made.yaml, with the tool's version. The tools are Debian's (xrootd-client, gfal2-util, default-jdk-headless,
@@ -40,7 +40,7 @@ class Answers(BaseHTTPRequestHandler):
         with suppress(OSError):
             {"slow": self.wait, "reset": self.reset, "short": self.cut, "large": self.flood}.get(word, self.refuse)()
 
-    do_HEAD = do_PUT = do_POST = do_GET
+    do_HEAD = do_PUT = do_POST = do_GET  # noqa: N815
 
     def refuse(self) -> None:
         word = self.path.strip("/").partition("/")[0].partition("?")[0]
