@@ -145,8 +145,9 @@ def example(session: nox.Session) -> None:
 
 @nox.session(python=HERE)
 def bench(session: nox.Session) -> None:
-    """Measure the pilot, alone and with the dispatcher; figures and machine facts go to JSON files."""
+    """How well failures are told apart; then the pilot, alone and with the dispatcher, measured into JSON files."""
     install(session, "core", "copytools")
+    session.run("python", "tests/bench/diagnosis.py")
     session.run("python", "tests/bench/bench.py", *session.posargs)
     if not session.posargs:
         session.run("python", "tests/bench/dispatcher.py")

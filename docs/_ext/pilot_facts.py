@@ -9,6 +9,7 @@ from typing import Any, Final
 from attrs import frozen
 
 from pilot_core.config.schema import CORE
+from pilot_core.control.patterns import Pattern, read_patterns
 from pilot_core.errors import register
 from pilot_core.plugins.discover import EXPERIMENT, PLUGIN, Discovery
 from pilot_core.spec import drivers as spec
@@ -67,6 +68,12 @@ def learn_codes() -> None:
     for each in _plugins():
         if codes := _answer(each.found, "pilot_error_codes"):
             register(each.distribution, codes)
+
+
+def patterns() -> list[Pattern]:
+    """Every pattern of every plugin."""
+    paths = [path for each in _plugins() for path in _answer(each.found, "pilot_payload_patterns") or ()]
+    return [pattern for path in paths for pattern in read_patterns(path)]
 
 
 def _plugins() -> Iterator[Installed]:

@@ -1,7 +1,7 @@
 """Directives that write the reference from the code: each is a function that gives Markdown.
 
-``pilot-hooks``, ``pilot-drivers``, ``pilot-options``, ``pilot-errors``, ``pilot-exit-codes``, ``pilot-commands``
-and ``pilot-workflows``.
+``pilot-hooks``, ``pilot-drivers``, ``pilot-options``, ``pilot-errors``, ``pilot-failures``, ``pilot-exit-codes``,
+``pilot-commands`` and ``pilot-workflows``.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from itertools import groupby
 from typing import Any, ClassVar
 
 from docutils import nodes
-from pilot_facts import KINDS, Installed, drivers_of, learn_codes, sections
+from pilot_facts import KINDS, Installed, drivers_of, learn_codes, patterns, sections
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
@@ -26,8 +26,11 @@ from pilot_core.cli.main import COMMANDS, SHARED
 from pilot_core.cli.output import duration, size
 from pilot_core.cli.parser import Parser
 from pilot_core.config.options import Option, fields_of, name_of
+from pilot_core.control.patterns import Match, Pattern
+from pilot_core.control.said import Line
 from pilot_core.errors import ErrorCode, codes, owner
 from pilot_core.machine.phases import Step
+from pilot_core.model.failure import CLASSES, failure_of
 
 MOMENTS = {
     "startup": "When the pilot starts and ends",
@@ -161,6 +164,23 @@ def _error(row: ErrorCode) -> tuple[object, ...]:
     return f"`{row.number}`", f"`{row.acronym}`", row.sentence, row.party.value, row.retry.value
 
 
+def failures() -> Iterator[str]:
+    """The classes of failures, and the patterns by which they are known, the most telling first."""
+    yield "## Classes"
+    yield table(("class", "what it means"), ((f"`{name}`", meaning) for name, meaning in CLASSES.items()))
+    yield "## Patterns of payloads"
+    told = "The rank says which of several counts; a line of the log that has one of the texts is the evidence."
+    yield f"{told} `{{name}}` is anything, `{{!name}}` one word; `^` and `$` are the ends of the line."
+    rows = sorted(patterns(), key=lambda each: -each.rank)
+    yield table(("class", "cause", "what to do", "whose fault", "code", "rank", "retry"), map(_pattern, rows))
+
+
+def _pattern(row: Pattern) -> tuple[object, ...]:
+    advice = failure_of(Match(row, Line("", 1, ""), {}).error()).advice
+    name = f"`{row.kind}` ({row.name})"
+    return name, row.cause, row.remedy, row.fault.value, f"`{row.code.number}`", row.rank, advice
+
+
 def exit_codes() -> Iterator[str]:
     """Every exit code that the command ``pilot`` has, and why."""
     ours = {
@@ -219,7 +239,7 @@ class Written(SphinxDirective):
 
 def setup(app: Sphinx) -> dict[str, bool]:
     """Give Sphinx the directives."""
-    for write in (hooks, drivers, options, errors, exit_codes, commands, workflows):
+    for write in (hooks, drivers, options, errors, failures, exit_codes, commands, workflows):
         name = f"pilot-{write.__name__.replace('_', '-')}"
         app.add_directive(name, type(name, (Written,), {"write": staticmethod(write)}))
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -15,14 +15,17 @@ from pkgutil import iter_modules
 import pytest
 
 import pilot_core.spec
+from pilot_core.builtin.failures import pilot_payload_patterns
 from pilot_core.cli.main import COMMANDS, SHARED
 from pilot_core.cli.mistakes import EXIT_CODES, INTERNAL, Usage
 from pilot_core.cli.parser import Parser
 from pilot_core.config.options import fields_of
 from pilot_core.config.schema import CORE
+from pilot_core.control.patterns import read_patterns
 from pilot_core.errors import codes
 from pilot_core.machine.course import Stand
 from pilot_core.machine.job import RULES
+from pilot_core.model.failure import CLASSES
 from pilot_core.spec import drivers
 from pilot_core.spec.markers import Hook
 
@@ -138,6 +141,15 @@ def test_every_error_code(page):
         assert str(row.number) in told.codes
         assert row.acronym in told.codes
         assert row.retry.value in told.text
+
+
+def test_every_class_and_pattern_of_failures(page):
+    told = page("reference/failures")
+    assert CLASSES.keys() <= set(told.codes)
+    for path in pilot_payload_patterns():
+        for row in read_patterns(path):
+            assert f"({row.name})" in told.text
+            assert row.remedy in told.text
 
 
 def test_every_exit_code(page):

@@ -6,7 +6,9 @@ on, and, where the pilot itself ends by it, the exit code of its process. Import
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import Enum, IntEnum
+from typing import Final
 
 from attrs import frozen
 
@@ -261,3 +263,27 @@ class Code:
     PANDAQUEUENOTONLINE = ErrorCode(1386, BEFORE, SITE, LATER, "The queue is offline", 83)
 
     PLUGINFAILED = ErrorCode(1900, ANY, PLUGIN, ALERT, "A plugin failed; its name and place follow")
+
+
+OF_CLASS: Final[Mapping[str, tuple[ErrorCode, ...]]] = {
+    "memory": (Code.PAYLOADOUTOFMEMORY, Code.BADALLOC, Code.PAYLOADEXCEEDMAXMEM),
+    "disk": (Code.NOLOCALSPACE, Code.USERDIRTOOLARGE, Code.STDOUTTOOBIG, Code.NOREMOTESPACE, Code.OUTPUTFILETOOLARGE),
+    "limits": (Code.RESOURCEUNAVAILABLE, Code.SIZETOOLARGE),
+    "time": (Code.REACHEDMAXTIME, Code.LOOPINGJOB, Code.COMMANDTIMEDOUT),
+    "crash": (Code.PAYLOADSIGSEGV, Code.COREDUMP),
+    "software": (Code.MISSINGINSTALLATION, Code.NORELEASEFOUND, Code.NOSOFTWAREDIR, Code.TRANSFORMNOTFOUND),
+    "database": (Code.FRONTIER, Code.NFSSQLITE, Code.DBRELEASEFAILURE),
+    "network": (Code.UNREACHABLENETWORK,),
+    "credentials": (
+        *(Code.NOPROXY, Code.NOVOMSPROXY, Code.CERTIFICATEHASEXPIRED, Code.PROXYTOOSHORT, Code.MISSINGCREDENTIALS),
+        *(Code.STAGEINAUTHENTICATIONFAILURE, Code.STAGEOUTAUTHENTICATIONFAILURE),
+    ),
+    "container": (
+        *(Code.SINGULARITYGENERALFAILURE, Code.SINGULARITYNOLOOPDEVICES, Code.SINGULARITYBINDPOINTFAILURE),
+        *(Code.SINGULARITYIMAGEMOUNTFAILURE, Code.SINGULARITYNOTINSTALLED, Code.APPTAINERNOTINSTALLED),
+        *(Code.SINGULARITYNEWUSERNAMESPACE, Code.SINGULARITYFAILEDUSERNAMESPACE, Code.IMAGENOTFOUND),
+        *(Code.SINGULARITYRESOURCEUNAVAILABLE, Code.QUEUENOTSETUPFORCONTAINERS),
+    ),
+    "node": (Code.CVMFSISNOTALIVE, Code.BLACKHOLE, Code.MKDIR),
+}
+"""Which class of failures a code tells; of all others their stage or party does."""

@@ -10,9 +10,10 @@ from collections.abc import Iterable, Mapping
 from copy import copy
 from itertools import takewhile
 
-from pilot_core.error_table import Code, ErrorCode, Party, Retry, Stage
+from pilot_core.error_table import OF_CLASS, Code, ErrorCode, Party, Retry, Stage
 
 __all__ = [
+    "OF_CLASS",
     "Code",
     "ErrorCode",
     "NoSuchCode",

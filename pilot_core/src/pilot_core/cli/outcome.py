@@ -9,6 +9,7 @@ from typing import Any
 from pilot_core.cli.output import columns, duration, size
 from pilot_core.errors import PilotError
 from pilot_core.io.files import read_json
+from pilot_core.model.failure import failure_of
 
 Record = Mapping[str, Any]
 
@@ -41,7 +42,8 @@ def _story(record: Record, path: Path) -> Iterator[str]:
     yield f"job {record['id']} {record['state']} after {duration(lasted_s)}"
     for error in map(PilotError.from_wire, record["errors"]):
         yield f"  {error}"
-        yield f"    fault of the {error.code.party.value}; {error.code.retry.value}"
+        failure = failure_of(error)
+        yield f"    fault of the {failure.fault.value}; {failure.remedy}"
     yield from (f"  {line}" for line in columns(("", "", ""), _places(record, path)).splitlines()[1:])
 
 

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from attrs import asdict, field, frozen
 
-from pilot_core.errors import Code, ErrorCode, Party, PilotError, Retry, Stage
+from pilot_core.errors import OF_CLASS, Code, ErrorCode, Party, PilotError, Retry, Stage
 
 CLASSES: Final[Mapping[str, str]] = {
     "memory": "memory was asked for that was not there",
@@ -39,28 +39,7 @@ CLASSES: Final[Mapping[str, str]] = {
 }
 """Every class of failures, and what it means."""
 
-_OF_CODES: Final[Mapping[str, tuple[ErrorCode, ...]]] = {
-    "memory": (Code.PAYLOADOUTOFMEMORY, Code.BADALLOC, Code.PAYLOADEXCEEDMAXMEM),
-    "disk": (Code.NOLOCALSPACE, Code.USERDIRTOOLARGE, Code.STDOUTTOOBIG, Code.NOREMOTESPACE, Code.OUTPUTFILETOOLARGE),
-    "limits": (Code.RESOURCEUNAVAILABLE, Code.SIZETOOLARGE),
-    "time": (Code.REACHEDMAXTIME, Code.LOOPINGJOB, Code.COMMANDTIMEDOUT),
-    "crash": (Code.PAYLOADSIGSEGV, Code.COREDUMP),
-    "software": (Code.MISSINGINSTALLATION, Code.NORELEASEFOUND, Code.NOSOFTWAREDIR, Code.TRANSFORMNOTFOUND),
-    "database": (Code.FRONTIER, Code.NFSSQLITE, Code.DBRELEASEFAILURE),
-    "network": (Code.UNREACHABLENETWORK,),
-    "credentials": (
-        *(Code.NOPROXY, Code.NOVOMSPROXY, Code.CERTIFICATEHASEXPIRED, Code.PROXYTOOSHORT, Code.MISSINGCREDENTIALS),
-        *(Code.STAGEINAUTHENTICATIONFAILURE, Code.STAGEOUTAUTHENTICATIONFAILURE),
-    ),
-    "container": (
-        *(Code.SINGULARITYGENERALFAILURE, Code.SINGULARITYNOLOOPDEVICES, Code.SINGULARITYBINDPOINTFAILURE),
-        *(Code.SINGULARITYIMAGEMOUNTFAILURE, Code.SINGULARITYNOTINSTALLED, Code.APPTAINERNOTINSTALLED),
-        *(Code.SINGULARITYNEWUSERNAMESPACE, Code.SINGULARITYFAILEDUSERNAMESPACE, Code.IMAGENOTFOUND),
-        *(Code.SINGULARITYRESOURCEUNAVAILABLE, Code.QUEUENOTSETUPFORCONTAINERS),
-    ),
-    "node": (Code.CVMFSISNOTALIVE, Code.BLACKHOLE, Code.MKDIR),
-}
-_CLASS_OF: Final = {code.number: kind for kind, codes in _OF_CODES.items() for code in codes}
+_CLASS_OF: Final = {code.number: kind for kind, codes in OF_CLASS.items() for code in codes}
 _OF_PARTIES: Final = {
     Party.STORAGE: "storage",
     Party.SITE: "node",
