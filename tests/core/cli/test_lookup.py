@@ -111,6 +111,12 @@ def test_a_log_is_explained(pilot, tmp_path):
     assert (first["evidence"]["line"], first["advice"]["memory_factor"]) == (3, 1.5)
 
 
+def test_a_link_to_a_log_is_followed(pilot, tmp_path):
+    (tmp_path / "log").write_text("Segmentation fault\n")
+    (tmp_path / "link").symlink_to(tmp_path / "log")
+    assert "class:       crash" in pilot("errors", "--explain", str(tmp_path / "link")).out
+
+
 def test_a_log_of_which_nothing_is_known(pilot, tmp_path):
     log = tmp_path / "reco.log"
     log.write_text("all is well\n")
@@ -122,5 +128,8 @@ def test_a_log_of_which_nothing_is_known(pilot, tmp_path):
 def test_what_cannot_be_explained_is_named(pilot, tmp_path):
     said = pilot("errors", "--explain", str(tmp_path / "none"))
     assert (said.code, said.out) == (2, "")
-    assert "none is no file that can be read" in said.err
+    assert "none cannot be read: No such file or directory" in said.err
+    assert "Is a directory" in pilot("errors", "--explain", str(tmp_path)).err
+    os.mkfifo(tmp_path / "pipe")
+    assert "pipe is no plain file" in pilot("errors", "--explain", str(tmp_path / "pipe")).err
     assert pilot("errors", "1305", "--explain", str(tmp_path)).code == 2

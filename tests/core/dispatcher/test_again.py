@@ -119,3 +119,20 @@ def test_a_cancelled_job_does_not_begin_again(store) -> None:
     told = {"job_id": job, "attempt_nr": 1, "job_status": "failed", "pilot_error_code": 1144, "job_metrics": WORDS}
     store.tell(told, lambda _: QUEUE)
     assert show(store, job)["state"] == "cancelled"
+
+
+@pytest.mark.parametrize(
+    ("code", "metrics", "advice"),
+    [
+        (1305, "failure=network fault=site retry=same", "try again; this usually passes"),
+        (1305, "failure=node fault=site retry=other", "try again on another node; this one is at fault"),
+        (1305, "failure=program fault=payload retry=never", "correct the job first; this attempt counts"),
+        (1305, "failure=memory fault=payload retry=same memoryFactor=2", "try again with a changed request"),
+        (1098, "failure=disk fault=site retry=never", "try again on another node; this one is at fault"),
+        (1305, "", "correct the job first; this attempt counts"),
+    ],
+)
+def test_people_are_told_what_the_pilot_found_out(store, code: int, metrics: str, advice: str) -> None:
+    (job,) = store.submit("q", [order()])
+    assert fail(store, job, 1, metrics, code, evolve(QUEUE, failed_retries=0)) == "failed"
+    assert show(store, job)["advice"].startswith(advice)

@@ -40,6 +40,14 @@ def test_a_failed_job_says_why_and_what_to_do(serve, visit):
     tab.see("document.activeElement === document.querySelector('#rows a')")
 
 
+def test_what_its_pilot_found_out_is_shown(serve, visit):
+    found = {"class": "<b>memory", "fault": "payload", "where": "same site", "counts": False, "memory_factor": 1.5}
+    tab = visit(serve([a_job(5, state="failed", error={**ERROR, "failure": found})]), "&job=5")
+    tab.see("document.getElementById('reason').textContent.includes('Class <b>memory, fault of the payload')")
+    said = tab.value("document.getElementById('reason').textContent")
+    assert "retry: same site, memory × 1.5, does not count." in said
+
+
 def test_the_value_under_the_pointer_is_shown(serve, visit):
     server = serve([a_job(5, state="finished", began=BEGAN, ended=BEGAN + 300)], {5: {"usage": usage(20)}})
     tab = visit(server, "&job=5")

@@ -65,14 +65,24 @@ def _explain(path: Path, *, as_json: bool) -> int:
     from pilot_core.control.said import Said
     from pilot_core.redact import Redactor
 
-    if not path.is_file():
-        raise Usage(f"{path} is no file that can be read", "errors")
+    path = _readable(path)
     hooks = _learn_from_plugins()
     said = Said(path.parent, Redactor())
     found = recognise(said, patterns_of(hooks) if hooks else (), path.name)
     failures = [failure_of(match.error()) for match in found]
     answer(as_json, [each.to_wire() for each in failures], _told(failures) or f"{path.name}: no known failure is in it")
     return 0 if failures else 1
+
+
+def _readable(path: Path) -> Path:
+    """The log itself, which may be named by a link."""
+    try:
+        if path.is_fifo() or path.is_socket():
+            raise Usage(f"{path} is no plain file", "errors")
+        path.open("rb").close()
+    except OSError as error:
+        raise Usage(f"{path} cannot be read: {error.strerror}", "errors") from None
+    return path.resolve()
 
 
 def _told(failures: list[Failure]) -> str:

@@ -8,7 +8,8 @@ from typing import Any, Final
 from attrs import frozen
 
 from pilot_core.dispatcher import leases
-from pilot_core.errors import NoSuchCode, code
+from pilot_core.errors import NoSuchCode, Retry, code
+from pilot_core.model.failure import Where
 
 OUT_OF_REACH: Final = "look whether pilots of this queue run and reach the dispatcher, then retry"
 COSTS_SLOTS: Final = (
@@ -17,6 +18,7 @@ COSTS_SLOTS: Final = (
 TWICE: Final = (
     "another batch job spoke for it as well and was refused: look whether pilots are started twice, then retry"
 )
+_RETRIES: Final = {Where.SAME.value: Retry.LATER, Where.OTHER.value: Retry.ELSEWHERE, Where.NEVER.value: Retry.COUNTED}
 _UNITS: Final = {"memory_mb": "MB of memory", "disk_mb": "MB of disk", "wall_s": "s of time"}
 
 
@@ -60,9 +62,16 @@ def advise(job: Mapping[str, Any], needs: Needs, crew: Crew | None) -> str:
     if job["worn_out"] and leases.evicted(error["code"]):
         return COSTS_SLOTS
     try:
-        return code(error["code"]).retry.value
+        row = code(error["code"])
     except NoSuchCode:
         return ""
+    return _found_out(error["failure"]) if row.vague and "failure" in error else row.retry.value
+
+
+def _found_out(failure: Mapping[str, Any]) -> str:
+    """What a pilot advises that knows more than its code says."""
+    more = max(failure["memory_factor"], failure["time_factor"]) > 1
+    return (Retry.CHANGED if more else _RETRIES[failure["where"]]).value
 
 
 def _find_what_loses_it(job: Mapping[str, Any]) -> str:
