@@ -22,7 +22,8 @@ LATER = {
     "memory_factor": 1.0,
     "time_factor": 1.0,
 }
-BIG = ServedQueue(memory_b=4 * 10**9, wall_s=3600.0)
+BIG = ServedQueue(memory_b=4 * 10**9, wall_s=3600.0, failed_retries=1)
+ONCE = evolve(QUEUE, failed_retries=1)
 ASKED = Request(memory_mb=1000, wall_s=600)
 WORDS = "failure=network fault=site retry=same"
 MEMORY = "failure=memory fault=payload retry=same memoryFactor=1.5"
@@ -34,16 +35,16 @@ MEMORY = "failure=memory fault=payload retry=same memoryFactor=1.5"
         (None, ASKED, BIG, 0, None),
         (LATER, ASKED, BIG, 0, ASKED),
         (LATER, ASKED, BIG, 1, None),
-        (LATER, Request(), ServedQueue(), 0, Request()),
+        (LATER, Request(), ServedQueue(failed_retries=1), 0, Request()),
         (LATER | {"where": "never"}, ASKED, BIG, 0, None),
         (LATER | {"where": "other site"}, ASKED, BIG, 0, ASKED),
         (LATER | {"memory_factor": 1.5}, ASKED, BIG, 0, Request(memory_mb=1500, wall_s=600)),
         (LATER | {"memory_factor": 1.5}, Request(memory_mb=3000), BIG, 0, None),
-        (LATER | {"memory_factor": 1.5}, ASKED, ServedQueue(), 0, None),
+        (LATER | {"memory_factor": 1.5}, ASKED, ServedQueue(failed_retries=1), 0, None),
         (LATER | {"memory_factor": 1.5}, Request(), BIG, 0, None),
         (LATER | {"time_factor": 2.0}, ASKED, BIG, 0, Request(memory_mb=1000, wall_s=1200)),
         (LATER | {"time_factor": 10.0}, ASKED, BIG, 0, None),
-        (LATER, ASKED, evolve(BIG, failed_retries=0), 0, None),
+        (LATER, ASKED, evolve(BIG, failed_retries=ServedQueue().failed_retries), 0, None),
     ],
 )
 def test_a_job_begins_again_where_there_is_a_chance(found, asked, queue, failed, then) -> None:
@@ -63,7 +64,7 @@ def store(tmp_path):
     with_clock.close()
 
 
-def fail(store: Store, job: int, attempt: int, metrics: str = "", code: int = 1305, queue: ServedQueue = QUEUE) -> str:
+def fail(store: Store, job: int, attempt: int, metrics: str = "", code: int = 1305, queue: ServedQueue = ONCE) -> str:
     (taken,) = (json.loads(each) for each in store.acquire(WANTED))
     assert (taken["PandaID"], taken["attemptNr"]) == (job, attempt)
     told = {"job_id": job, "attempt_nr": attempt, "job_status": "failed", "pilot_error_code": code}
@@ -105,7 +106,7 @@ def test_a_job_put_back_by_hand_has_all_its_chances_again(store) -> None:
 
 def test_the_next_attempt_asks_for_more_memory(store) -> None:
     (job,) = store.submit("q", [order(description={"needs": {"memory": "1 GB"}})])
-    queue = evolve(QUEUE, memory_b=2 * 10**9)
+    queue = evolve(ONCE, memory_b=2 * 10**9)
     assert fail(store, job, 1, MEMORY, code=1212, queue=queue) == "activated"
     assert store.acquire(evolve(WANTED, memory_mb=1200)) == []
     (taken,) = store.acquire(evolve(WANTED, memory_mb=1500))
@@ -117,7 +118,7 @@ def test_a_cancelled_job_does_not_begin_again(store) -> None:
     store.acquire(WANTED)
     store.cancel([job])
     told = {"job_id": job, "attempt_nr": 1, "job_status": "failed", "pilot_error_code": 1144, "job_metrics": WORDS}
-    store.tell(told, lambda _: QUEUE)
+    store.tell(told, lambda _: ONCE)
     assert show(store, job)["state"] == "cancelled"
 
 
@@ -134,5 +135,5 @@ def test_a_cancelled_job_does_not_begin_again(store) -> None:
 )
 def test_people_are_told_what_the_pilot_found_out(store, code: int, metrics: str, advice: str) -> None:
     (job,) = store.submit("q", [order()])
-    assert fail(store, job, 1, metrics, code, evolve(QUEUE, failed_retries=0)) == "failed"
+    assert fail(store, job, 1, metrics, code, QUEUE) == "failed"
     assert show(store, job)["advice"].startswith(advice)

@@ -45,7 +45,7 @@ def test_what_its_pilot_found_out_is_shown(serve, visit):
     tab = visit(serve([a_job(5, state="failed", error={**ERROR, "failure": found})]), "&job=5")
     tab.see("document.getElementById('reason').textContent.includes('Class <b>memory, fault of the payload')")
     said = tab.value("document.getElementById('reason').textContent")
-    assert "retry: same site, memory × 1.5, does not count." in said
+    assert "retry: same site, memory x 1.5, does not count." in said
 
 
 def test_the_value_under_the_pointer_is_shown(serve, visit):

@@ -38,7 +38,7 @@ class ServedQueue:
     """How long a pilot may be silent until its jobs are given to others."""
     retries: int = 3
     """How often a job that was lost begins again."""
-    failed_retries: int = 1
+    failed_retries: int = 0
     """How often a job that failed begins again, where its pilot sees a chance."""
     status: str = "online"
     storage: str = STORAGE

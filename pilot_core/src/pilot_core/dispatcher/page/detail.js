@@ -65,7 +65,7 @@ function showReason(job) {
 
 function verdictOf(found) {
   const more = [["memory", found.memory_factor], ["time", found.time_factor]].filter(([, by]) => isNumber(by) && by > 1);
-  const retry = [found.where, ...more.map(([name, by]) => `${name} × ${by}`), ...(found.counts ? [] : ["does not count"])];
+  const retry = [found.where, ...more.map(([name, by]) => `${name} x ${by}`), ...(found.counts ? [] : ["does not count"])];
   return `Class ${found.class}, fault of the ${found.fault}; retry: ${retry.join(", ")}.`;
 }
 
