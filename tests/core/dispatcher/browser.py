@@ -163,7 +163,8 @@ class Tab:
     def point(self, selector: str) -> tuple[float, float]:
         """The pointer goes to its middle, as a person's."""
         spot = self.see(
-            f"(e => e && !e.hidden && e.getClientRects().length && (e.scrollIntoView({{block: 'center'}}), true)"
+            f"(e => e && !e.hidden && !e.hasAttribute('aria-disabled') && e.getClientRects().length"
+            f" && (e.scrollIntoView({{block: 'center'}}), true)"
             f" && (b => [b.x + b.width / 2, b.y + b.height / 2])(e.getBoundingClientRect()))"
             f"(document.querySelector({json.dumps(selector)}))"
         )

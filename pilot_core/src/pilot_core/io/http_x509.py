@@ -127,7 +127,7 @@ class ProxyFile:
 
 def _read(der: bytes) -> Certificate:
     [(_, whole)] = _parts(der)
-    _, inner = next(_parts(whole))
+    (_, inner), *_ = _parts(whole)
     parts = [each for each in _parts(inner) if each[0] != _VERSION]
     _, _, _, (_, validity), (_, subject), *_ = parts
     begins, ends = (_time(tag, text) for tag, text in _parts(validity))
