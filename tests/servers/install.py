@@ -1,5 +1,7 @@
 """Install what the servers need that this machine lacks: Debian's packages by apt, Rucio by pip.
 
+HTCondor, which this Debian does not have, is unpacked from the next one, and runs from there with its own C library.
+
 ``python3 tests/servers/install.py``, as root or where sudo asks for no password. No service of the system is started.
 """
 
@@ -22,7 +24,9 @@ PACKAGES = (
     *("python3-gfal2", "davix", "curl"),
     *("apache2-bin", "libapache2-mod-wsgi-py3", "gridsite", "media-types", "postgresql-15", "python3-venv"),
     *("openssl", "util-linux", "gcc", "libc6-dev"),
+    *("slurmctld", "slurmd", "slurm-client", "munge", "mmdebstrap", "patchelf", "debian-archive-keyring"),
 )
+CONDOR_SUITE = "trixie"
 NO_SERVICE = Path("/usr/sbin/policy-rc.d")
 
 
@@ -41,6 +45,7 @@ def main() -> None:
     if lacking:
         install(lacking)
     make_rucio()
+    unpack_condor()
 
 
 def installed(package: str) -> bool:
@@ -86,6 +91,42 @@ def make_rucio() -> None:
         if subprocess.run(command).returncode:
             sys.exit(f"{RUCIO} could not be installed in {PLACE}: it says above why")
     mark.write_text(RUCIO)
+
+
+def unpack_condor() -> None:
+    """HTCondor and all below it, out of another suite: nothing of this system's packages is changed by that."""
+    place = PLACE / "condor"
+    if (place / "holds.txt").exists():
+        return
+    shutil.rmtree(place, ignore_errors=True)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    apt = ('Acquire::Check-Valid-Until "false"', 'APT::Install-Recommends "false"', 'Acquire::Retries "3"')
+    options = (
+        "--quiet",
+        "--mode=root",
+        "--variant=extract",
+        "--include=htcondor",
+        *(f"--aptopt={each}" for each in apt),
+    )
+    sudo = [] if os.geteuid() == 0 else ["sudo", "-n"]
+    if subprocess.run([*sudo, "mmdebstrap", *options, CONDOR_SUITE, place]).returncode:
+        sys.exit(f"HTCondor could not be unpacked from Debian {CONDOR_SUITE} in {place}: mmdebstrap says above why")
+    libraries = place / "usr/lib" / f"{os.uname().machine}-linux-gnu"
+    loader = next(libraries.glob("ld-linux-*.so.*"))
+    search = f"{libraries}:{place}/usr/lib:{place}/usr/lib/condor"
+    for program in condor_programs(place):
+        words = ["--set-interpreter", loader, "--force-rpath", "--set-rpath", search, program]
+        subprocess.run([*sudo, "patchelf", *words], check=True)
+    subprocess.run([*sudo, "tee", place / "holds.txt"], input=CONDOR_SUITE.encode(), check=True)
+
+
+def condor_programs(place: Path) -> list[Path]:
+    """Its compiled programs: those that ask for a loader."""
+    folders = (*place.glob("usr/*bin"), *place.glob("usr/libexec/condor"), *place.glob("usr/lib/condor/libexec"))
+    files = (path for folder in folders for path in folder.iterdir() if "condor" in str(path) and not path.is_symlink())
+    compiled = [path for path in files if path.is_file() and path.open("rb").read(4) == b"\x7fELF"]
+    asks = ["patchelf", "--print-interpreter"]
+    return [path for path in compiled if not subprocess.run([*asks, path], capture_output=True).returncode]
 
 
 if __name__ == "__main__":

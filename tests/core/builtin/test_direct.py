@@ -1,21 +1,26 @@
 from __future__ import annotations
 
 import os
+import time
 
 import pytest
 
-from pilot_core.builtin import direct
 from pilot_core.builtin.direct import Direct, Node
+from pilot_core.io.granted import FEATURES, GPU_VARIABLES
 from pilot_core.model.job import Job
 from pilot_core.model.payload import Command
 from pilot_core.model.queue import Resources
 
-GROUP = "sys/fs/cgroup"
-
 
 @pytest.fixture(autouse=True)
-def _no_gpus(monkeypatch):
-    for name in ("CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES"):
+def _nothing_told(monkeypatch):
+    for name in (
+        "CUDA_VISIBLE_DEVICES",
+        "ROCR_VISIBLE_DEVICES",
+        "NVIDIA_VISIBLE_DEVICES",
+        "MACHINEFEATURES",
+        "JOBFEATURES",
+    ):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -27,7 +32,7 @@ def test_direct_changes_nothing(make):
 def test_a_node_tells_what_it_has(make, tmp_path):
     slot = make(Node).slot(tmp_path)
     assert 1 <= slot.cores <= len(os.sched_getaffinity(0))
-    assert 0 < slot.memory_b <= direct._total_b()
+    assert 0 < slot.memory_b <= os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     room = os.statvfs(tmp_path)
     assert slot.disk_b <= room.f_blocks * room.f_frsize
     assert slot.gpus == ()
@@ -39,26 +44,6 @@ def test_the_site_knows_better(make, tmp_path):
     assert make(Node, slot=known).slot(tmp_path) == Resources(
         cores=64, memory_b=2 * 10**9, disk_b=3 * 10**9, gpus=("a", "b"), gpu_count=2
     )
-
-
-@pytest.mark.parametrize(
-    ("limits", "cores", "memory_b"),
-    [
-        ({"cpu.max": "150000 100000", "memory.max": "1000000"}, 1, 1_000_000),
-        ({"cpu.max": "50000 100000", "memory.max": "max"}, 1, None),
-        ({"cpu.max": "max 100000", "memory.max": "9000000000000000"}, None, None),
-    ],
-)
-def test_the_control_group_grants_less(tmp_path, limits, cores, memory_b):
-    (tmp_path / GROUP).mkdir(parents=True)
-    (tmp_path / "proc/self").mkdir(parents=True)
-    (tmp_path / "proc/self/cgroup").write_text("0::/\n")
-    (tmp_path / "proc/self/mountinfo").write_text("1 1 0:1 / /sys/fs/cgroup rw - cgroup2 cgroup rw\n")
-    for name, text in limits.items():
-        (tmp_path / GROUP / name).write_text(text)
-    groups = direct.Groups.of(root=tmp_path)
-    assert direct._cores(groups) == (cores or len(os.sched_getaffinity(0)))
-    assert direct._memory_b(groups) == (memory_b or direct._total_b())
 
 
 @pytest.mark.parametrize(
@@ -78,3 +63,10 @@ def test_gpus_are_those_that_the_batch_system_shows(make, tmp_path, monkeypatch,
         monkeypatch.setenv(name, value)
     slot = make(Node).slot(tmp_path)
     assert (slot.gpus, slot.gpu_count) == (gpus, len(gpus))
+
+
+def test_a_job_that_is_told_how_long_it_lasts_knows(make, tmp_path, monkeypatch):
+    (tmp_path / "shutdowntime_job").write_text(f"{time.time() + 3600:.0f}\n")
+    monkeypatch.setenv("JOBFEATURES", str(tmp_path))
+    assert 3000 < make(Node).time_left_s() <= 3601
+    assert make(Node).allotted(tmp_path).left_s.by == "$JOBFEATURES/shutdowntime_job"

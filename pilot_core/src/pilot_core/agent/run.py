@@ -60,6 +60,7 @@ if TYPE_CHECKING:
 OWN = "pilot.control"
 NEWS_S = 5.0
 WRITER_S = 5.0
+LEFT_S = 60.0
 log = logging.getLogger(__name__)
 
 
@@ -115,6 +116,7 @@ class Assembly:
 
     def put_together(self, workflow: Workflow, leaving: ExitStack) -> None:
         """Make all parts; what is opened is closed through ``leaving``, in reverse order."""
+        self.began_mono = self.clock.mono()
         self.died = how_it_died(self.root)
         self.left: Inheritance = inherit(self.root, self.setup.settings_of, self.redactor)
         leaving.callback(self.left.close)
@@ -254,7 +256,8 @@ class Assembly:
         if not (self.recover or self._past_comes_first):
             self.performer(c.Check())
         self.performer.reporting.renew()
-        self._end_in_time()
+        self._end_in_time(None)
+        self._ask_time_left()
         if not self.recover:
             greet(self.setup, self.root, self.jobs, self.performer)
         self.loop.run(self.performer)
@@ -328,11 +331,23 @@ class Assembly:
             self.performer.news.put(partial(setup.hooks.tell, startup.pilot_started, queue=setup.queue, slot=self.slot))
         return e.Checked(problems=found)
 
-    def _end_in_time(self) -> None:
+    def _ask_time_left(self) -> None:
+        """Now and from time to time: an allocation may be shortened, or go on for longer."""
+        ask = partial(self.setup.hooks.guarded, self.setup.resource.plugin, "time_left_s", self.resource.time_left_s)
+        self.performer.within(LEFT_S, "time left", "the question how long the slot lasts", ask, self._learn_time_left)
+
+    def _learn_time_left(self, left_s: float | PilotError | None) -> None:
+        if isinstance(left_s, PilotError):
+            log.warning("how long the slot lasts is not known: %s", left_s)
+        elif left_s is not None:
+            self._end_in_time(left_s)
+        self.loop.after("time left", self.options.time_left_again_s, self._ask_time_left)
+
+    def _end_in_time(self, slot_s: float | None) -> None:
         """Stop early enough that all of a stop fits into what is left of the slot's life."""
-        lasts = [limit for limit in (self.options.lifetime_s, self.setup.queue.wall_limit_s) if limit]
-        slot_s = self.resource.time_left_s()
-        left_s = min(lasts if slot_s is None else [*lasts, max(slot_s, 0.0)])
+        past_s = self.clock.mono() - self.began_mono
+        lasts = [limit - past_s for limit in (self.options.lifetime_s, self.setup.queue.wall_limit_s) if limit]
+        left_s = max(0.0, min(lasts if slot_s is None else [*lasts, slot_s]))
         stop_s = min(self.options.stop_s, left_s / 2)
         error = PilotError(Code.REACHEDMAXTIME, f"the pilot's {left_s:g} s are over")
         halt = e.HaltAsked(error=error, hurry_s=stop_s)

@@ -25,7 +25,7 @@ from pilot_core.model.job import Job, JobKey
 from pilot_core.model.queue import Queue
 from pilot_core.plugins.choose import Chosen, Wish, choose_plugins
 from pilot_core.plugins.discover import Discovery
-from pilot_core.plugins.drivers import Drivers, Several, Usable
+from pilot_core.plugins.drivers import Drivers, Several, Usable, one_resource
 from pilot_core.plugins.hooks import Hooks
 from pilot_core.spec import jobs, payload, reporting, staging, startup
 from pilot_core.spec.drivers import (
@@ -196,7 +196,7 @@ def _pick(core: Settings, drivers: Drivers) -> dict[str, Any]:
     return {
         "communicator": drivers.one(_group("communicator"), pilot.communicator),
         "workflow": drivers.one(_group("workflow"), pilot.workflow),
-        "resource": drivers.one(_group("resource"), pilot.resource),
+        "resource": one_resource(drivers, pilot.resource),
         "container": drivers.one(_group("container"), payloads.container),
         "launcher": drivers.one(_group("launcher"), payloads.launcher),
         "copytools": _several(drivers, "copytool", core.of(DataOptions).copytools),

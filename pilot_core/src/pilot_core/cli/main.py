@@ -35,6 +35,10 @@ COMMANDS: Final = {
         "resume": "let it take jobs again",
         "stop": "end it and its jobs now, in an orderly way",
     },
+    "Look at a node": {
+        "env": "what this node, batch slot and allocation are, and who says so",
+        "watch": "run a command and measure its memory and time",
+    },
     "Look up": {
         "report": "make one page of all that is known of jobs: timeline, plots, files, errors",
         "plugins": "what is installed, what would be used here, and why not",

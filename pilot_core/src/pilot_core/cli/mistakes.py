@@ -23,6 +23,7 @@ EXIT_CODES: Final = {
     "pilot_core.plugins.drivers.NoSuchDriver": USAGE,
     "pilot_core.errors.NoSuchCode": USAGE,
     "pilot_core.model.wire.BadMessage": USAGE,
+    "pilot_core.api.services.BenchmarkFailed": 1,
     "pilot_core.io.files.Taken": 1,
     "pilot_core.agent.control.NoPilot": 1,
     "pilot_core.cli.client.NoDispatcher": 1,

@@ -62,7 +62,12 @@ class PilotOptions:
     queue: str = option("local", help="The queue to work for.", flag="--queue")
     workflow: str = option("standard", help="The workflow that every job goes through.", flag="--workflow")
     communicator: str = option("filebox", help="Who is asked for jobs and told about them.")
-    resource: str = option("node", help="Who tells what the slot or allocation is.")
+    resource: str = option(
+        "node", help="Who tells what the slot or allocation is; with auto, the innermost batch system that is here."
+    )
+    time_left_again_s: float = option(
+        600.0, help="How long the slot lasts is asked again after this time.", unit="s", least=1
+    )
     lifetime_s: float = option(
         324000.0, help="The pilot ends itself after this time.", unit="s", flag="--lifetime", least=1
     )

@@ -48,6 +48,13 @@ def read_value(option: Option, raw: object, *, text: bool, base: str = "") -> ob
     return _seen_from(base, value, option) if base else value
 
 
+def read_measure(text: str, unit: str) -> float:
+    """A number with its unit (``s`` or ``b``), as people write it; or ``Unreadable``."""
+    value = _number(float, text, unit, text=True)
+    assert isinstance(value, float)
+    return value
+
+
 def _each(value: object) -> tuple[object, ...]:
     if isinstance(value, Mapping):
         return tuple(value.values())

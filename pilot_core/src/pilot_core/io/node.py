@@ -149,11 +149,14 @@ def file_system_of(path: Path, mounts: str) -> str:
     return kind
 
 
-def output_of(argv: Sequence[str], environ: Mapping[str, str], limit_s: float) -> str:
-    """What a program prints within its time; nothing if it fails, hangs or cannot be started."""
+def output_of(argv: Sequence[str], environ: Mapping[str, str], limit_s: float, keep: Iterable[str] = ()) -> str:
+    """What a program prints within its time; nothing if it fails, hangs or cannot be started.
+
+    Of the environment it gets what every program needs, and these.
+    """
     import subprocess
 
-    kept = {name: environ[name] for name in KEPT if name in environ}
+    kept = {name: environ[name] for name in (*KEPT, *keep) if name in environ}
     try:
         process = subprocess.Popen(
             argv,

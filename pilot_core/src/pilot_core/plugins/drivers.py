@@ -9,7 +9,7 @@ from attrs import evolve, frozen
 from pilot_core.errors import PilotError
 from pilot_core.plugins.discover import Entry, State
 from pilot_core.plugins.guard import Guard, PluginFailed, PluginRef
-from pilot_core.spec.drivers import Driver
+from pilot_core.spec.drivers import Driver, Resource
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -71,6 +71,10 @@ class Drivers:
             return found
         raise NoSuchDriver(found, [each.name for each in self._discovery.find(group)])
 
+    def every(self, group: str) -> Several:
+        """All that are installed, the usable ones in no order."""
+        return self.several(group, [each.name for each in self._discovery.find(group)])
+
     def several(self, group: str, names: Iterable[str]) -> Several:
         """The usable among these, in order; two aliases of one driver count once."""
         tried = [self._tried(entry) for entry in self._discovery.load(group, names)]
@@ -99,3 +103,12 @@ class Drivers:
         if why is None:
             return Usable(plugin, entry.name, driver)
         return evolve(entry, state=State.UNSUITABLE, reason=why, extra=driver.needs)
+
+
+def one_resource(drivers: Drivers, name: str) -> Usable:
+    """The resource of this name; ``auto`` is the innermost of those that can work here."""
+    group = "pilot_core.resource"
+    if name != "auto":
+        return drivers.one(group, name)
+    ordered = [(one.driver.order, one) for one in drivers.every(group).usable if issubclass(one.driver, Resource)]
+    return min(ordered, key=lambda pair: (pair[0], pair[1].name))[1]

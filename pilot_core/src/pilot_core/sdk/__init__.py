@@ -9,6 +9,7 @@ from pilot_core.config.schema import Connection, PilotOptions, ReportOptions, Sl
 from pilot_core.errors import Code, ErrorCode, Party, PilotError, Retry, Stage
 from pilot_core.machine.events import Result
 from pilot_core.machine.phases import Step
+from pilot_core.model.allotment import Allotment, Told
 from pilot_core.model.failure import Advice, Failure, Where, failure_of
 from pilot_core.model.files import Checksum, FileSpec, Receipt, Replica, Transfer
 from pilot_core.model.job import (
@@ -69,6 +70,7 @@ __all__ = [
     "STAGE_IN",
     "STAGE_OUT",
     "Advice",
+    "Allotment",
     "Cancel",
     "Checksum",
     "Code",
@@ -125,6 +127,7 @@ __all__ = [
     "Stores",
     "StoresMany",
     "Task",
+    "Told",
     "Transfer",
     "Update",
     "Usage",

@@ -12,6 +12,7 @@ from pilot_core.io.files import (
     sync_folder,
     write_atomic,
 )
+from pilot_core.io.granted import as_slot, granted, time_left_s
 from pilot_core.io.helper import call_in_child
 from pilot_core.io.inside import Inside, Outside
 from pilot_core.model.names import UnsafeName, safe_name
@@ -27,12 +28,15 @@ __all__ = [
     "Outside",
     "Taken",
     "UnsafeName",
+    "as_slot",
     "call_in_child",
     "copy_summed",
     "free_bytes",
+    "granted",
     "read_json",
     "safe_name",
     "sum_file",
     "sync_folder",
+    "time_left_s",
     "write_atomic",
 ]

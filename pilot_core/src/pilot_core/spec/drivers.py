@@ -15,6 +15,7 @@ from attrs import field, frozen
 
 from pilot_core.errors import PilotError
 from pilot_core.machine.phases import Step
+from pilot_core.model.allotment import Allotment
 from pilot_core.model.job import Job
 from pilot_core.model.payload import Command, Usage
 from pilot_core.model.queue import Queue, Resources
@@ -246,13 +247,20 @@ class Launcher(Driver):
 class Resource(Driver):
     """What the slot or allocation is, and how long it lasts."""
 
+    order: ClassVar[int] = 50
+    """Of all that can work here, ``auto`` takes the least: the innermost, where one system's job runs in another's."""
+
     @abstractmethod
     def slot(self, workdir: Path) -> Resources:
         """Cores, memory, disk and GPUs that the pilot may use."""
 
     def time_left_s(self) -> float | None:
-        """Until the slot is taken away; ``None`` where nobody tells."""
+        """Until the slot is taken away; ``None`` where nobody tells. Asked again from time to time, in a worker."""
         return None
+
+    def allotted(self, workdir: Path) -> Allotment:
+        """All that is known of slot and allocation, each value with who tells it, for people and programs."""
+        return Allotment()
 
 
 @frozen(kw_only=True)
