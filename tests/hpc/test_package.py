@@ -1,15 +1,14 @@
-"""pilot-hpc is nearly empty and says so."""
+"""pilot-hpc installs beside the core and registers its resources."""
 
 from __future__ import annotations
 
 from importlib.metadata import distribution
 
-import pilot_hpc
 
-
-def test_it_installs_beside_the_core_and_registers_nothing():
+def test_it_installs_beside_the_core_and_registers_its_resources():
     installed = distribution("pilot-hpc")
     assert installed.version == distribution("pilot-core").version
-    assert list(installed.entry_points) == []
-    assert "nearly empty" in str(installed.metadata.get_payload())
-    assert "Nearly empty" in str(pilot_hpc.__doc__)
+    names = {(point.group, point.name) for point in installed.entry_points}
+    resources = ("arc", "flux", "htcondor", "kubernetes", "lsf", "pbs", "slurm")
+    assert names == {("pilot_core.resource", name) for name in resources}
+    assert all(point.load().name == point.name for point in installed.entry_points)

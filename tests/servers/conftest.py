@@ -49,6 +49,8 @@ webdav = fixture_of("webdav")
 s3 = fixture_of("s3")
 rucio = fixture_of("rucio")
 gcs = fixture_of("gcs")
+slurm = fixture_of("slurm")
+condor = fixture_of("condor")
 
 
 @pytest.fixture

@@ -26,6 +26,7 @@ PACKAGES = (
     *("openssl", "util-linux", "gcc", "libc6-dev"),
     *("slurmctld", "slurmd", "slurm-client", "munge", "mmdebstrap", "patchelf", "debian-archive-keyring"),
 )
+CONDOR = Path("/var/cache/pilot-test-servers/condor")  # no user but root may pass through a checkout below /root
 CONDOR_SUITE = "trixie"
 NO_SERVICE = Path("/usr/sbin/policy-rc.d")
 
@@ -95,11 +96,12 @@ def make_rucio() -> None:
 
 def unpack_condor() -> None:
     """HTCondor and all below it, out of another suite: nothing of this system's packages is changed by that."""
-    place = PLACE / "condor"
+    place = CONDOR
     if (place / "holds.txt").exists():
         return
-    shutil.rmtree(place, ignore_errors=True)
-    place.parent.mkdir(parents=True, exist_ok=True)
+    sudo = [] if os.geteuid() == 0 else ["sudo", "-n"]
+    subprocess.run([*sudo, "rm", "-rf", place], check=True)
+    subprocess.run([*sudo, "mkdir", "-p", place.parent], check=True)
     apt = ('Acquire::Check-Valid-Until "false"', 'APT::Install-Recommends "false"', 'Acquire::Retries "3"')
     options = (
         "--quiet",
@@ -108,7 +110,6 @@ def unpack_condor() -> None:
         "--include=htcondor",
         *(f"--aptopt={each}" for each in apt),
     )
-    sudo = [] if os.geteuid() == 0 else ["sudo", "-n"]
     if subprocess.run([*sudo, "mmdebstrap", *options, CONDOR_SUITE, place]).returncode:
         sys.exit(f"HTCondor could not be unpacked from Debian {CONDOR_SUITE} in {place}: mmdebstrap says above why")
     libraries = place / "usr/lib" / f"{os.uname().machine}-linux-gnu"
@@ -117,16 +118,15 @@ def unpack_condor() -> None:
     for program in condor_programs(place):
         words = ["--set-interpreter", loader, "--force-rpath", "--set-rpath", search, program]
         subprocess.run([*sudo, "patchelf", *words], check=True)
-    subprocess.run([*sudo, "tee", place / "holds.txt"], input=CONDOR_SUITE.encode(), check=True)
+    subprocess.run([*sudo, "touch", place / "holds.txt"], check=True)
 
 
 def condor_programs(place: Path) -> list[Path]:
     """Its compiled programs: those that ask for a loader."""
-    folders = (*place.glob("usr/*bin"), *place.glob("usr/libexec/condor"), *place.glob("usr/lib/condor/libexec"))
-    files = (path for folder in folders for path in folder.iterdir() if "condor" in str(path) and not path.is_symlink())
-    compiled = [path for path in files if path.is_file() and path.open("rb").read(4) == b"\x7fELF"]
+    named = (*place.glob("usr/*bin/*condor*"), *place.glob("usr/libexec/condor/*"))
     asks = ["patchelf", "--print-interpreter"]
-    return [path for path in compiled if not subprocess.run([*asks, path], capture_output=True).returncode]
+    files = (path for path in named if path.is_file() and not path.is_symlink())
+    return [path for path in files if not subprocess.run([*asks, path], capture_output=True).returncode]
 
 
 if __name__ == "__main__":

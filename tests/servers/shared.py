@@ -62,6 +62,8 @@ KINDS = {
     "s3": Kind("s3", "S3", "s3"),
     "rucio": Kind("rucio", "Rucio", "rucio", ("pki", "xrootd", "secured_xrootd", "webdav")),
     "gcs": Kind("gcs", "Gcs", "gcs"),
+    "slurm": Kind("slurm", "Slurm", "slurm"),
+    "condor": Kind("condor", "Condor", "condor"),
 }
 
 

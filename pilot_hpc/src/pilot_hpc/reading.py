@@ -5,29 +5,32 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Final
 
 from attrs import field, frozen
 
 UNITS: Final = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4, "p": 5}
 HOSTS: Final = 100_000
-"""A list of more hosts than any allocation has is not one."""
+DIGITS: Final = 19
+"""More hosts than any allocation has, more digits than any amount: such text is of another kind."""
 _GROUP: Final = re.compile(r"((?:[^,\[]|\[[^\]]*\])+)")
-_RANGE: Final = re.compile(r"(\d+)(?:-(\d+))?")
-_REPEATED: Final = re.compile(r"(\d+)(?:\(x(\d+)\))?")
-_SIZE: Final = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgtp]?)([bw]?)(?:ytes)?", re.IGNORECASE)
-_CLOCK: Final = re.compile(r"(?:(\d+)-)?(?:(\d+):)?(\d+):(\d+)")
+_RANGE: Final = re.compile(r"(\d{1,15})(?:-(\d{1,15}))?")
+_REPEATED: Final = re.compile(r"(\d{1,15})(?:\(x(\d{1,15})\))?")
+_SIZE: Final = re.compile(r"(\d{1,15}(?:\.\d+)?)\s*([kmgtp]?)([bw]?)(?:ytes)?", re.IGNORECASE)
+_CLOCK: Final = re.compile(r"(?:(\d{1,9})-)?(?:(\d{1,9}):)?(\d{1,9}):(\d{1,9})")
 
 
 def whole(text: str | None) -> int | None:
     """A number of things that there are."""
     text = (text or "").strip()
-    return int(text) if text.isdecimal() and int(text) else None
+    return int(text) if text.isdecimal() and len(text) < DIGITS and int(text) else None
 
 
 def hosts(text: str) -> tuple[str, ...]:
     """``n[1-3,07],m2``: each host, in order; zeros before a number stay."""
-    return tuple(host for group in _GROUP.findall(text.strip()) for host in _spread(group))
+    every = (host for group in _GROUP.findall(text.strip()) for host in _spread(group))
+    return tuple(islice(every, HOSTS))
 
 
 def _spread(group: str) -> Iterator[str]:

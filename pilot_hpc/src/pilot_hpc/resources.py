@@ -100,22 +100,31 @@ class Slurm(BatchSystem):
         """From its variables. The tasks of a step on one node share what the step has there."""
         on_node, tasks = number("SLURM_CPUS_ON_NODE"), self._tasks_here()
         per_core = times(number("SLURM_MEM_PER_CPU"), on_node.value if on_node else 1)
+        on_all = times(number("SLURM_MEM_PER_NODE") or per_core, MIB) or self._asked_memory()
         nodes = variable("SLURM_JOB_NODELIST")
         return Allotment(
             job=variable(self.mark),
             queue=variable("SLURM_JOB_PARTITION"),
             nodes=Told(hosts(nodes.value), nodes.by) if nodes else None,
             cores=(number("SLURM_CPUS_PER_TASK") if tasks > 1 else None) or times(on_node, 1, tasks),
-            memory_b=times(number("SLURM_MEM_PER_NODE") or per_core, MIB, tasks),
+            memory_b=times(on_all, 1, tasks),
             gpus=listed("SLURM_STEP_GPUS") or listed("SLURM_JOB_GPUS"),
         )
 
     def left(self) -> Told[float] | None:
         """What ``squeue`` says now; without it, until the end that was planned at the start."""
-        if (left_s := clock_s(self._said("squeue", "-h", "-j", os.environ[self.mark], "-o", "%L"))) is not None:
+        if (left_s := clock_s(self._squeue("%L"))) is not None:
             return Told(left_s, "squeue")
         end = number("SLURM_JOB_END_TIME")
         return Told(end.value - time.time(), end.by) if end else None
+
+    def _asked_memory(self) -> Told[int] | None:
+        """What the job asked for on a node; before 23.02 no variable of a step tells. All of a node has no number."""
+        found = size_b(self._squeue("%m"))
+        return Told(found, "squeue") if found else None
+
+    def _squeue(self, what: str) -> str:
+        return self._said("squeue", "-h", "-j", os.environ[self.mark], "-o", what)
 
     def _tasks_here(self) -> int:
         """How many tasks of our step run on this node; a batch script is one."""

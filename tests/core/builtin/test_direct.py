@@ -6,7 +6,6 @@ import time
 import pytest
 
 from pilot_core.builtin.direct import Direct, Node
-from pilot_core.io.granted import FEATURES, GPU_VARIABLES
 from pilot_core.model.job import Job
 from pilot_core.model.payload import Command
 from pilot_core.model.queue import Resources

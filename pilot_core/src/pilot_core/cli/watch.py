@@ -27,7 +27,7 @@ LEFT_ALONE: Final = frozenset({
     *(signal.SIGPIPE, signal.SIGXFSZ),
 })  # fmt: skip
 """Signals that a terminal stops and continues by, and those that tell of our own doings; all others are passed on."""
-PASSED_ON: Final = frozenset(signal.Signals) - LEFT_ALONE
+PASSED_ON: Final = frozenset(signal.valid_signals()) - LEFT_ALONE
 BY_KERNEL: Final = 0x80
 """The origin of what a terminal sends, to the command as well."""
 WAKE: Final = signal.SIGURG
