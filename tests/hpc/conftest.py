@@ -15,12 +15,13 @@ NODE = ("CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES"
 
 
 @pytest.fixture
-def job(monkeypatch, tmp_path):
-    """``job(variables, command={arguments: output})``: nothing else is told, and no other program is there."""
+def job(monkeypatch, tmp_path_factory):
+    """``job(variables, command={arguments: output})``: nothing else is told, no other program is there. Its folder."""
     for name in list(os.environ):
         if name.startswith(MARKS) or name in NODE:
             monkeypatch.delenv(name)
-    programs = tmp_path / "bin"
+    folder = tmp_path_factory.mktemp("job")
+    programs = folder / "bin"
     programs.mkdir()
     monkeypatch.setenv("PATH", str(programs))
 
@@ -33,7 +34,7 @@ def job(monkeypatch, tmp_path):
                 f"#!{sys.executable} -IS\nimport sys\nprint({answers!r}[' '.join(sys.argv[1:])], end='')"
             )
             program.chmod(0o755)
-        return tmp_path
+        return folder
 
     return enter
 

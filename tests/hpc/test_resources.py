@@ -12,6 +12,7 @@ import pytest
 from pilot_core.plugins.discover import Discovery
 from pilot_core.plugins.drivers import Drivers, one_resource
 from pilot_core.plugins.guard import Guard
+from pilot_core.testing.contracts.drivers import ResourceContract
 from pilot_hpc.resources import Arc, Flux, HTCondor, Kubernetes, Lsf, Pbs, Slurm
 
 HERE = socket.gethostname()
@@ -285,3 +286,42 @@ def test_arc_asks_the_batch_system_below(job, make):
 def test_auto_is_the_innermost(job, marks, name):
     job(dict.fromkeys(marks, "1"))
     assert one_resource(Drivers(Discovery(), Guard()), "auto").name == name
+
+
+# --- the contract, in a job about which nothing more is told ---------------------------------------------------------
+
+
+class InJob(ResourceContract):
+    """A driver where it belongs; without GPUs, commands or files."""
+
+    @pytest.fixture(autouse=True)
+    def _job(self, job):
+        job({self.driver.mark: "7"})
+
+
+class TestSlurm(InJob):
+    driver = Slurm
+
+
+class TestPbs(InJob):
+    driver = Pbs
+
+
+class TestLsf(InJob):
+    driver = Lsf
+
+
+class TestFlux(InJob):
+    driver = Flux
+
+
+class TestHTCondor(InJob):
+    driver = HTCondor
+
+
+class TestKubernetes(InJob):
+    driver = Kubernetes
+
+
+class TestArc(InJob):
+    driver = Arc

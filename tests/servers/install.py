@@ -103,13 +103,8 @@ def unpack_condor() -> None:
     subprocess.run([*sudo, "rm", "-rf", place], check=True)
     subprocess.run([*sudo, "mkdir", "-p", place.parent], check=True)
     apt = ('Acquire::Check-Valid-Until "false"', 'APT::Install-Recommends "false"', 'Acquire::Retries "3"')
-    options = (
-        "--quiet",
-        "--mode=root",
-        "--variant=extract",
-        "--include=htcondor",
-        *(f"--aptopt={each}" for each in apt),
-    )
+    how = ("--quiet", "--mode=root", "--variant=extract", "--include=htcondor")
+    options = (*how, *(f"--aptopt={each}" for each in apt))
     if subprocess.run([*sudo, "mmdebstrap", *options, CONDOR_SUITE, place]).returncode:
         sys.exit(f"HTCondor could not be unpacked from Debian {CONDOR_SUITE} in {place}: mmdebstrap says above why")
     libraries = place / "usr/lib" / f"{os.uname().machine}-linux-gnu"

@@ -1,1 +1,1 @@
-"""Batch systems, launchers and allocations for the PanDA pilot. Nearly empty: it registers nothing yet."""
+"""Batch systems, launchers and allocations for the PanDA pilot; so far what a slot or allocation is."""

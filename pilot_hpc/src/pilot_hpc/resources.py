@@ -54,7 +54,7 @@ class BatchSystem(Resource):
         """Until the batch system or the features of the job end it, whichever is sooner."""
         left = self.left()
         told = (time_left_s(), left.value if left else None)
-        return min((each for each in told if each is not None), default=None)
+        return min((max(each, 0.0) for each in told if each is not None), default=None)
 
     def allotted(self, workdir: Path) -> Allotment:
         """Node and batch system together."""

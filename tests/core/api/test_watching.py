@@ -84,7 +84,8 @@ def test_what_uses_too_much_is_ended_with_all_it_started(gate):
 
 def test_memory_that_is_shared_counts_once(tmp_path):
     """Four processes share 40 MiB: by the sum of what each has they would be over, and they are not."""
-    text = "import os, time; b = bytearray(b'x') * (40 << 20)\nfor _ in range(3): os.fork() or (time.sleep(1), os._exit(0))\n"
+    text = "import os, time; b = bytearray(b'x') * (40 << 20)\n"
+    text += "for _ in range(3): os.fork() or (time.sleep(1), os._exit(0))\n"
     watched = watch(python(text + "[os.wait() for _ in range(3)]"), interval_s=0.05, memory_limit_b=100 * MIB)
     assert watched.exit_code == 0
     assert watched.over_limit_b is None

@@ -47,10 +47,8 @@ def test_signals_are_passed_on(signum):
 
 def test_what_a_terminal_sends_to_both_comes_once():
     """Ctrl-C goes to all in the foreground; the command counts how often it came."""
-    count = (
-        "import signal, sys, time\nseen = []\nsignal.signal(2, lambda *_: seen.append(1))\nprint('ready', flush=True)\n"
-    )
-    count += "signal.pause(); time.sleep(0.5); sys.exit(len(seen))"
+    count = "import signal, sys, time\nseen = []\nsignal.signal(2, lambda *_: seen.append(1))\n"
+    count += "print('ready', flush=True)\nwhile not seen: time.sleep(0.05)\ntime.sleep(0.5); sys.exit(len(seen))"
     pid, terminal = pty.fork()
     if not pid:
         os.execv(sys.executable, [*PILOT, "--", sys.executable, "-c", count])
@@ -65,7 +63,7 @@ def test_the_series_and_the_summary_are_written(tmp_path):
     series, summary = tmp_path / "series.csv", tmp_path / "summary.json"
     done = watch("--interval", "50 ms", "--pss", "--series", series, "--to", summary, "--json", "--", "sleep", "0.5")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-    rows = list(csv.DictReader(series.open()))
+    rows = list(csv.DictReader(series.read_text().splitlines()))
     told = json.loads(summary.read_text())
     assert told["points"] == len(rows) > 1
     assert int(rows[-1]["rss_b"]) >= int(rows[-1]["pss_b"]) > 0
@@ -74,9 +72,8 @@ def test_the_series_and_the_summary_are_written(tmp_path):
 
 
 def test_what_is_ended_for_its_memory_did_not_succeed():
-    text = (
-        "import signal, sys, time; signal.signal(15, lambda *_: sys.exit(0)); b = bytearray(80 << 20); time.sleep(60)"
-    )
+    text = "import signal, sys, time; signal.signal(15, lambda *_: sys.exit(0))\n"
+    text += "b = bytearray(80 << 20); time.sleep(60)"
     done = watch("--memory-limit", "60 MB", "--interval", "50 ms", "--", sys.executable, "-c", text)
     assert done.returncode == 1
     assert "MB: the limit is 60.0 MB" in done.stderr
@@ -88,10 +85,11 @@ def test_what_is_ended_for_its_memory_did_not_succeed():
         (("--", "no-such-command"), 127, "pilot: no-such-command: No such file or directory\n"),
         (("--", "/"), 126, "pilot: /: Permission denied\n"),
         (("--memory-limit", "2 lots", "--", "true"), 2, "wants a number of bytes, or as '2 GB', not '2 lots'"),
+        (("--interval", "0", "--", "true"), 2, "interval: wants at least 0.01, not '0'"),
         (("--series", "/no/where", "--", "true"), 1, "pilot: /no/where: No such file or directory\n"),
         ((), 2, "COMMAND"),
     ],
-    ids=["no command", "a folder", "no size", "no place", "nothing"],
+    ids=["no command", "a folder", "no size", "no interval", "no place", "nothing"],
 )
 def test_mistakes_are_told_in_one_sentence(words, code, said):
     done = watch(*words)

@@ -33,17 +33,21 @@ BY_KERNEL: Final = 0x80
 WAKE: Final = signal.SIGURG
 COLUMNS: Final = ("at_s", "rss_b", "pss_b", "cpu_s", "processes", "threads", "read_b", "write_b")
 NOT_FOUND, NOT_RUN = 127, 126
+LEAST_S: Final = 0.01
 
 
-def measure(unit: str) -> Any:
+def measure(unit: str, least: float = 0.0) -> Any:
     """The type of an argument with a unit: ``2 GB``, ``500 ms``."""
     from pilot_core.config.values import Unreadable, read_measure
 
     def read(text: str) -> float:
         try:
-            return read_measure(text, unit)
+            value = read_measure(text, unit)
         except Unreadable as wrong:
             raise argparse.ArgumentTypeError(str(wrong)) from None
+        if value < least:
+            raise argparse.ArgumentTypeError(f"wants at least {least:g}, not {text!r}")
+        return value
 
     return read
 
@@ -56,7 +60,9 @@ def describe(parser: Parser) -> None:
     parser.add_argument(
         "--grace", type=time_s, default=10.0, metavar="TIME", help="Between asking it to end and killing it."
     )
-    parser.add_argument("--interval", type=time_s, default=1.0, metavar="TIME", help="It is measured this often.")
+    parser.add_argument(
+        "--interval", type=measure("s", LEAST_S), default=1.0, metavar="TIME", help="It is measured this often."
+    )
     parser.add_argument("--pss", action="store_true", help="Measure also with shared memory counted once; dearer.")
     parser.add_argument("--series", type=Path, metavar="FILE", help="Write all measurements there, as CSV.")
     parser.add_argument("--to", type=Path, metavar="FILE", help="Write the summary there, and not on standard error.")

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
-from attrs import evolve
+from attrs import asdict, evolve
 
 from pilot_core.config.layers import Layer, Rank, Schema, Settings
 from pilot_core.config.schema import CORE
@@ -219,6 +219,13 @@ class ResourceContract(DriverContract):
     def test_the_time_left_is_told_or_not(self) -> None:
         left_s = self.made.time_left_s()
         assert left_s is None or left_s >= 0
+
+    def test_what_is_allotted_is_the_slot_and_says_who_tells_it(self) -> None:
+        allotted, slot = self.made.allotted(self.here), self.made.slot(self.here)
+        told = [value for value in asdict(allotted, recurse=False).values() if value is not None]
+        assert all(value.by for value in told)
+        assert allotted.cores is None or allotted.cores.value == slot.cores
+        assert allotted.memory_b is None or allotted.memory_b.value == slot.memory_b
 
 
 class MonitorContract(DriverContract):
