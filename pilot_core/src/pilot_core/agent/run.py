@@ -21,6 +21,7 @@ from pilot_core.agent.greeting import greet, take_leave
 from pilot_core.agent.inherit import Inheritance, inherit
 from pilot_core.agent.intake import Intake
 from pilot_core.agent.jobs import HeldJob
+from pilot_core.agent.lifetime import Lifetime
 from pilot_core.agent.loop import Call, Loop
 from pilot_core.agent.perform import Performer
 from pilot_core.agent.post import Poster
@@ -60,7 +61,6 @@ if TYPE_CHECKING:
 OWN = "pilot.control"
 NEWS_S = 5.0
 WRITER_S = 5.0
-LEFT_S = 60.0
 log = logging.getLogger(__name__)
 
 
@@ -116,7 +116,6 @@ class Assembly:
 
     def put_together(self, workflow: Workflow, leaving: ExitStack) -> None:
         """Make all parts; what is opened is closed through ``leaving``, in reverse order."""
-        self.began_mono = self.clock.mono()
         self.died = how_it_died(self.root)
         self.left: Inheritance = inherit(self.root, self.setup.settings_of, self.redactor)
         leaving.callback(self.left.close)
@@ -127,6 +126,7 @@ class Assembly:
         self.loop: Loop[Agent, e.Event, c.Command] = Loop(self._begin_state(), step, self.box, self.clock)
         self.poster = Poster(self.box, self.clock)
         leaving.callback(self.poster.close, WRITER_S)
+        self.lifetime = Lifetime(self.setup, self.resource, self.clock, self.poster, self.loop)
         self.performer = self._performer(workflow)
         leaving.callback(self.performer.workers.close)
         leaving.callback(self._end_news)
@@ -161,7 +161,7 @@ class Assembly:
         owners = {usable.name: usable.plugin for usable in setup.copytools.usable}
         data = self.data = DataControl(hooks, make_all(setup, "copytools"), self.redactor, plugins=owners)
         parts = setup, self.root, self.starter, self.redactor, self.poster, self.loop, jobs, workflow
-        self.intake = Intake(*parts, admit=self._admit, left_s=self._left_s)
+        self.intake = Intake(*parts, admit=self._admit, left_s=self.lifetime.left_s)
         return Performer(
             loop=self.loop,
             poster=self.poster,
@@ -256,8 +256,9 @@ class Assembly:
         if not (self.recover or self._past_comes_first):
             self.performer(c.Check())
         self.performer.reporting.renew()
-        self._end_in_time(None)
-        self._ask_time_left()
+        self.lifetime.begin(self.performer)
+        if self.options.refill_s is not None:
+            self.loop.after("refill", self.options.refill_s, partial(self.poster.post, e.RefillOver()))
         if not self.recover:
             greet(self.setup, self.root, self.jobs, self.performer)
         self.loop.run(self.performer)
@@ -330,34 +331,6 @@ class Assembly:
         if not found:
             self.performer.news.put(partial(setup.hooks.tell, startup.pilot_started, queue=setup.queue, slot=self.slot))
         return e.Checked(problems=found)
-
-    def _ask_time_left(self) -> None:
-        """Now and from time to time: an allocation may be shortened, or go on for longer."""
-        ask = partial(self.setup.hooks.guarded, self.setup.resource.plugin, "time_left_s", self.resource.time_left_s)
-        self.performer.within(LEFT_S, "time left", "the question how long the slot lasts", ask, self._learn_time_left)
-
-    def _learn_time_left(self, left_s: float | PilotError | None) -> None:
-        if isinstance(left_s, PilotError):
-            log.warning("how long the slot lasts is not known: %s", left_s)
-        elif left_s is not None:
-            self._end_in_time(left_s)
-        self.loop.after("time left", self.options.time_left_again_s, self._ask_time_left)
-
-    def _end_in_time(self, slot_s: float | None) -> None:
-        """Stop early enough that all of a stop fits into what is left of the slot's life."""
-        past_s = self.clock.mono() - self.began_mono
-        lasts = [limit - past_s for limit in (self.options.lifetime_s, self.setup.queue.wall_limit_s) if limit]
-        left_s = max(0.0, min(lasts if slot_s is None else [*lasts, slot_s]))
-        stop_s = min(self.options.stop_s, left_s / 2)
-        error = PilotError(Code.REACHEDMAXTIME, f"the pilot's {left_s:g} s are over")
-        halt = e.HaltAsked(error=error, hurry_s=stop_s)
-        if self.options.refill_s is not None:
-            self.loop.after("refill", self.options.refill_s, partial(self.poster.post, e.RefillOver()))
-        self.until = self.clock.mono() + left_s - stop_s
-        self.loop.after("lifetime", left_s - stop_s, partial(self.poster.post, halt))
-
-    def _left_s(self) -> float:
-        return max(self.until - self.clock.mono(), 0.0)
 
     # --- the way out ---
 
