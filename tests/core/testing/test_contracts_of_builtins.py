@@ -12,7 +12,10 @@ from pilot_core.builtin.channel import VARIABLE, SocketChannel
 from pilot_core.builtin.containers.none import NoContainer
 from pilot_core.builtin.direct import Direct, Node
 from pilot_core.builtin.filebox import FileBox, JobFile
-from pilot_core.builtin.monitors import Disk, Looping, Memory, WallTime
+from pilot_core.builtin.monitors.disk import Disk
+from pilot_core.builtin.monitors.looping import Looping
+from pilot_core.builtin.monitors.memory import Memory
+from pilot_core.builtin.monitors.walltime import WallTime
 from pilot_core.builtin.sources import QueueFile
 from pilot_core.model.job import Job
 from pilot_core.model.payload import Usage

@@ -257,10 +257,11 @@ class Performer:
     def _look_later(self, held: HeldJob, job: Job, at_latest_s: float | None = None) -> None:
         sample_s = held.settings.of(MonitorOptions).sample_s
         after_s = sample_s if at_latest_s is None else min(sample_s, at_latest_s)
-        self.loop.after(f"{held.id}/look", after_s, partial(self._look, held, job))
+        self.loop.after(f"{held.id}/look", after_s, partial(self._look, held, job, self.clock.mono() + after_s))
 
-    def _look(self, held: HeldJob, job: Job) -> None:
+    def _look(self, held: HeldJob, job: Job, due: float) -> None:
         if held.watch is not None:
+            held.watch.late_s = max(self.clock.mono() - due, 0.0)
             self._look_later(held, job)
             if not self.workers.busy((held.id, "look")):
                 look = partial(_look, held.watch, held.id)

@@ -15,11 +15,11 @@ from attrs import define, evolve, field, frozen
 
 from pilot_core.clock import Clock
 from pilot_core.config.layers import Settings
-from pilot_core.config.schema import Connection, SlotOptions
+from pilot_core.config.schema import Connection, MonitorOptions, SlotOptions
 from pilot_core.control.history import History
 from pilot_core.errors import Code, PilotError
 from pilot_core.io.files import free_bytes
-from pilot_core.io.proctree import Tree, parent
+from pilot_core.io.proctree import Identity, Sample, Tree, parent
 from pilot_core.model.job import RUNNING, Job
 from pilot_core.model.payload import Usage
 from pilot_core.model.queue import Queue
@@ -36,6 +36,8 @@ EARLY = 0.9
 """A look this much before a monitor's time is taken, as the next one would come too late."""
 COSTLY = 100.0
 """A monitor with an interval rests this many times as long as its look took: it takes 1 % of the time at most."""
+GROWN = 1.1
+"""When the processes hold so much more than when their proportional memory was measured, it is measured anew."""
 log = logging.getLogger(__name__)
 
 
@@ -55,7 +57,8 @@ class MonitorControl:
         """Watch the processes of a job, whose payload has this number, with monitors of its own, not yet made."""
         watched = [Watched(usable, settings) for usable in self.monitors]
         began = self.clock.mono() - max(self.clock.now() - job.times.get(RUNNING, self.clock.now()), 0.0)
-        return Watch(self, job, workdir, tree_of(pid), watched, began, History.beside(workdir))
+        pss_s = settings.of(MonitorOptions).pss_s
+        return Watch(self, job, workdir, tree_of(pid), watched, began, History.beside(workdir), pss_s)
 
     def leave(self, call: Patience) -> str:
         """Leave a look behind; what is to be said of it."""
@@ -91,6 +94,13 @@ class Watched:
         """Whether it may look; one whose last look has not come back is left alone."""
         return now >= self.due and not (self.call and self.call.hangs)
 
+    def close(self, control: MonitorControl) -> None:
+        """Let it end what it started, if it started anything; nobody waits for that."""
+        monitor, self.monitor, self.due = self.monitor, None, math.inf
+        if monitor is not None and type(monitor).close is not Monitor.close:
+            close = partial(control.hooks.guarded, self.usable.plugin, "close", monitor.close)
+            self.call = Patience(close, f"closing monitor {self.usable.name}")
+
     def look(self, control: MonitorControl, view: View) -> tuple[Reading, float]:
         """What it read, and how long that took."""
         began = control.clock.mono()
@@ -111,9 +121,14 @@ class Watch:
     watched: list[Watched]
     began: float
     history: History
-    peak_b: int = 0
+    pss_s: float = 60.0
+    last: Usage = field(factory=Usage)
+    pss_due: float = -math.inf
+    pss_of_b: int = 0
+    """What the processes held when their proportional memory was measured."""
     over: bool = False
     measured: dict[str, float] = field(factory=dict)
+    late_s: float = 0.0
     again_s: float | None = None
     """When the monitors want to look again at the latest, as they said in the last look."""
     strikes: Counter[str] = field(factory=Counter)
@@ -133,11 +148,14 @@ class Watch:
         self.over = True
         if self.looking.acquire(blocking=False):
             self.tree.close()
+            for each in self.watched:
+                each.close(self.control)
             self.looking.release()
 
     def _look(self) -> tuple[Usage, list[PilotError]]:
         now, sampled = self.control.clock.mono(), self._plugins_samples()
-        usage = evolve(self._sample(), more={**self.measured, **sampled})
+        members = self._sample(now)
+        usage = evolve(self.last, more={**self.measured, **sampled})
         view = View(
             job=self.job,
             queue=self.control.queue,
@@ -145,6 +163,9 @@ class Watch:
             usage=usage,
             running_s=now - self.began,
             mono=now,
+            pids=tuple(each.pid for each in sorted(members, key=lambda member: member.start_ticks)),
+            control=self.history.path.parent,
+            late_s=self.late_s,
         )
         breaches = self._let_all_look([each for each in self.watched if each.is_due(now)], view)
         usage = evolve(usage, more={**self.measured, **sampled}, disk_b=int(self.measured.get("disk_b", 0)))
@@ -152,18 +173,17 @@ class Watch:
         self.control.hooks.tell(hooks_of.pilot_payload_sampled, job=self.job, usage=usage)
         return usage, breaches
 
-    def _sample(self) -> Usage:
-        sample = self.tree.sample()
-        self.peak_b = max(self.peak_b, sample.rss_b)
-        return Usage(
-            cpu_user_s=sample.utime_s,
-            cpu_system_s=sample.stime_s,
-            rss_b=sample.rss_b,
-            rss_peak_b=self.peak_b,
-            read_b=sample.read_b,
-            written_b=sample.write_b,
-            processes=len(sample.members),
-        )
+    def _sample(self, now: float) -> tuple[Identity, ...]:
+        """Measure the processes, and say which they are."""
+        sample = self.tree.sample(pss=now >= self.pss_due)
+        if sample.pss_b is None and sample.rss_b > self.pss_of_b * GROWN:
+            sample = self.tree.sample(pss=True)
+        if sample.pss_b is not None:
+            took_s = self.control.clock.mono() - now
+            self.pss_of_b = sample.rss_b
+            self.pss_due = now + max(self.pss_s * EARLY, took_s * COSTLY)
+        self.last = used(sample, self.last)
+        return sample.members
 
     def _plugins_samples(self) -> dict[str, float]:
         hook = hooks_of.pilot_payload_sample
@@ -228,6 +248,27 @@ class Watch:
         told = " and rests until the next job" if rests else ""
         log.warning("job %s: monitor %s failed%s: %s", self.job.id, each.usable.name, told, why)
         return Reading()
+
+
+def used(sample: Sample, before: Usage) -> Usage:
+    """What a sample tells, with the peaks so far."""
+    pss_b = before.pss_b if sample.pss_b is None else sample.pss_b
+    return Usage(
+        cpu_user_s=sample.utime_s,
+        cpu_system_s=sample.stime_s,
+        rss_b=sample.rss_b,
+        rss_peak_b=max(before.rss_peak_b, sample.rss_b),
+        pss_b=pss_b,
+        pss_peak_b=max(before.pss_peak_b, pss_b),
+        swap_peak_b=max(before.swap_peak_b, sample.swap_b or 0),
+        vmem_peak_b=max(before.vmem_peak_b, sample.vmem_b),
+        read_b=sample.read_b,
+        written_b=sample.write_b,
+        rchar_b=sample.rchar_b,
+        wchar_b=sample.wchar_b,
+        processes=len(sample.members),
+        threads=sample.threads,
+    )
 
 
 def _made(usable: Usable, settings: Settings) -> Monitor:

@@ -68,6 +68,12 @@ class Groups:
         spare_b = _entry(self.memory.path / "memory.stat", "inactive_file" if v2 else "total_inactive_file")
         return None if charged_b is None else max(0, charged_b - (spare_b or 0))
 
+    def memory_peak_b(self) -> int | None:
+        """The most that was ever charged, file pages and all."""
+        if self.memory is None:
+            return None
+        return _number(self.memory.path / ("memory.peak" if self.memory.version == 2 else "memory.max_usage_in_bytes"))
+
     def oom_kills(self) -> int | None:
         """How many processes the kernel has killed here for want of memory, since the group was made."""
         if self.memory is None:

@@ -104,7 +104,7 @@ def with_result(job: Job, result: e.Result) -> Job:
         changed,
         command=result.command or job.command,
         outcome=outcome,
-        usage=result.outcome.usage if result.outcome else job.usage,
+        usage=job.usage.ended(result.outcome.usage) if result.outcome else job.usage,
         outputs=job.outputs if result.outputs is None else result.outputs,
         notes={**job.notes, **result.notes},
     )

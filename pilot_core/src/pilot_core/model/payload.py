@@ -8,6 +8,8 @@ from collections.abc import Mapping
 
 from attrs import field, frozen
 
+from pilot_core.model.change import evolve
+
 
 @frozen(init=False)
 class Command:
@@ -36,12 +38,31 @@ class Usage:
     cpu_system_s: float = 0.0
     rss_b: int = 0
     rss_peak_b: int = 0
+    pss_b: int = 0
+    """What is shared counts for each its part; measured at a slower pace, 0 until then."""
+    pss_peak_b: int = 0
+    swap_peak_b: int = 0
+    vmem_peak_b: int = 0
     read_b: int = 0
     written_b: int = 0
+    rchar_b: int = 0
+    """By calls, from files and pipes, whether or not storage was asked."""
+    wchar_b: int = 0
     processes: int = 0
+    threads: int = 0
     disk_b: int = 0
     more: Mapping[str, float] = field(factory=dict)
-    """What monitors of other distributions measured, under their own names."""
+    """What monitors measured, under their own names."""
+
+    @property
+    def cpu_s(self) -> float:
+        """CPU time, the user's and the system's."""
+        return self.cpu_user_s + self.cpu_system_s
+
+    def ended(self, told: Usage) -> Usage:
+        """These samples at the payload's end, of which CPU time and peak were told as well; the larger counts."""
+        names = ("cpu_user_s", "cpu_system_s", "rss_peak_b")
+        return evolve(self, **{name: max(getattr(self, name), getattr(told, name)) for name in names})
 
 
 @frozen(kw_only=True)

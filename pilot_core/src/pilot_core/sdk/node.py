@@ -3,5 +3,29 @@
 from pilot_core.io.node import NodeFacts, Program, output_of
 from pilot_core.io.node_cpu import Cpu
 from pilot_core.io.node_gpu import Gpu
+from pilot_core.io.node_use import (
+    AMD_USE,
+    NVIDIA_USE,
+    GpuUse,
+    energy_j,
+    read_amd_use,
+    read_energy,
+    read_network,
+    read_nvidia_use,
+)
 
-__all__ = ["Cpu", "Gpu", "NodeFacts", "Program", "output_of"]
+__all__ = [
+    "AMD_USE",
+    "NVIDIA_USE",
+    "Cpu",
+    "Gpu",
+    "GpuUse",
+    "NodeFacts",
+    "Program",
+    "energy_j",
+    "output_of",
+    "read_amd_use",
+    "read_energy",
+    "read_network",
+    "read_nvidia_use",
+]

@@ -273,6 +273,12 @@ class View:
     usage: Usage
     running_s: float
     mono: float
+    pids: tuple[int, ...] = ()
+    """The living processes, the oldest first."""
+    control: Path | None = None
+    """The job's control directory, which the payload does not see: for a monitor's own files."""
+    late_s: float = 0.0
+    """How much later than it was due this look began, as the pilot's loop was busy."""
 
 
 @frozen(kw_only=True)
@@ -295,6 +301,9 @@ class Monitor(Driver):
     @abstractmethod
     def look(self, view: View) -> Reading:
         """Look once. A failure is logged; after three in a row the monitor rests until the next job."""
+
+    def close(self) -> None:
+        """End what it started: the payload has ended. Called once, in a thread of its own, if it ever looked."""
 
 
 class LogShipper(Driver):

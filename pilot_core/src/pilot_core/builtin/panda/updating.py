@@ -98,22 +98,34 @@ def _plain(value: object) -> object:
 def _used(update: Update) -> dict[str, object]:
     """What the payload used so far, once there is anything to tell."""
     job = update.job
-    usage = job.outcome.usage if job.outcome is not None else job.usage
+    usage = job.usage if job.outcome is None else job.usage.ended(job.outcome.usage)
     if usage == Usage():
         return {}
-    cpu_s, ran_s = usage.cpu_user_s + usage.cpu_system_s, _ran_s(update)
+    ran_s = _ran_s(update)
     return {
-        "cpu_consumption_time": cpu_s,
+        "cpu_consumption_time": usage.cpu_s,
         "cpu_conversion_factor": 1.0,
-        "mean_core_count": cpu_s / ran_s if ran_s else None,
-        "max_rss": max(usage.rss_peak_b, usage.rss_b) / 1024,
-        "tot_rbytes": usage.read_b,
-        "tot_wbytes": usage.written_b,
-        "rate_rbytes": usage.read_b / ran_s if ran_s else None,
-        "rate_wbytes": usage.written_b / ran_s if ran_s else None,
+        "mean_core_count": usage.cpu_s / ran_s if ran_s else None,
+        **_peaks(usage),
+        **_moved(usage, ran_s),
         **{name: value for name, value in usage.more.items() if name in MEASURED},
         "job_metrics": metrics_of(job, usage),
     }
+
+
+def _peaks(usage: Usage) -> dict[str, object]:
+    """In kilobytes; what was not measured is not said."""
+    peaks = {"pss": usage.pss_peak_b, "swap": usage.swap_peak_b, "vmem": usage.vmem_peak_b}
+    told: dict[str, object] = {f"max_{name}": peak / 1024 for name, peak in peaks.items() if peak}
+    return {"max_rss": max(usage.rss_peak_b, usage.rss_b) / 1024, **told}
+
+
+def _moved(usage: Usage, ran_s: float) -> dict[str, object]:
+    """Bytes in all, and bytes a second."""
+    moved = {"rbytes": usage.read_b, "wbytes": usage.written_b}
+    moved |= {name: size for name, size in (("rchar", usage.rchar_b), ("wchar", usage.wchar_b)) if size}
+    rates = {f"rate_{name}": size / ran_s if ran_s else None for name, size in moved.items()}
+    return {**{f"tot_{name}": size for name, size in moved.items()}, **rates}
 
 
 def _ran_s(update: Update) -> float:
@@ -126,7 +138,7 @@ def _ran_s(update: Update) -> float:
 def metrics_of(job: Job, usage: Usage) -> str:
     """Pairs that say what was measured, what everybody asks for first."""
     measured: dict[str, float] = {
-        "cpu": usage.cpu_user_s + usage.cpu_system_s,
+        "cpu": usage.cpu_s,
         "rss": usage.rss_b,
         "processes": usage.processes,
         "workDirSize": usage.disk_b,
