@@ -23,7 +23,6 @@ STATES: Final[Mapping[str, str]] = {
     "Z": "is dead",
     "I": "idles",
 }
-SWITCHES: Final = ("voluntary_ctxt_switches", "nonvoluntary_ctxt_switches")
 GDB: Final = ("gdb", "-nx", "-batch", "-iex", "set auto-load no", "-iex", "set print frame-arguments none")
 MOST_THREADS: Final = 64
 MOST_B: Final = 100_000
@@ -31,7 +30,7 @@ MOST_B: Final = 100_000
 
 @frozen(kw_only=True)
 class Standing:
-    """Where a process stands; the switches are all its threads', living ones only."""
+    """Where a process stands, and how often its threads, those that live, have gone to sleep by themselves."""
 
     pid: int
     name: str
@@ -56,7 +55,7 @@ def standing_of(pid: int) -> Standing | None:
         name=told.get("Name", "?"),
         state=told.get("State", "?")[:1],
         waits_in="" if waits_in == "0" else waits_in,
-        switches=sum(int(thread.get(name, 0)) for thread in threads for name in SWITCHES),
+        switches=sum(int(thread.get("voluntary_ctxt_switches", 0)) for thread in threads),
     )
 
 

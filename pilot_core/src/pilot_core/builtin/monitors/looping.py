@@ -77,7 +77,7 @@ class Looping(Monitor):
         self._note(view, limit_s)
         error = self._judge(view, limit_s, tuple(self._signals))
         if error is None and self._options.spin_s is not None:
-            error = self._judge(view, self._options.spin_s, ("moved", "file"))
+            error = self._judge(view, self._options.spin_s, ("moved", "woken", "gpu", "file"))
         if error is not None and not self._kept:
             self._kept = True
             self._keep_stacks(view)
@@ -117,8 +117,8 @@ class Looping(Monitor):
         signals["moved"].note(now, usage.rchar_b + usage.wchar_b)
         if usage.more.get("gpu_busy", 0.0) > self._options.gpu_share:
             signals["gpu"].begin_anew(now)
-        silent_s = self._idle_s(view, ("computed", "moved", "gpu"))
-        if silent_s > 0 and now - signals["woken"].looked >= limit_s / LOOKS:
+        others = ("moved", "gpu") if self._options.spin_s else ("computed", "moved", "gpu")
+        if self._idle_s(view, others) > 0 and now - signals["woken"].looked >= limit_s / LOOKS:
             signals["woken"].note(now, self._woken(view))
 
     def _begin(self, view: View) -> Iterator[tuple[str, Signal]]:
@@ -135,7 +135,7 @@ class Looping(Monitor):
             yield name, Signal(least=rate, unit=unit, since=began, looked=began)
 
     def _woken(self, view: View) -> float:
-        """How often the processes that were there before have run in all, since they were first asked."""
+        """How often the processes that were there before have gone to sleep and woken up, since they were first asked."""
         from pilot_core.sdk.processes import standing_of
 
         ran = {each.pid: each.switches for pid in view.pids[-MOST_ASKED:] if (each := standing_of(pid))}
