@@ -103,7 +103,9 @@ ANIMALS = (
         "steps(lambda: [(here.send(b'x'), here.recv(1)) for _ in range(1000)])",
         lives=True,
     ),
-    Animal("sleeps for hours, and is right to", "print('ready', flush=True); time.sleep(36000)", lives=True, moves=False),
+    Animal(
+        "sleeps for hours, and is right to", "print('ready', flush=True); time.sleep(36000)", lives=True, moves=False
+    ),
 )
 SETTINGS: Mapping[str, Mapping[str, object]] = {
     "as it comes": {},

@@ -92,13 +92,19 @@ def test_the_life_of_a_job(store, clock):
     assert tell(store, job, status="starting", node="n2", batch_id="b#1").command == "NULL"
     clock.advance(5)
     began = clock.now()
-    tell(store, job, job_metrics="rss=5 processes=2 workDirSize=7", cpu_consumption_time=3, pilot_log="said")
+    tell(
+        store,
+        job,
+        job_metrics="rss=5 processes=2 workDirSize=7 coreCount=1 heat.celsius=88.5 lsetup=x",
+        cpu_consumption_time=3,
+        pilot_log="said",
+    )
     clock.advance(5)
     assert finish(store, job).state == "finished"
     told = show(store, job)
     assert (told["state"], told["node"], told["began"], told["ended"]) == ("finished", "n2", began, clock.now())
     assert (told["cpu_s"], told["rss_b"], told["disk_b"], told["log_tail"]) == (3, 5, 7, "said")
-    assert [each["processes"] for each in told["usage"]] == [2]
+    assert [(each["processes"], each["more"]) for each in told["usage"]] == [(2, {"heat.celsius": 88.5})]
     (file,) = told["files"]
     assert file == {
         "name": "out.txt", "size_b": 3, "checksum": "adler32:01020304", "url": "https://h/out.txt", "direction": "out",
@@ -440,18 +446,32 @@ def test_the_file_is_its_owners_only(store, path):
 
 def test_a_newer_format_is_refused(store, path, clock):
     with store.reading() as database:
-        database.execute("PRAGMA user_version = 4")
-    with pytest.raises(WrongDatabase, match="has format 4, written by a newer version; this one reads up to 3: run"):
+        database.execute("PRAGMA user_version = 5")
+    with pytest.raises(WrongDatabase, match="has format 5, written by a newer version; this one reads up to 4: run"):
         Store(path, clock)
 
 
-UNDO_3 = """
+UNDO_4 = "ALTER TABLE usage DROP COLUMN more;"
+UNDO_3 = f"""
+{UNDO_4}
 DROP TRIGGER forgotten; DROP TABLE answers; DROP INDEX over_since; DROP INDEX described_by;
 ALTER TABLE jobs DROP COLUMN asked; ALTER TABLE jobs DROP COLUMN carried;
 """
 
 
 def test_the_format_before_is_taken_over(store, path, clock):
+    (job,) = store.submit("q", [order()])
+    take(store)
+    with store.reading() as database:
+        database.executescript(f"{UNDO_4} PRAGMA user_version = 3;")
+    store.close()
+    again = Store(path, clock)
+    tell(again, job, job_metrics="rss=5 heat=3.5", cpu_consumption_time=3)
+    assert [each["more"] for each in show(again, job)["usage"]] == [{"heat": 3.5}]
+    again.close()
+
+
+def test_the_format_before_that_is_taken_over(store, path, clock):
     (job,) = store.submit("q", [order()])
     take(store)
     with store.reading() as database:

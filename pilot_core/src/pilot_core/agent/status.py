@@ -49,7 +49,7 @@ def _job_status(course: Course, clock: Clock, moves: Moves) -> Mapping[str, obje
         "running_s": max(clock.now() - job.times.get(job.phase, clock.now()), 0.0),
         "cores": job.needs.cores,
         "pid": job.notes.get("pid"),
-        "cpu_s": job.usage.cpu_user_s + job.usage.cpu_system_s,
+        "cpu_s": job.usage.cpu_s,
         "rss_b": job.usage.rss_b,
         "stored": sorted(job.stored),
         "transfers": list(moves.get(job.id, ())),

@@ -20,7 +20,7 @@ from pilot_core.redact import CREDENTIAL, MASK, Redactor
 
 USAGE: Final = "usage.jsonl"
 MOST_LINES: Final = 2000
-MOST_MEASURES: Final = 20
+MOST_MEASURES: Final = 40
 """Of what other distributions measure, so much is kept in each line."""
 ANEW: Final[Mapping[str, Any]] = {
     "errors": (),
@@ -107,13 +107,15 @@ def line_of(at: float, usage: Usage) -> bytes:
     """A sample as its file keeps it."""
     told: dict[str, object] = {
         "at": round(at, 3),
-        "cpu_s": round(usage.cpu_user_s + usage.cpu_system_s, 3),
+        "cpu_s": round(usage.cpu_s, 3),
         "rss_b": usage.rss_b,
         "read_b": usage.read_b,
         "written_b": usage.written_b,
         "processes": usage.processes,
         "disk_b": usage.disk_b,
     }
+    if usage.pss_b:
+        told["pss_b"] = usage.pss_b
     if usage.more:
         told["more"] = dict(list(usage.more.items())[:MOST_MEASURES])
     return json.dumps(told, separators=(",", ":")).encode() + b"\n"

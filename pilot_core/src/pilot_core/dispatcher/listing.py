@@ -20,7 +20,7 @@ MOST_SAMPLES: Final = 600
 _PLAIN: Final = ("id", "attempt", "name", "queue", "state", "sub", "node", "submitted", "began", "ended", "changed")
 _PLAIN_MORE: Final = ("cpu_s", "rss_b", "disk_b", "exit_code", "lost")
 _COLUMNS: Final = ", ".join((*_PLAIN, *_PLAIN_MORE, "debug", "error", "version"))
-_SAMPLE: Final = ("at", "cpu_s", "rss_b", "read_b", "written_b", "processes", "disk_b")
+_SAMPLE: Final = ("at", "cpu_s", "rss_b", "read_b", "written_b", "processes", "disk_b", "more")
 
 
 @frozen(kw_only=True)
@@ -170,7 +170,7 @@ def _usage(database: sqlite3.Connection, job_id: int) -> list[dict[str, object]]
     select = f"SELECT {', '.join(_SAMPLE)} FROM usage WHERE job = ? ORDER BY rowid DESC"  # noqa: S608
     rows = database.execute(select, (job_id,)).fetchall()
     kept = rows[:: -(-len(rows) // MOST_SAMPLES) or 1]
-    return [dict(zip(_SAMPLE, row, strict=True)) for row in reversed(kept)]
+    return [{**dict(zip(_SAMPLE, row, strict=True)), "more": json.loads(row[-1])} for row in reversed(kept)]
 
 
 def _outputs(database: sqlite3.Connection, job_id: int, attempt: int) -> list[dict[str, object]]:

@@ -7,7 +7,7 @@ import sqlite3
 from pathlib import Path
 from typing import Final
 
-FORMAT: Final = 3
+FORMAT: Final = 4
 OURS: Final = 0x50444A31
 """Marks the file as a dispatcher's, so that no other program's database is taken for one."""
 
@@ -145,6 +145,9 @@ END;
 """``asked`` is the command by which somebody looks at a job, ``carried`` the one that its pilot's last reply carried.
 Of a job that is deleted nothing stays but its attempts, as leftovers, until what they stored is gone."""
 
+SINCE_4: Final = "ALTER TABLE usage ADD COLUMN more TEXT NOT NULL DEFAULT '{}';"
+"""What monitors measured, by name, as JSON."""
+
 BEFORE_2: Final = """
 ALTER TABLE jobs ADD COLUMN spared INTEGER NOT NULL DEFAULT 0;
 DROP INDEX waiting;
@@ -186,10 +189,10 @@ def _prepare(path: Path, database: sqlite3.Connection) -> None:
     database.execute("PRAGMA journal_mode = WAL")
     database.execute("PRAGMA synchronous = NORMAL")
     if not made:
-        _change(database, f"PRAGMA application_id = {OURS}; {TABLES} {SINCE_2} {SINCE_3}")
+        _change(database, f"PRAGMA application_id = {OURS}; {TABLES} {SINCE_2} {SINCE_3} {SINCE_4}")
     elif number < FORMAT:
         older = f"{BEFORE_2} {SINCE_2} {LEFT_BEFORE_2}" if number < 2 else ""
-        _change(database, f"{older} {SINCE_3}")
+        _change(database, f"{older} {SINCE_3 if number < 3 else ''} {SINCE_4}")
 
 
 def _change(database: sqlite3.Connection, script: str) -> None:

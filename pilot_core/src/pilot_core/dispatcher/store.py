@@ -222,8 +222,7 @@ class Store:
             if value is not None
         }
         if usage.cpu_s is not None or usage.rss_b is not None:
-            row = (job, now, usage.cpu_s, usage.rss_b, usage.read_b, usage.written_b, usage.processes, usage.disk_b)
-            self._database.execute("INSERT INTO usage VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
+            self._database.execute("INSERT INTO usage VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", (job, now, *usage.row()))
         self._keep_text(job, lease, update)
         if lease.carried != lease.asked:
             values["carried"] = lease.asked

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Any, Final
 
-from attrs import frozen
+from attrs import field, frozen
 
 from pilot_core.config.spelling import meant
 from pilot_core.dispatcher.again import found_in
@@ -158,9 +158,18 @@ class Usage:
     written_b: int | None = None
     processes: int | None = None
     disk_b: int | None = None
+    more: Mapping[str, float] = field(factory=dict)
+    """What monitors measured, under their own names."""
+
+    def row(self) -> tuple[object, ...]:
+        """As the database keeps it."""
+        told = (self.cpu_s, self.rss_b, self.read_b, self.written_b, self.processes, self.disk_b)
+        return *told, json.dumps(self.more)
 
 
 _NOTHING_USED: Final = Usage()
+_PLACED: Final = frozenset({"cpu", "rss", "processes", "workDirSize", "coreCount"})
+MOST_MEASURES: Final = 20
 _USED: Final = frozenset({"job_metrics", "max_rss", "cpu_consumption_time", "tot_rbytes", "tot_wbytes"})
 
 
@@ -178,7 +187,15 @@ def usage_of(update: Mapping[str, Any]) -> Usage:
         written_b=_whole(update.get("tot_wbytes")),
         processes=_whole(metrics.get("processes")),
         disk_b=_whole(metrics.get("workDirSize")),
+        more=_others(metrics),
     )
+
+
+def _others(metrics: Mapping[str, str]) -> dict[str, float]:
+    """What has no place of its own, as far as it is a number; so much of it."""
+    told = ((name, _number(text)) for name, text in metrics.items() if name and name not in _PLACED)
+    known = [(name, number) for name, number in told if number is not None]
+    return dict(known[:MOST_MEASURES])
 
 
 def _whole(value: object) -> int | None:

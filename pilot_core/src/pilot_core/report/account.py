@@ -36,6 +36,7 @@ class Sample:
     at: float
     cpu_s: float = 0.0
     rss_b: float = 0.0
+    pss_b: float = 0.0
     read_b: float = 0.0
     written_b: float = 0.0
     processes: float = 0.0

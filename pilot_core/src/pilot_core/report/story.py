@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
@@ -14,7 +15,9 @@ from pilot_core.report.plot import Line, Point, plot
 from pilot_core.report.units import BYTES, COUNT, PLAIN, SPEED, Ladder, in_bytes, lasted, moment, say
 
 MOST_SPANS: Final = 200
-MOST_MEASURES: Final = 8
+MOST_MEASURES: Final = 12
+_HAS_ITS_PLACE: Final = re.compile(r"disk_b|(?:max|avg|tot|rate)_\w+")
+"""Measures that are plotted already, or are sums over time."""
 COLOURS: Final = 5
 PAYLOAD: Final = "run"
 FILE_HEADS: Final = ("File", "", "Size", "Time", "Speed", "Checksum")
@@ -156,7 +159,7 @@ def _usage(account: Account) -> Markup:
     began = next((span.at for span in account.spans if span.name == PAYLOAD), samples[0].at)
     times = [max(sample.at - began, 0.0) for sample in samples]
     figures = (
-        _figure("Memory", BYTES, {"": _points(times, (each.rss_b for each in samples))}),
+        _figure("Memory", BYTES, _memory(times, samples)),
         _figure("CPU in use, cores", PLAIN, {"": cores(times, samples)}),
         _figure("Read and written", BYTES, _io(times, samples)),
         _figure("Processes", COUNT, {"": _points(times, (each.processes for each in samples))}),
@@ -164,6 +167,13 @@ def _usage(account: Account) -> Markup:
         *_measures(times, samples),
     )
     return tag("div", *figures, class_="plots")
+
+
+def _memory(times: list[float], samples: tuple[Sample, ...]) -> Mapping[str, list[Point]]:
+    """What the processes hold, and that with shared pages once, where it was measured."""
+    resident = _points(times, (each.rss_b for each in samples))
+    proportional = [(time, each.pss_b) for time, each in zip(times, samples, strict=True) if each.pss_b]
+    return {"resident": resident, "proportional": proportional} if proportional else {"": resident}
 
 
 def _io(times: list[float], samples: tuple[Sample, ...]) -> Mapping[str, list[Point]]:
@@ -189,7 +199,7 @@ def cores(times: list[float], samples: tuple[Sample, ...]) -> list[Point]:
 
 def _measures(times: list[float], samples: tuple[Sample, ...]) -> Iterator[Markup]:
     """What plugins measured, under their own names, but for what has its plot already."""
-    names = dict.fromkeys(name for sample in samples for name in sample.more if name != "disk_b")
+    names = dict.fromkeys(name for sample in samples for name in sample.more if not _HAS_ITS_PLACE.fullmatch(name))
     for name in list(names)[:MOST_MEASURES]:
         points = [(time, each.more[name]) for time, each in zip(times, samples, strict=True) if name in each.more]
         yield _figure(name, BYTES if name.endswith("_b") else PLAIN, {"": points})

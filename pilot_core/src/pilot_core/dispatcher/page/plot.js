@@ -1,6 +1,6 @@
 // Small plots over time: axes with units, one or two lines, and the value under the pointer.
 
-const LEFT = 68, RIGHT = 12, TOP = 10, BOTTOM = 26, HEIGHT = 168, MOST = 480;
+const LEFT = 68, RIGHT = 12, TOP = 10, BOTTOM = 26, HEIGHT = 168, MOST = 480, MOST_MEASURES = 12;
 const STEPS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400];
 
 /** The next of 1, 2, 5 times a power of ten. */
@@ -105,6 +105,13 @@ function point(figure, area, lines, place, unit, start, width) {
   });
 }
 
+/** What monitors measured, each under its own name: bytes where the name says so. */
+function measures(samples, start, width) {
+  const names = [...new Set(samples.flatMap((one) => Object.keys(one.more ?? {})))].slice(0, MOST_MEASURES);
+  const points = (name) => samples.filter((one) => isNumber(one.more?.[name])).map((one) => ({ x: one.at, y: one.more[name] }));
+  return names.map((name) => plot(name, name.endsWith("_b") ? BYTES : CORES, [{ name: "", points: points(name) }], start, width));
+}
+
 /** All plots for the samples of a job. */
 function plots(samples, width) {
   const good = samples.filter((one) => isNumber(one.at)).sort((a, b) => a.at - b.at);
@@ -116,5 +123,6 @@ function plots(samples, width) {
     plot("CPU cores in use", CORES, [{ name: "", points: rates(good, "cpu_s") }], start, width),
     plot("Input and output", RATE, io, start, width),
     plot("Work directory", BYTES, [{ name: "", points: levels(good, "disk_b") }], start, width),
+    ...measures(good, start, width),
   ].filter(Boolean);
 }
