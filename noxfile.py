@@ -145,13 +145,13 @@ def example(session: nox.Session) -> None:
 
 @nox.session(python=HERE)
 def bench(session: nox.Session) -> None:
-    """How well failures are told apart; then the pilot, alone and with the dispatcher, measured into JSON files."""
+    """How well failures are told apart; then the pilot, its monitors and the dispatcher, measured into JSON files."""
     install(session, "core", "copytools")
     session.run("python", "tests/bench/diagnosis.py")
     session.run("python", "tests/bench/bench.py", *session.posargs)
     if not session.posargs:
-        session.run("python", "tests/bench/dispatcher.py")
-        session.run("python", "tests/bench/copies.py")
+        for part in ("dispatcher", "copies", "monitors", "zoo"):
+            session.run("python", f"tests/bench/{part}.py")
 
 
 @nox.session(python=HERE)

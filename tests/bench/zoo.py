@@ -1,4 +1,4 @@
-"""A zoo of payloads that get on, or do not, and what the monitor "looping" makes of each: ``python tests/bench/zoo.py``.
+"""A zoo of payloads that get on, or do not, and what the monitor "looping" makes of each; run, it prints that.
 
 Every animal is a real process, measured as payloads are. Only time is pretended: it passes in steps, and whoever gets
 on does in each what it would do in ``STEP_S``, so that no verdict depends on who is faster.
@@ -107,6 +107,7 @@ ANIMALS = (
         "sleeps for hours, and is right to", "print('ready', flush=True); time.sleep(36000)", lives=True, moves=False
     ),
 )
+NAMES = tuple(animal.name for animal in ANIMALS)
 SETTINGS: Mapping[str, Mapping[str, object]] = {
     "as it comes": {},
     "`looping.spin_s`": {"spin_s": LIMIT_S},

@@ -34,6 +34,7 @@ def test_version_2_own_numbers(tmp_path: Path) -> None:
         {
             "slot/job/memory.max": "4000",
             "slot/job/memory.current": "3000",
+            "slot/job/memory.peak": "3900",
             "slot/job/memory.stat": "anon 1000\ninactive_file 1200\nactive_file 800",
             "slot/job/memory.events": "low 0\nhigh 0\nmax 7\noom 3\noom_kill 2\noom_group_kill 0",
             "slot/job/cpu.max": "250000 100000",
@@ -41,6 +42,7 @@ def test_version_2_own_numbers(tmp_path: Path) -> None:
     )
     assert groups.memory_limit_b() == 4000
     assert groups.memory_used_b() == 1800
+    assert groups.memory_peak_b() == 3900
     assert groups.oom_kills() == 2
     assert groups.cpu_limit() == 2.5
 

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     import psutil
 
 KEPT_PROCESSES = 128
+"""The descriptors of so many are kept in any case, and of more where the limit of open files allows it."""
+MOST_KEPT = 2048
 
 _PAGE_B = os.sysconf("SC_PAGE_SIZE")
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -85,6 +87,7 @@ class Tree:
         self._root = identity(root_pid)
         self._with_root = with_root
         self._known: dict[int, _Process] = {}
+        self._most_kept = _most_kept()
 
     def sample(self, pss: bool = False) -> Sample:
         """Look at the whole tree; with `pss` it costs several times more and may halt a process a while."""
@@ -93,9 +96,9 @@ class Tree:
         if not _has_proc():
             return _total(_rows_by_psutil(self._root, self._with_root), pss)
         found = self._walk(self._root)
-        for pid in self._known.keys() - {process.pid for process, _ in found}:
+        for pid in self._known.keys() - found.keys():
             self._known.pop(pid).close()
-        return _total((self._row(process, stat, pss) for process, stat in found), pss)
+        return _total((self._row(process, stat, pss) for process, stat in found.values()), pss)
 
     def close(self) -> None:
         while self._known:
@@ -107,7 +110,7 @@ class Tree:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _walk(self, root: Identity) -> list[tuple[_Process, _Stat]]:
+    def _walk(self, root: Identity) -> dict[int, tuple[_Process, _Stat]]:
         children_of = _children_by_thread if _has_children_files() else _children_by_scan()
         found: dict[int, tuple[_Process, _Stat]] = {}
         waiting = [(root.pid, 0)]
@@ -117,11 +120,11 @@ class Tree:
             if seen is not None:
                 found[pid] = seen
                 waiting += [(child, pid) for child in children_of(*seen)]
-        return list(found.values())
+        return found
 
     def _look(self, pid: int, parent: int) -> tuple[_Process, _Stat] | None:
         """The process of this number, if it still is the child that the walk was told of."""
-        process = self._known.get(pid) or _Process(pid, kept=len(self._known) < KEPT_PROCESSES)
+        process = self._known.get(pid) or _Process(pid, kept=len(self._known) < self._most_kept)
         stat = process.stat()
         if stat and (stat.ppid == parent or Identity(pid, stat.start_ticks) == self._root):
             self._known[pid] = process
@@ -193,19 +196,25 @@ class _Stat(NamedTuple):
 class _Process:
     """One process's files below /proc, by kept descriptors or opened anew each time."""
 
-    __slots__ = ("_fds", "_kept", "_path", "pid")
+    __slots__ = ("_fds", "_kept", "_path", "_stat", "_text", "pid")
 
     def __init__(self, pid: int, kept: bool) -> None:
         self.pid = pid
         self._path = f"/proc/{pid}"
         self._kept = kept
         self._fds: dict[str, int] = {}
+        self._text = b""
+        self._stat: _Stat | None = None
 
     def stat(self) -> _Stat | None:
+        """What it says of itself; of one that has not moved since, nothing is read anew."""
         try:
-            return _Stat.parse(self._read("stat"))
+            text = self._read("stat")
         except _GONE:
             return None
+        if text != self._text:
+            self._text, self._stat = text, _Stat.parse(text)
+        return self._stat
 
     def io(self) -> tuple[int, int, int, int]:
         """Bytes read and written by calls, then from and to storage; zeros where hidden from us."""
@@ -262,6 +271,14 @@ class _Process:
             return _read_all(fd)
         finally:
             os.close(fd)
+
+
+def _most_kept() -> int:
+    """A process takes three descriptors; several trees share the limit, and the pilot needs some for itself."""
+    import resource
+
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return max(KEPT_PROCESSES, min(soft // 12, MOST_KEPT))
 
 
 def _read_all(fd: int) -> bytes:

@@ -21,6 +21,7 @@ class Node:
 
     def __init__(self, monitor, view, monkeypatch):
         self.monitor, self.view, self.wall, self.cpu_s = monitor, view, time.time(), 0.0
+        self.moved_b, self.more = 0, {}
         monkeypatch.setattr(monitors.time, "time", lambda: self.wall)
 
     def pass_time(self, by_s: float, cpu_s: float = 0.0, suspended_s: float = 0.0, step_s: float = 300.0):
@@ -29,7 +30,8 @@ class Node:
         while by_s > 0:
             step = min(step_s, by_s)
             by_s, self.wall, self.cpu_s = by_s - step, self.wall + step, self.cpu_s + cpu_s * step
-            self.view = later(self.view, step, usage=Usage(cpu_user_s=self.cpu_s))
+            usage = Usage(cpu_user_s=self.cpu_s, rchar_b=self.moved_b, more=self.more)
+            self.view = later(self.view, step, usage=usage)
             if found := breach(self.monitor, self.view):
                 return found
         return None
@@ -71,6 +73,7 @@ def test_a_payload_that_touches_a_file_is_not(node):
 
 
 def test_files_that_the_site_ignores_are_no_sign_of_life(node):
+    """pilot:E03"""
     chatty = node(ignore=["payload.stdout", "log.*"])
     found = None
     for _ in range(10):
@@ -122,3 +125,63 @@ def test_files_are_looked_at_only_when_it_seems_idle(node, monkeypatch):
     busy.touch("a")
     assert busy.pass_time(7100) is None
     assert len(walks) <= 1
+
+
+def test_a_payload_that_moves_bytes_is_not(node):
+    reading = node()
+    for _ in range(4):
+        reading.moved_b += 10_001 * 7000
+        assert reading.pass_time(7000, step_s=7000) is None
+    assert reading.pass_time(7200, step_s=7200)[0] == 1150
+
+
+def test_a_payload_that_computes_on_a_gpu_is_not(node):
+    busy = node()
+    busy.more = {"gpu_busy": 0.5}
+    assert busy.pass_time(30_000) is None
+    busy.more = {"gpu_busy": 0.0}
+    assert busy.pass_time(7500)[0] == 1150
+
+
+def test_where_there_is_a_progress_file_it_alone_counts(node):
+    busy = node(progress="steps")
+    assert busy.pass_time(8000, cpu_s=1.0) is None, "there is none yet"
+    busy.touch("steps")
+    assert busy.pass_time(7000) is None, "it waits, and said so"
+    busy.touch("steps")
+    assert busy.pass_time(7100, cpu_s=1.0) is None
+    number, told = busy.pass_time(400, cpu_s=1.0)
+    assert number == 1150
+    assert "by its progress file steps" in told
+
+
+def test_a_payload_may_compute_for_nothing_only_so_long(node):
+    spinning = node(spin_s=1000)
+    spinning.touch("a")
+    assert spinning.pass_time(900, cpu_s=1.0) is None
+    assert spinning.pass_time(400, cpu_s=1.0)[0] == 1150
+
+
+def test_what_was_seen_is_told_in_numbers(node):
+    idle = node()
+    idle.touch("a")
+    number, told = idle.pass_time(8000, cpu_s=0.001)
+    assert number == 1150
+    assert told == (
+        "it has not got on for 7200 s, 7200 s are allowed: 7.2 s of CPU time, 0 B read and written, "
+        "0 context switches since the last of each that counted, no file touched for 7200 s"
+    )
+
+
+def test_stacks_are_kept_for_the_log_once(make, view, tmp_path):
+    looping = make(Looping, looping={"stacks_s": 0, "limit_s": 10})
+    view = evolve(view, pids=(os.getpid(),))
+    assert breach(looping, view) is None
+    number, told = breach(looping, later(view, 11))
+    assert number == 1150
+    assert "; " in told, "where it stands is told"
+    kept = view.workdir / "looping_stacks.txt"
+    assert f"== process {os.getpid()}: " in kept.read_text()
+    kept.unlink()
+    assert breach(looping, later(view, 12)) is not None
+    assert not kept.exists()

@@ -135,7 +135,7 @@ class Looping(Monitor):
             yield name, Signal(least=rate, unit=unit, since=began, looked=began)
 
     def _woken(self, view: View) -> float:
-        """How often the processes that were there before have gone to sleep and woken up, since they were first asked."""
+        """How often processes that were there before have been woken up, since they were first asked."""
         from pilot_core.sdk.processes import standing_of
 
         ran = {each.pid: each.switches for pid in view.pids[-MOST_ASKED:] if (each := standing_of(pid))}
