@@ -6,12 +6,15 @@ import json
 import time
 from pathlib import Path
 
+from attrs import evolve
+
 from pilot_core.builtin.panda.updating import Identity as Who
 from pilot_core.builtin.panda.updating import fields_of
 from pilot_core.control.history import USAGE
 from pilot_core.dispatcher.updates import usage_of
 from pilot_core.report.account import samples_of
-from pilot_core.sdk import Monitor, Reading, Update, View
+from pilot_core.sdk import Monitor, Reading, Update, Usage, View
+from pilot_core.sdk.wire import unpack
 from pilot_core.testing import PilotKit, a_job
 
 
@@ -39,9 +42,9 @@ def test_its_samples_reach_the_server_the_dispatcher_and_the_report(tmp_path: Pa
     )
     run = kit.run(a_job(command=["sh", "-c", UNTIL_MEASURED]))
     assert run.job is not None
-    assert run.job.usage.more == {"fridge.celsius": 3.5}
-    assert run.record["usage"]["more"] == {"fridge.celsius": 3.5}
-    update = fields_of(Update(job=run.job, at=time.time(), final=True), Who())
+    usage = unpack(Usage, run.record["usage"])
+    assert usage.more == {"fridge.celsius": 3.5}
+    update = fields_of(Update(job=evolve(run.job, usage=usage), at=time.time(), final=True), Who())
     assert "fridge.celsius=3.5" in str(update["job_metrics"]).split()
     assert usage_of(update).more == {"fridge.celsius": 3.5}
     lines = run.workdir.with_name(f"{run.workdir.name}.control") / USAGE

@@ -80,7 +80,7 @@ WAYS: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
     "children": lambda _: None,
     "scan": lambda patch: patch.setattr(proctree, "_has_children_files", lambda: False),
     "psutil": lambda patch: patch.setattr(proctree, "_has_proc", lambda: False),
-    "unkept": lambda patch: patch.setattr(proctree, "KEPT_PROCESSES", 0),
+    "unkept": lambda patch: patch.setattr(proctree, "_most_kept", lambda: 0),
 }
 
 
