@@ -75,7 +75,7 @@ ANIMALS = (
         moves=False,
     ),
     Animal(
-        "waits uninterruptibly (a dead file system)",
+        "waits uninterruptibly, as for a dead file system",
         "os.mkfifo('pipe')\n"
         "if not os.fork():\n"
         "    while open(f'/proc/{os.getppid()}/stat').read().split()[2] != 'D': time.sleep(0.01)\n"

@@ -62,7 +62,8 @@ class Usage:
     def ended(self, told: Usage) -> Usage:
         """These samples at the payload's end, of which CPU time and peak were told as well; the larger counts."""
         names = ("cpu_user_s", "cpu_system_s", "rss_peak_b")
-        return evolve(self, **{name: max(getattr(self, name), getattr(told, name)) for name in names})
+        largest = {name: max(getattr(self, name), getattr(told, name)) for name in names}
+        return evolve(self, **largest, more={**self.more, **told.more})
 
 
 @frozen(kw_only=True)
