@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -82,9 +83,13 @@ class Site:
 
     def await_there(self, path: Path, limit_s: float = 20.0) -> None:
         """Wait until there is something by this name."""
+        self.await_that(path.exists, limit_s)
+
+    def await_that(self, holds: Callable[[], object], limit_s: float = 20.0) -> None:
+        """Wait until something holds."""
         until = time.monotonic() + limit_s
-        while not path.exists():
-            assert time.monotonic() < until, f"{path} did not come"
+        while not holds():
+            assert time.monotonic() < until, f"{holds} does not hold"
             time.sleep(0.02)
 
     def close(self) -> None:

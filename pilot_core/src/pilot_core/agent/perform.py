@@ -15,6 +15,7 @@ from pilot_core.agent.jobs import HeldJob
 from pilot_core.agent.loop import Loop
 from pilot_core.agent.post import Poster
 from pilot_core.agent.reporting import Reporting
+from pilot_core.agent.sealing import Sealing
 from pilot_core.agent.workers import Lane, Workers, answer
 from pilot_core.clock import Clock
 from pilot_core.config.schema import Budgets, MonitorOptions, PayloadOptions
@@ -71,12 +72,14 @@ class Performer:
     held: dict[str, HeldJob] = field(factory=dict)
     workers: Workers = field(init=False)
     reporting: Reporting = field(init=False)
+    sealing: Sealing = field(init=False)
     news: Lane = field(factory=lambda: Lane("news"))
     exit_error: PilotError | None = None
     records: list[Path] = field(factory=list)
 
     def __attrs_post_init__(self) -> None:
         self.workers = Workers(self.loop.soon)
+        self.sealing = Sealing(self.loop, self.workers)
         self.reporting = Reporting(
             jobs=self.jobs,
             loop=self.loop,
@@ -249,6 +252,7 @@ class Performer:
         held = self.held[order.job.id]
         pid = int(str(order.job.notes.get("pid", 0)))
         held.watch = self.monitors.begin(order.job, held.workdir, pid, held.settings)
+        self.sealing.begin(held)
         if self.hooks.listens(payload_hooks.pilot_payload_started):
             self.news.put(partial(self.hooks.tell, payload_hooks.pilot_payload_started, job=order.job, pid=pid))
         limits = (limit for limit in (order.job.wall_limit_s, self.queue.wall_limit_s) if limit)
@@ -283,6 +287,7 @@ class Performer:
         """The payload has ended."""
         held = self.held[order.job]
         self.loop.drop(f"{held.id}/look")
+        self.sealing.end(held.id)
         if held.watch is not None:
             held.watch.end()
             held.watch = None

@@ -160,6 +160,7 @@ class Assembly:
         payloads = PayloadControl(hooks, make(setup, "container"), make(setup, "launcher"), self.environ, self.redactor)
         owners = {usable.name: usable.plugin for usable in setup.copytools.usable}
         data = self.data = DataControl(hooks, make_all(setup, "copytools"), self.redactor, plugins=owners)
+        archive = Archive(hooks, self.redactor, largest_b=setup.settings.of(LogOptions).archive_b)
         parts = setup, self.root, self.starter, self.redactor, self.poster, self.loop, jobs, workflow
         self.intake = Intake(*parts, admit=self._admit, left_s=self.lifetime.left_s)
         return Performer(
@@ -169,7 +170,7 @@ class Assembly:
             hooks=hooks,
             queue=setup.queue,
             queue_of=lambda job: setup.queue_of(job)[0],
-            works=_works(jobs, data, payloads, Archive(hooks, self.redactor), workflow),
+            works=_works(jobs, data, payloads, archive, workflow),
             jobs=jobs,
             payloads=payloads,
             monitors=MonitorControl(

@@ -160,6 +160,13 @@ class PayloadOptions:
     orphan_wait_s: float = option(60.0, help="How long such a payload waits for another pilot.", unit="s")
     adopt: bool = option(True, help="A recovering pilot lets a payload that still runs come to its end.")
     nofile: int | None = option(None, help="The limit of open files for the payload.", least=16)
+    seal_s: float = option(
+        10.0,
+        help="What the payload says is on the disk after so long, even if pilot, keeper and payload are killed.",
+        unit="s",
+        least=0.01,
+    )
+    sealed_b: int = option(32 * 10**6, help="Of each output, so much of its end is sealed.", unit="b", least=1)
 
 
 @frozen(kw_only=True)
@@ -203,6 +210,9 @@ class LogOptions:
     level: str = option("info", help="The least level to log.", choices=("debug", "info", "warning", "error"))
     json: bool = option(False, help="One JSON object a line instead of text.")
     shippers: tuple[str, ...] = option((), help="Log shippers that the records are sent to as well.")
+    archive_b: int = option(
+        2 * 10**9, help="Files in a job's log archive have so much together, before compression.", unit="b", least=0
+    )
     ship_s: float = option(10.0, help="Between two shipments.", unit="s", least=0.01)
 
 

@@ -23,6 +23,7 @@ from pilot_core.errors import Code, PilotError
 from pilot_core.io.cancel import Cancelled
 from pilot_core.io.inside import Inside, Outside
 from pilot_core.machine.events import Result
+from pilot_core.model.change import evolve
 from pilot_core.model.names import UnsafeName, safe_name
 from pilot_core.plugins.guard import PluginFailed
 from pilot_core.plugins.hooks import Hooks
@@ -34,6 +35,10 @@ LARGEST_B = 2 * 10**9
 OWN_LOG, OWN_NAME = "pilot.log", "pilotlog.txt"
 USAGE_NAME, JOB_NAME = "pilotusage.jsonl", "pilotjob.json"
 """What a report needs; named like the pilot's log, so that nothing of the job's is in their way."""
+SEALED_NAMES = ("payload.stdout.sealed", "payload.stderr.sealed")
+"""What was sealed of an output whose own file does not hold it any more."""
+SEALED = "sealed"
+"""The note, and the folder in the control directory."""
 OWN_LOG_B = 1 << 24
 _COMPRESSIONS = {
     ".tar.gz": "gz",
@@ -70,11 +75,15 @@ class Archive:
             return Result()
         try:
             target.parent.mkdir(mode=0o700, exist_ok=True)
+            notes = _notes_of_sealed(task.control)
+            if notes:
+                task.workdir.mkdir(mode=0o700, exist_ok=True)  # the payload may have removed it
+                task = evolve(task, job=evolve(task.job, notes={**task.job.notes, **notes}))
             self._make(task, target, compression)
         except OSError as error:
             told = f"{target.name}: {error.strerror or error}"
             raise PilotError(Code.LOGFILECREATIONFAILURE, self._redactor.scrub(told)) from error
-        return Result()
+        return Result(notes=notes)
 
     def _make(self, task: Task, target: Path, compression: str) -> None:
         part = target.with_name(part_name())
@@ -92,6 +101,8 @@ class Archive:
             with Inside(task.workdir) as folder, new_tar(part, compression) as tar:
                 packing = Packing(tar, folder, prefix, self._largest_b, limit)
                 self._add_own(task, packing)
+                if SEALED in task.job.notes:
+                    _add_sealed(task.control, folder, packing)
                 packing.add_folder(self._excluded(task, folder))
                 packing.add_left_out(self._redactor.scrub)
                 return packing.entries
@@ -122,7 +133,7 @@ class Archive:
     def _excluded(self, task: Task, folder: Inside) -> frozenset[str]:
         """Paths that do not belong in the archive, with all below them."""
         moved = (file.lfn for file in (*task.job.inputs, *task.job.outputs))
-        excluded = {*moved, OWN_NAME, USAGE_NAME, JOB_NAME, LEFT_OUT, *folder.glob(".*.part")}
+        excluded = {*moved, OWN_NAME, USAGE_NAME, JOB_NAME, LEFT_OUT, *SEALED_NAMES, *folder.glob(".*.part")}
         for plugin, pattern in self._patterns(task):
             try:
                 excluded.update(folder.glob(pattern))
@@ -138,6 +149,24 @@ class Archive:
             return
         for answer in answers:
             yield from ((answer.plugin, pattern) for pattern in answer.value)
+
+
+def _notes_of_sealed(control: Path) -> dict[str, object]:
+    """How far the payload's outputs are sealed, if any is."""
+    if not (control / SEALED).exists():
+        return {}
+    from pilot_core.control.segments import segments, told_of
+
+    found = segments(control)
+    return {SEALED: told_of(found)} if found else {}
+
+
+def _add_sealed(control: Path, folder: Inside, packing: Packing) -> None:
+    from pilot_core.control.segments import joined, segments, stands_in
+
+    for name, sealed in segments(control).items():
+        if not stands_in(folder, name, sealed):
+            packing.add_data(f"{name}.sealed", joined(sealed))
 
 
 def _checked(name: str) -> str:

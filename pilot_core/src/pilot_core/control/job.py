@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import ParamSpec, TypeVar
@@ -14,6 +15,7 @@ from attrs import evolve, field, frozen
 from pilot_core.clock import Clock
 from pilot_core.config.layers import Settings
 from pilot_core.config.schema import PayloadOptions, PilotOptions, ReportOptions
+from pilot_core.control.archive import SEALED
 from pilot_core.control.blame import by_plugin
 from pilot_core.control.checks import check_id, own_checks
 from pilot_core.control.entrusted import forget, keep
@@ -237,6 +239,8 @@ class JobControl:
         """
         forget(task.control)
         kept = why_kept(task.job, task.settings.of(PilotOptions).cleanup) or "; ".join(_remove(task.workdir))
+        if not kept:
+            _forget_sealed(task.control)
         give_room_back(task.control)
         notes = {} if is_told(task.job) else self._put_aside(task)
         job = evolve(task.job, notes={**task.job.notes, **notes})
@@ -330,6 +334,13 @@ def why_kept(job: Job, cleanup: bool) -> str:
 
 def _is_the_payloads(error: PilotError) -> bool:
     return error.code.party is Party.PAYLOAD
+
+
+def _forget_sealed(control: Path) -> None:
+    """What the payload said is safe with its log."""
+    if (control / SEALED).exists():
+        with suppress(OSError), Inside(control / SEALED) as folder:
+            folder.remove_tree()
 
 
 def _remove(workdir: Path) -> list[str]:

@@ -102,7 +102,10 @@ class Packing:
 
     def add_text(self, name: str, text: str) -> None:
         """Add a file of our own."""
-        data = text.encode(errors="replace")
+        self.add_data(name, text.encode(errors="replace"))
+
+    def add_data(self, name: str, data: bytes) -> None:
+        """Add a file of our own that is no text, or not ours to look into."""
         self._put(self._entry(name, len(data), time.time()), BytesIO(data))
 
     def add_left_out(self, scrub: Callable[[str], str]) -> None:

@@ -19,6 +19,7 @@ from pilot_core.clock import Clock
 from pilot_core.control.history import USAGE, asked_of, masked
 from pilot_core.control.job import FINAL, RECORD
 from pilot_core.control.record import Surroundings, record_of
+from pilot_core.control.segments import joined, segments
 from pilot_core.io.inside import Inside
 from pilot_core.io.journal import JournalError, Story, read_back
 from pilot_core.machine import events as e
@@ -28,7 +29,7 @@ from pilot_core.report import account as told
 from pilot_core.report.account import Account, Span
 from pilot_core.report.found import LARGEST_B, SAID, TAIL_B, Found, NothingToTell
 from pilot_core.report.packed import from_archive
-from pilot_core.report.units import in_bytes, lasted
+from pilot_core.report.units import in_bytes, lasted, moment
 
 OWN_LOG: Final = "pilot.log"
 LOCK: Final = "lock"
@@ -219,12 +220,17 @@ def _place(course: Course) -> tuple[str, str] | None:
 def _read_said(found: Found, inside: Inside, control: Path) -> None:
     """What the payload said: from its directory while that is there, else from the last update."""
     workdir = control.with_name(control.name.removesuffix(CONTROL))
+    sealed = segments(control)
     if workdir != control and workdir.is_dir() and not workdir.is_symlink():
         with Inside(workdir) as there:
             found.said = {name: found.tail(_end(found, there, name)) for name in SAID if there.exists(name)}
     elif inside.exists(FINAL):
         body = told.table(found.load(FINAL, _read(found, inside, FINAL)).get("body"))
         found.said = {"the end of what it said": told.text(body.get("log_tail"))}
+    for name, stretch in sealed.items():
+        found.remarks += [f"{name} is sealed up to {stretch[-1].end} B, at {moment(stretch[-1].at)}."] * found.open
+        if not found.said.get(name):
+            found.said[f"{name}, as it was sealed"] = found.tail(joined(stretch[-2:])[-TAIL_B:])
 
 
 def _read(found: Found, inside: Inside, name: str) -> bytes:

@@ -6,7 +6,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final, cast
 
-from pilot_core.control.archive import JOB_NAME, OWN_NAME, USAGE_NAME
+from pilot_core.control.archive import JOB_NAME, OWN_NAME, SEALED_NAMES, USAGE_NAME
 from pilot_core.control.packing import compressed
 from pilot_core.report import account as told
 from pilot_core.report.found import LARGEST_B, SAID, TAIL_B, Found, NothingToTell
@@ -59,7 +59,7 @@ def from_archive(path: Path) -> Found:
     found.message = told.table(job.get("message"))
     found.usage = parts.get(USAGE_NAME, b"")
     found.log = found.tail(parts.get(OWN_NAME, b"")[-TAIL_B:])
-    found.said = {name: found.tail(parts[name]) for name in SAID if name in parts}
+    found.said = {name: found.tail(parts[name]) for name in (*SAID, *SEALED_NAMES) if name in parts}
     found.open = True
     found.remarks.insert(0, "This is told by the log archive, which was made before the job was over.")
     return found
@@ -94,11 +94,11 @@ def _kind(raw: BinaryIO) -> str:
 
 def _collect(tar: TarFile, parts: dict[str, bytes]) -> None:
     """Take the first of each file that is wanted, from the top of the archive's one folder."""
-    wanted = {JOB_NAME, USAGE_NAME, OWN_NAME, *SAID}
+    wanted = {JOB_NAME, USAGE_NAME, OWN_NAME, *SAID, *SEALED_NAMES}
     for count, entry in enumerate(tar):
         name = entry.name.partition("/")[2]
         if entry.isreg() and name in wanted:
-            parts[name] = _content(tar, entry, TAIL_B if name in SAID else LARGEST_B)
+            parts[name] = _content(tar, entry, TAIL_B if name in (*SAID, *SEALED_NAMES) else LARGEST_B)
             wanted.discard(name)
         if not wanted or count > MOST_ENTRIES:
             return
