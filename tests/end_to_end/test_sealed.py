@@ -25,7 +25,7 @@ def kill_all(site, pilot):
 
 
 def sealed_in(control: Path, name: str):
-    return [each for each in (control / "sealed").glob(f"{name}-*")] if (control / "sealed").is_dir() else []
+    return list(control.glob(f"sealed/{name}-*"))
 
 
 def test_what_was_sealed_is_in_the_log_and_the_report_says_how_far(site):

@@ -263,6 +263,7 @@ class Code:
     PANDAQUEUENOTONLINE = ErrorCode(1386, BEFORE, SITE, LATER, "The queue is offline", 83)
 
     PLUGINFAILED = ErrorCode(1900, ANY, PLUGIN, ALERT, "A plugin failed; its name and place follow")
+    CHECKPOINTED = ErrorCode(1901, ANY, SITE, UNCOUNTED, "The payload saved a checkpoint to go on from")
 
 
 OF_CLASS: Final[Mapping[str, tuple[ErrorCode, ...]]] = {

@@ -41,7 +41,10 @@ def test_the_manuals_example_loads():
     assert (job.id, job.attempt, job.transformation) == ("fit-2026-07", 1, "/bin/sh")
     assert job.arguments == ("-c", 'sort "$NAMES" > sorted.txt\n')
     assert job.environment == {"NAMES": "names.txt"}
-    (source,) = job.inputs
+    source, earlier = job.inputs
+    assert earlier == job.checkpoint.before
+    assert earlier.replicas[0].url == "/site/stored/earlier.tar.gz"
+    assert (job.checkpoint.file.lfn, job.checkpoint.warning_s) == ("state.tar.gz", 600.0)
     assert (source.lfn, source.size_b, source.checksum) == ("names.txt", 2000, Checksum("adler32", "1a2b3c4d"))
     assert [replica.url for replica in source.replicas] == ["/site/data/names.txt"]
     (output,) = job.outputs

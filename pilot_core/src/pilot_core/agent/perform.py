@@ -16,6 +16,7 @@ from pilot_core.agent.loop import Loop
 from pilot_core.agent.post import Poster
 from pilot_core.agent.reporting import Reporting
 from pilot_core.agent.sealing import Sealing
+from pilot_core.agent.warning import Warner
 from pilot_core.agent.workers import Lane, Workers, answer
 from pilot_core.clock import Clock
 from pilot_core.config.schema import Budgets, MonitorOptions, PayloadOptions
@@ -73,6 +74,7 @@ class Performer:
     workers: Workers = field(init=False)
     reporting: Reporting = field(init=False)
     sealing: Sealing = field(init=False)
+    warner: Warner = field(init=False)
     news: Lane = field(factory=lambda: Lane("news"))
     exit_error: PilotError | None = None
     records: list[Path] = field(factory=list)
@@ -80,6 +82,7 @@ class Performer:
     def __attrs_post_init__(self) -> None:
         self.workers = Workers(self.loop.soon)
         self.sealing = Sealing(self.loop, self.workers)
+        self.warner = Warner(self.loop, self.workers)
         self.reporting = Reporting(
             jobs=self.jobs,
             loop=self.loop,
@@ -256,7 +259,9 @@ class Performer:
         if self.hooks.listens(payload_hooks.pilot_payload_started):
             self.news.put(partial(self.hooks.tell, payload_hooks.pilot_payload_started, job=order.job, pid=pid))
         limits = (limit for limit in (order.job.wall_limit_s, self.queue.wall_limit_s) if limit)
-        self._look_later(held, order.job, min(limits, default=None))
+        limit_s = min(limits, default=None)
+        self._look_later(held, order.job, limit_s)
+        self.warner.begin(order.job, pid, limit_s, self.clock.now())
 
     def _look_later(self, held: HeldJob, job: Job, at_latest_s: float | None = None) -> None:
         sample_s = held.settings.of(MonitorOptions).sample_s
@@ -287,6 +292,7 @@ class Performer:
         """The payload has ended."""
         held = self.held[order.job]
         self.loop.drop(f"{held.id}/look")
+        self.warner.end(held.id)
         self.sealing.end(held.id)
         if held.watch is not None:
             held.watch.end()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from attrs import define, field
 
@@ -12,10 +12,8 @@ from pilot_core.agent.jobs import HeldJob
 from pilot_core.agent.loop import Loop
 from pilot_core.agent.workers import Workers
 from pilot_core.config.schema import PayloadOptions
+from pilot_core.control.segments import Sealer
 from pilot_core.errors import PilotError
-
-if TYPE_CHECKING:
-    from pilot_core.control.segments import Sealer
 
 log = logging.getLogger(__name__)
 
@@ -44,8 +42,6 @@ class Sealing:
             self.workers.begin(key, f"seal/{held.id}", self._sealer(held).seal, partial(_sealed, held.id))
 
     def _sealer(self, held: HeldJob) -> Sealer:
-        from pilot_core.control.segments import Sealer
-
         if held.id not in self.sealers:
             most_b = held.settings.of(PayloadOptions).sealed_b
             self.sealers[held.id] = Sealer(held.workdir, held.control, most_b)

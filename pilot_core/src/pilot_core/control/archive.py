@@ -16,7 +16,7 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from pilot_core.control.limits import Limit
-from pilot_core.control.packing import LEFT_OUT, Packing, check_tar, new_tar
+from pilot_core.control.packing import LEFT_OUT, Packing, check_tar, compression_of, new_tar
 from pilot_core.control.transfer import ARCHIVE
 from pilot_core.control.trip import part_name
 from pilot_core.errors import Code, PilotError
@@ -40,16 +40,6 @@ SEALED_NAMES = ("payload.stdout.sealed", "payload.stderr.sealed")
 SEALED = "sealed"
 """The note, and the folder in the control directory."""
 OWN_LOG_B = 1 << 24
-_COMPRESSIONS = {
-    ".tar.gz": "gz",
-    ".tgz": "gz",
-    ".tar.bz2": "bz2",
-    ".tbz2": "bz2",
-    ".tar.xz": "xz",
-    ".txz": "xz",
-    ".tar": "",
-}
-_FOREIGN = (".zst", ".lz4", ".lzma", ".zip", ".7z", ".rar", ".Z")
 log = logging.getLogger(__name__)
 
 
@@ -134,6 +124,8 @@ class Archive:
         """Paths that do not belong in the archive, with all below them."""
         moved = (file.lfn for file in (*task.job.inputs, *task.job.outputs))
         excluded = {*moved, OWN_NAME, USAGE_NAME, JOB_NAME, LEFT_OUT, *SEALED_NAMES, *folder.glob(".*.part")}
+        if task.job.checkpoint is not None:
+            excluded |= {task.job.checkpoint.file.lfn, "checkpoint"}
         for plugin, pattern in self._patterns(task):
             try:
                 excluded.update(folder.glob(pattern))
@@ -177,11 +169,7 @@ def _checked(name: str) -> str:
 
 
 def _compression(name: str) -> str:
-    """As the name says; an archive without a telling name is taken for gzip, as is the custom."""
-    for suffix, kind in _COMPRESSIONS.items():
-        if name.endswith(suffix):
-            return kind
-    if name.endswith(_FOREIGN):
-        able = ", ".join(_COMPRESSIONS)
-        raise PilotError(Code.LOGFILECREATIONFAILURE, f"{name}: its compression is unknown here; known are {able}")
-    return "gz"
+    try:
+        return compression_of(name)
+    except ValueError as unknown:
+        raise PilotError(Code.LOGFILECREATIONFAILURE, str(unknown)) from None

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pilot_core.config.schema import PayloadOptions
+from pilot_core.control.packing import compression_of
 from pilot_core.errors import Code, PilotError
 from pilot_core.model.files import FileSpec
 from pilot_core.model.job import Job
@@ -32,8 +33,10 @@ def own_checks(job: Job, payload: PayloadOptions) -> Iterator[PilotError]:
     for path, file in _places(job):
         yield from _name(path, file)
     yield from _twice("input", job.inputs)
-    yield from _twice("output", (*job.outputs, *((job.log,) if job.log else ())))
+    yield from _twice("output", tuple(file for path, file in _places(job) if not path.startswith("inputs")))
     yield from _limits(job)
+    if job.checkpoint is not None:
+        yield from _archive(job.checkpoint.file)
     if job.image:
         yield from _image(job.image, payload.container)
 
@@ -45,6 +48,8 @@ def _places(job: Job) -> Iterator[tuple[str, FileSpec]]:
             yield f"{kind}[{number}]", file
     if job.log is not None:
         yield "log", job.log
+    if job.checkpoint is not None:
+        yield "checkpoint", job.checkpoint.file
 
 
 def _name(path: str, file: FileSpec) -> Iterator[PilotError]:
@@ -59,6 +64,13 @@ def _twice(kind: str, files: tuple[FileSpec, ...]) -> Iterator[PilotError]:
     for lfn, times in Counter(file.lfn for file in files).items():
         if times > 1:
             yield PilotError(Code.CONVERSIONFAILURE, f"{times} {kind}s have the name {lfn!r}; each needs its own")
+
+
+def _archive(file: FileSpec) -> Iterator[PilotError]:
+    try:
+        compression_of(file.lfn)
+    except ValueError as unknown:
+        yield PilotError(Code.CONVERSIONFAILURE, f"checkpoint.name: {unknown}")
 
 
 def _limits(job: Job) -> Iterator[PilotError]:

@@ -23,6 +23,26 @@ T = TypeVar("T")
 LEFT_OUT = "LEFT_OUT"
 TAIL_B = 1 << 20
 LEVEL = 6
+_COMPRESSIONS = {
+    ".tar.gz": "gz",
+    ".tgz": "gz",
+    ".tar.bz2": "bz2",
+    ".tbz2": "bz2",
+    ".tar.xz": "xz",
+    ".txz": "xz",
+    ".tar": "",
+}
+_FOREIGN = (".zst", ".lz4", ".lzma", ".zip", ".7z", ".rar", ".Z")
+
+
+def compression_of(name: str) -> str:
+    """As the name says; an archive without a telling name is taken for gzip, as is the custom."""
+    for suffix, kind in _COMPRESSIONS.items():
+        if name.endswith(suffix):
+            return kind
+    if name.endswith(_FOREIGN):
+        raise ValueError(f"{name}: its compression is unknown here; known are {', '.join(_COMPRESSIONS)}")
+    return "gz"
 
 
 @contextmanager

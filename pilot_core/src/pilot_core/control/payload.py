@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from attrs import field, frozen
 
 from pilot_core.config.schema import PayloadOptions
+from pilot_core.control import checkpoint
 from pilot_core.control.blame import by_plugin
 from pilot_core.control.diagnosis import (
     core_problem,
@@ -69,6 +70,8 @@ class PayloadControl:
     def prepare(self, task: Task) -> Result:
         """Make the command: what to run, in which environment, in which image, started how."""
         job, queue, workdir = task.job, task.queue, task.workdir
+        if job.checkpoint is not None:
+            checkpoint.receive(task)
         asked = self.hooks.first(hooks_of.pilot_payload_command, job=job, queue=queue, workdir=workdir)
         if asked is None or not asked.argv:
             raise PilotError(Code.UNKNOWNPAYLOADFAILURE, "no plugin says what to run for this job")
@@ -90,6 +93,7 @@ class PayloadControl:
             **task.queue.environment,
             **task.job.environment,
             **own_variables(task),
+            **checkpoint.variables_of(task),
             **lend(task),
             **asked.env,
         }
@@ -172,6 +176,8 @@ class PayloadControl:
         outcome = task.job.outcome
         if outcome is None:
             return Result()
+        if checkpoint.is_saved(task.job, outcome):
+            return checkpoint.save(task)
         return Result(errors=tuple(self._judged(task, outcome)))
 
     def _judged(self, task: Task, outcome: Outcome) -> Iterator[PilotError]:

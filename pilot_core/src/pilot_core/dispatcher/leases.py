@@ -22,6 +22,8 @@ HOLDING: Final = "holding"
 FINISHED: Final = "finished"
 FAILED: Final = "failed"
 CANCELLED: Final = "cancelled"
+CHECKPOINTED: Final = "checkpointed"
+"""How an attempt ended that is gone on with in the next."""
 
 LEASED: Final = (SENT, STARTING, RUNNING, HOLDING)
 OVER: Final = (FINISHED, FAILED, CANCELLED)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import sqlite3
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -61,3 +63,10 @@ def anew(attempt: int) -> dict[str, object]:
     blank = dict.fromkeys(("sub", "node", "pilot", "batch_id", "said", "timing", "carried"), "")
     unknown = dict.fromkeys(("began", "ended", "cpu_s", "rss_b", "disk_b", "exit_code"))
     return {"state": leases.WAITING, "attempt": attempt + 1, **blank, **unknown}
+
+
+def saved_in(database: sqlite3.Connection, job: int, name: str) -> str:
+    """The last checkpoint of this name that an attempt at a job has left, as JSON; nothing if there is none."""
+    select = "SELECT url, size_b, checksum FROM files WHERE job = ? AND name = ? ORDER BY attempt DESC LIMIT 1"
+    row = database.execute(select, (job, name)).fetchone() if name else None
+    return json.dumps(dict(zip(("url", "size_b", "checksum"), row, strict=True))) if row else ""

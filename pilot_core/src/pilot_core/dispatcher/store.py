@@ -22,12 +22,12 @@ from pilot_core.dispatcher import leases
 from pilot_core.dispatcher.again import request_after
 from pilot_core.dispatcher.config import ServedQueue
 from pilot_core.dispatcher.leases import Lease, Ruling, Word
-from pilot_core.dispatcher.rows import LEASE, Wanted, anew, lease_of
+from pilot_core.dispatcher.rows import LEASE, Wanted, anew, lease_of, saved_in
 from pilot_core.dispatcher.schema import open_database
 from pilot_core.dispatcher.synced import Synced
 from pilot_core.dispatcher.updates import Report, read_report, told_error, usage_of
-from pilot_core.dispatcher.verdict import why_failed, word_of
-from pilot_core.dispatcher.wire import UPLOADED, Order, leased, with_request
+from pilot_core.dispatcher.verdict import closed_as, why_failed, word_of
+from pilot_core.dispatcher.wire import UPLOADED, Order, checkpoint_of, leased, with_request
 
 QueueOf = Callable[[str], ServedQueue]
 _OVER: Final = ", ".join(f"'{state}'" for state in leases.OVER)
@@ -155,7 +155,8 @@ class Store:
         insert = "INSERT INTO attempts(job, attempt, node, state, began) VALUES (?, ?, ?, 'sent', ?)"
         self._database.execute(insert, (job, attempt, wanted.node, now))
         self._heard[job] = self._clock.mono()
-        return leased(wire, job, attempt, outputs, debug=bool(debug), heartbeat_s=wanted.heartbeat_s)
+        saved = saved_in(self._database, job, checkpoint_of(wire)) if attempt > 1 else ""
+        return leased(wire, job, attempt, outputs, debug=bool(debug), heartbeat_s=wanted.heartbeat_s, saved=saved)
 
     # --- what pilots say ---
 
@@ -245,14 +246,15 @@ class Store:
         rows = ((job, attempt, each["name"], each["size_b"], each["checksum"], each["url"]) for each in report.files)
         self._database.executemany("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?)", rows)
 
-    def _end(self, job: int, lease: Lease, state: str, error: object, **values: object) -> None:
+    def _end(self, job: int, lease: Lease, state: str, error: dict[str, Any] | None, **values: object) -> None:
         """End an attempt, and with it the job or not."""
         now = self._clock.now()
         text = json.dumps(error) if error else None
-        closed = leases.FAILED if state == leases.WAITING else state
+        closed = closed_as(state, error)
         update = "UPDATE attempts SET state = ?, ended = ?, error = ? WHERE job = ? AND attempt = ?"
         self._database.execute(update, (closed, now, text, job, lease.attempt))
         values |= {"state": state, "sub": "", "error": text, "ended": now, "kill": 0}
+        values |= {"error": None, "spared": lease.attempt} if closed == leases.CHECKPOINTED else {}
         self._set(job, **(values | anew(lease.attempt) if state == leases.WAITING else values))
         self._heard.pop(job, None)
 

@@ -8,6 +8,7 @@ from typing import Any
 from pilot_core.dispatcher import leases
 from pilot_core.dispatcher.leases import Lease, Word
 from pilot_core.dispatcher.updates import Report, error_of, told_error
+from pilot_core.errors import Code
 
 
 def word_of(update: Mapping[str, Any]) -> Word:
@@ -18,6 +19,14 @@ def word_of(update: Mapping[str, Any]) -> Word:
         batch_id=update.get("batch_id", ""),
         error_code=abs(update.get("pilot_error_code", 0)),
     )
+
+
+def closed_as(state: str, error: Mapping[str, object] | None) -> str:
+    """How an attempt ended whose job stands so now."""
+    if state != leases.WAITING:
+        return state
+    saved = error is not None and error["code"] == Code.CHECKPOINTED.number
+    return leases.CHECKPOINTED if saved else leases.FAILED
 
 
 def why_failed(lease: Lease, word: Word, update: Mapping[str, Any], report: Report) -> dict[str, object]:

@@ -14,7 +14,7 @@ from attrs import frozen
 from pilot_core.config.spelling import meant
 from pilot_core.dispatcher.config import ServedQueue
 from pilot_core.model.described import describe, read_job
-from pilot_core.model.files import Checksum, FileSpec
+from pilot_core.model.files import Checkpoint, Checksum, FileSpec
 from pilot_core.model.job import Job
 from pilot_core.model.wire import BadMessage, Fields, Problem, joined, shown
 
@@ -23,6 +23,7 @@ MB: Final = 10**6
 UNSET: Final = "NULL"
 OF_ATTEMPT: Final = frozenset(
     {"StatusCode", "PandaID", "attemptNr", "jobDefinitionID", "scopeLog", "scopeOut", "heartbeat", "debug"}
+    | {"checkpoint", "checkpointSaved"}
 )
 MANAGED: Final = "managed"
 LABELS: Final = {
@@ -101,8 +102,9 @@ def joined_path(place: str, path: str) -> str:
 def _unreachable(described: Mapping[str, object]) -> Iterable[tuple[str, str]]:
     """Files named by paths, which mean nothing on a pilot's node."""
     fields = Fields(described)
-    for name, key in (("inputs", "source"), ("outputs", "destination"), ("log", "destination")):
-        items = [(name, fields.value(name))] if name == "log" else fields.items(name)
+    rows = (("inputs", "source"), ("outputs", "destination"), ("log", "destination"))
+    for name, key in (*rows, ("checkpoint", "source"), ("checkpoint", "destination")):
+        items = [(name, fields.value(name))] if name in ("log", "checkpoint") else fields.items(name)
         for place, value in items:
             written = value.get(key) if isinstance(value, Mapping) else value if key == "source" else None
             if name == "inputs" and not written:
@@ -216,7 +218,7 @@ def _wire(job: Job, queue: ServedQueue, priority: int) -> dict[str, object]:
         "logFile": job.log.lfn if job.log else "",
         "logGUID": job.log.guid if job.log else "",
     }
-    return {**wire, **_beyond(job, stored)}
+    return {**wire, **_beyond(job, stored, queue)}
 
 
 def _inputs(files: Iterable[FileSpec]) -> dict[str, str]:
@@ -246,7 +248,7 @@ def _outputs(files: Iterable[FileSpec], storage: str) -> dict[str, str]:
     }
 
 
-def _beyond(job: Job, stored: Iterable[FileSpec]) -> dict[str, object]:
+def _beyond(job: Job, stored: Iterable[FileSpec], queue: ServedQueue) -> dict[str, object]:
     """What PanDA has no word for, each under a key of its own where there is something to say."""
     optional = [each.lfn for each in job.outputs if each.optional]
     more: dict[str, object] = {
@@ -259,9 +261,19 @@ def _beyond(job: Job, stored: Iterable[FileSpec]) -> dict[str, object]:
         "always": [each.lfn for each in job.outputs if each.always],
         "options": dict(job.options),
         "gpus": job.needs.gpu_count,
+        "checkpoint": _checkpoint(job.checkpoint, queue.storage),
         "loopingLimit": math.ceil(job.looping_limit_s or 0),
     }
     return {key: value for key, value in more.items() if value}
+
+
+def _checkpoint(asked: Checkpoint | None, storage: str) -> dict[str, object]:
+    if asked is None:
+        return {}
+    place = {"destination": asked.file.replicas[0].url} if asked.file.replicas else {}
+    source = {"source": asked.before.replicas[0].url} if asked.before else {}
+    endpoint = asked.file.endpoint or storage
+    return {"name": asked.file.lfn, "warning": asked.warning_s, "endpoint": endpoint, **place, **source}
 
 
 def _shell(arguments: Iterable[str]) -> str:
@@ -288,14 +300,22 @@ def _text(value: object) -> str:
     return json.dumps(value, separators=(",", ":"))
 
 
-def leased(wire: str, job_id: int, attempt: int, outputs: int, *, debug: bool, heartbeat_s: float) -> str:
+def leased(
+    wire: str, job_id: int, attempt: int, outputs: int, *, debug: bool, heartbeat_s: float, saved: str = ""
+) -> str:
     """A stored job as one attempt's pilot gets it: scopes carry id and attempt, so no two attempts share a place."""
     scope = scope_of(job_id, attempt)
     head = (
         f'{{"StatusCode":0,"PandaID":{job_id},"attemptNr":{attempt},"jobDefinitionID":0,"scopeLog":"{scope}",'
         f'"scopeOut":"{",".join([scope] * outputs)}","heartbeat":{heartbeat_s:g},'
     )
-    return head + ('"debug":"True",' if debug else "") + wire[1:]
+    more = f'"checkpointSaved":{saved},' if saved else ""
+    return head + more + ('"debug":"True",' if debug else "") + wire[1:]
+
+
+def checkpoint_of(wire: str) -> str:
+    """The name of the checkpoint that a job may leave, if it may; few do, so most are not looked into."""
+    return str(json.loads(wire)["checkpoint"]["name"]) if '"checkpoint":' in wire else ""
 
 
 def with_request(wire: str, memory_mb: int, wall_s: int) -> str:

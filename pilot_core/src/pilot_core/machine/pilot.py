@@ -24,6 +24,8 @@ from pilot_core.model.queue import Resources
 GIVE_UP_ASKING_S = 3.0
 ENDS_PILOT = frozenset({1099, 1104, 1106, 1124, 1149, 1150, 1151, 1235})
 """Errors of a job that become the pilot's own, beside those with an exit code of their own."""
+CHECKPOINTED = 1901
+"""No failure: the job goes on in its next attempt."""
 
 
 class Mode(enum.StrEnum):
@@ -283,7 +285,7 @@ def _job_over(pilot: Pilot, event: e.JobOver) -> Move:
     claims = {job: claim for job, claim in pilot.claims.items() if job != event.job}
     line = tuple(job for job in pilot.line if job != event.job)
     left = evolve(pilot, claims=claims, line=line, unheard=_unheard(event) or pilot.unheard)
-    if event.error is None:
+    if event.error is None or event.error.code.number == CHECKPOINTED:
         return evolve(left, finished=left.finished + 1, quick_failures=0, last=None), ()
     return _failed(left, event.error, event.lasted_s)
 

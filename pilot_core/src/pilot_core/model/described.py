@@ -10,7 +10,7 @@ from typing import Final
 
 from attrs import evolve, frozen
 
-from pilot_core.model.files import Checksum, FileSpec, Replica
+from pilot_core.model.files import Checkpoint, Checksum, FileSpec, Replica, checkpoint_before
 from pilot_core.model.job import Job
 from pilot_core.model.names import UnsafeName, safe_name
 from pilot_core.model.plain import parse_plain
@@ -77,16 +77,20 @@ class _Description:
         inputs = self._files("inputs", _read_input, "source")
         outputs = self._files("outputs", _read_output, "name")
         logs = self._log(job_id)
-        self._refuse_doubles((*inputs, *outputs, *logs))
+        checkpoint = self._checkpoint()
+        saved = [("checkpoint", checkpoint.file)] if checkpoint else []
+        self._refuse_doubles((*inputs, *outputs, *logs, *saved))
+        before = (checkpoint.before,) if checkpoint and checkpoint.before else ()
         job = Job(
             id=job_id,
             attempt=fields.number("attempt", 1, most=2**31 - 1) or 0,
             transformation=transformation,
             arguments=tuple(arguments),
             environment=self._environment(),
-            inputs=tuple(file for _, file in inputs),
+            inputs=(*(file for _, file in inputs), *before),
             outputs=tuple(file for _, file in outputs),
             log=next((file for _, file in logs), None),
+            checkpoint=checkpoint,
             needs=self._needs(),
             image=fields.text("image"),
             task=fields.text("task"),
@@ -184,6 +188,24 @@ class _Description:
             self.fields.problem("log.name", f"{shown(spec.lfn)} names no archive; write one such as 'my.log.tar.gz'")
         return [("log", spec)]
 
+    def _checkpoint(self) -> Checkpoint | None:
+        """A plain text stands for its name."""
+        value = self.fields.value("checkpoint")
+        if value is None:
+            return None
+        fields = self.fields.inner("checkpoint", {"name": value} if isinstance(value, str) else value)
+        source, warning_s = fields.text("source"), fields.duration("warning")
+        spec = _read_stored(fields, self.path.parent, replace=True)
+        fields.refuse_unknown()
+        _check_name(fields, spec)
+        if spec.lfn and not _ARCHIVE.search(spec.lfn):
+            fields.problem("name", f"{shown(spec.lfn)} names no archive; write one such as 'state.tar.gz'")
+        before = FileSpec(
+            lfn=checkpoint_before(spec.lfn), replicas=(Replica(_place(source, self.path.parent), spec.endpoint),)
+        )
+        known = Checkpoint(file=spec, before=before if source else None)
+        return known if warning_s is None else evolve(known, warning_s=warning_s)
+
     def _file(self, place: str, value: object, read: Callable[[Fields, Path], FileSpec], alone: str) -> FileSpec:
         if not isinstance(value, (str, Mapping)):
             self.fields.problem(place, f"wants the name of a file or a mapping, not {shown(value)}")
@@ -191,10 +213,7 @@ class _Description:
         fields = self.fields.inner(place, {alone: value} if isinstance(value, str) else value)
         spec = read(fields, self.path.parent)
         fields.refuse_unknown()
-        try:
-            safe_name(spec.lfn or "nameless")
-        except UnsafeName as unsafe:
-            fields.problem("name", f"{shown(spec.lfn)} cannot name a file: {unsafe.why}; choose another")
+        _check_name(fields, spec)
         return spec
 
     def _refuse_doubles(self, files: Iterable[tuple[str, FileSpec]]) -> None:
@@ -207,6 +226,13 @@ class _Description:
             if file.lfn and holder != place:
                 told = f"{shown(file.lfn)} is the name of {holder} already; choose another"
                 self.fields.problem(f"{place}.name", told)
+
+
+def _check_name(fields: Fields, spec: FileSpec) -> None:
+    try:
+        safe_name(spec.lfn or "nameless")
+    except UnsafeName as unsafe:
+        fields.problem("name", f"{shown(spec.lfn)} cannot name a file: {unsafe.why}; choose another")
 
 
 def _read_input(fields: Fields, directory: Path) -> FileSpec:

@@ -88,6 +88,22 @@ class FileSpec:
 
 
 @frozen(kw_only=True)
+class Checkpoint:
+    """How a payload may save how far it has come: the archive of that, and when it is warned."""
+
+    file: FileSpec
+    warning_s: float = 300.0
+    """So long before its time is over it is warned."""
+    before: FileSpec | None = None
+    """What the attempt before has saved, one of the job's inputs."""
+
+
+def checkpoint_before(name: str) -> str:
+    """What the archive of the attempt before is called, beside the one of this attempt."""
+    return f"before.{name}"
+
+
+@frozen(kw_only=True)
 class Transfer:
     """One file to move: the local path inside the job directory and the candidates in order."""
 

@@ -8,7 +8,7 @@ from typing import Generic, NewType, TypeVar, cast
 from attrs import field, frozen
 
 from pilot_core.errors import PilotError, merge
-from pilot_core.model.files import FileSpec, Leaving, Receipt
+from pilot_core.model.files import Checkpoint, FileSpec, Leaving, Receipt
 from pilot_core.model.payload import Command, Outcome, Usage, Verdict
 from pilot_core.model.queue import Resources
 
@@ -78,6 +78,7 @@ class Job:
     inputs: tuple[FileSpec, ...] = ()
     outputs: tuple[FileSpec, ...] = ()
     log: FileSpec | None = None
+    checkpoint: Checkpoint | None = None
     needs: Resources = field(factory=Resources)
     wall_limit_s: float | None = None
     looping_limit_s: float | None = None

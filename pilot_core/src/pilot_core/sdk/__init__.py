@@ -11,7 +11,7 @@ from pilot_core.machine.events import Result
 from pilot_core.machine.phases import Step
 from pilot_core.model.allotment import Allotment, Told
 from pilot_core.model.failure import Advice, Failure, Where, failure_of
-from pilot_core.model.files import Checksum, FileSpec, Receipt, Replica, Transfer
+from pilot_core.model.files import Checkpoint, Checksum, FileSpec, Receipt, Replica, Transfer, checkpoint_before
 from pilot_core.model.job import (
     ACCEPTED,
     FAILED,
@@ -72,6 +72,7 @@ __all__ = [
     "Advice",
     "Allotment",
     "Cancel",
+    "Checkpoint",
     "Checksum",
     "Code",
     "Command",
@@ -138,6 +139,7 @@ __all__ = [
     "Where",
     "Work",
     "Workflow",
+    "checkpoint_before",
     "failure_of",
     "hookimpl",
     "option",

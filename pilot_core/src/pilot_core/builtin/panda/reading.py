@@ -2,7 +2,7 @@
 
 Lists are aligned by position with ``inFiles`` or ``outFiles``; ``scopeOut`` alone leaves the log out. Keys that PanDA
 has no word for, and that a dispatcher of our own adds, are plain JSON values: ``sources``, ``destinations``,
-``optional``, ``always``, ``environment``, ``options``, ``gpus``, ``loopingLimit``.
+``optional``, ``always``, ``environment``, ``options``, ``gpus``, ``loopingLimit``, ``checkpoint``, ``checkpointSaved``.
 
 Options that are hidden in the arguments are found by ``arguments``; what only some payloads need goes to ``extras``.
 """
@@ -19,7 +19,7 @@ from attrs import evolve, frozen
 
 from pilot_core.builtin.panda.arguments import Hidden, uncover
 from pilot_core.builtin.panda.extras import Lists, directly_read, extras_of, lists_of, steps_of
-from pilot_core.sdk import Checksum, FileSpec, Job, Replica, Resources
+from pilot_core.sdk import Checkpoint, Checksum, FileSpec, Job, Replica, Resources, checkpoint_before
 from pilot_core.sdk.io import UnsafeName, safe_name
 from pilot_core.sdk.wire import Fields, shown
 
@@ -79,6 +79,8 @@ class _Wire:
         fields, job_id, attempt = self.fields, self._id(), self._attempt()
         self._status()
         hidden, lists, steps = self._uncovered()
+        checkpoint = self._checkpoint()
+        saved = (checkpoint.before,) if checkpoint and checkpoint.before else ()
         outputs, log_file = self._outputs(f"{self.origin}/{job_id}.{attempt}")
         wall_s = self._count("maxWalltime")
         job = Job(
@@ -87,9 +89,10 @@ class _Wire:
             transformation=self._transformation(),
             parameters=lists.parameters,
             environment=self._environment(),
-            inputs=self._inputs(hidden),
+            inputs=(*self._inputs(hidden), *saved),
             outputs=_archived(outputs, hidden.archives),
             log=log_file,
+            checkpoint=checkpoint,
             needs=self._needs(),
             wall_limit_s=float(wall_s) if wall_s and self.limit_wall else None,
             looping_limit_s=float(self._count("loopingLimit")) or None,
@@ -241,6 +244,39 @@ class _Wire:
                 files[lfn] = asked.of(spec)
         log_file = files.pop(log_name, None)
         return tuple(files.values()), log_file
+
+    def _checkpoint(self) -> Checkpoint | None:
+        """Where the payload's state goes, and what the attempt before has left of it."""
+        asked = self.fields.fields("checkpoint")
+        if asked is None:
+            return None
+        name, place, endpoint = asked.text("name", required=True), asked.text("destination"), asked.text("endpoint")
+        self._check_name("checkpoint.name", 0, name)
+        file = FileSpec(
+            lfn=name,
+            scope=self.fields.text("scopeLog"),
+            guid=str(uuid5(NAMESPACE_URL, f"{self.origin}/{self._id()}.{self._attempt()}/{name}")),
+            endpoint=endpoint,
+            replicas=(Replica(place, endpoint),) if place else (),
+            replace=bool(place),
+        )
+        known = Checkpoint(file=file, before=self._saved(name, asked.text("source")))
+        warning_s = asked.duration("warning")
+        return known if warning_s is None else evolve(known, warning_s=warning_s)
+
+    def _saved(self, name: str, first: str) -> FileSpec | None:
+        """What the last attempt has saved, else what the first one is to begin with."""
+        saved = self.fields.fields("checkpointSaved")
+        url = saved.text("url") if saved else first
+        if not url:
+            return None
+        size_b, checksum = (saved.number("size_b"), saved.text("checksum")) if saved else (None, "")
+        return FileSpec(
+            lfn=checkpoint_before(name),
+            size_b=size_b,
+            checksum=self._checksum(0, checksum),
+            replicas=(Replica(self._seen(url)),),
+        )
 
     def _scoped(self, names: Sequence[str], log_name: str) -> Iterator[tuple[str, str]]:
         """Each name with its scope: the log has one of its own, the others take theirs in turn."""
