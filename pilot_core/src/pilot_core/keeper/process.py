@@ -1,16 +1,16 @@
-"""Processes as `/proc` shows them, and the fork that becomes a payload."""
+"""Processes as `/proc` shows them, and the start of a payload."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
-import json
+import functools
 import os
 import signal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, NoReturn
+    from typing import Any
 
     Message = dict[str, Any]
 
@@ -105,55 +105,73 @@ def exit_status(code: int) -> Message:
 
 
 def launch(message: Message) -> int:
-    """Fork and run; `OSError` names what stood in the way."""
-    complaints, complain = os.pipe()
-    try:
-        pid = os.fork()
-        if not pid:
-            become(message, complain)
-    finally:
-        os.close(complain)
-        complaint = os.read(complaints, 65536)
-        os.close(complaints)
-    if complaint:
-        os.waitpid(pid, 0)
-        raise OSError(*json.loads(complaint))
-    return pid
+    """Start it, in a session of its own; `OSError` names what stood in the way.
 
-
-def become(message: Message, complain: int) -> NoReturn:
-    """Turn the forked child into the program; its status 127 is never seen, the complaint is."""
+    It is spawned, not forked, as a fork copies every page that this process writes to. Directory and limits are
+    inherited, so they are ours for a moment, which is safe with one thread.
+    """
     what = "the order"
-    try:
-        os.setsid()
-        for fd, name in enumerate(("stdin", "stdout", "stderr")):
-            what = message.get(name) or os.devnull
-            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND if fd else os.O_RDONLY
-            os.dup2(os.open(what, flags | os.O_NOCTTY, 0o666), fd)
-        what = message["cwd"]
-        os.chdir(what)
-        what = "limits"
-        limit(message.get("nofile"), message.get("cores"))
-        what = message["argv"][0]
-        os.execvpe(what, message["argv"], message["env"])
-    except (OSError, ValueError, TypeError, LookupError, AttributeError, OverflowError) as error:
-        number = getattr(error, "errno", None) or errno.EINVAL
-        why = os.strerror(number) if isinstance(error, OSError) else repr(error)
-        os.write(complain, json.dumps([number, f"{what}: {why}"]).encode())
-    finally:
-        os._exit(127)
+    with contextlib.ExitStack() as after:
+        try:
+            files = []
+            for fd, name in enumerate(("stdin", "stdout", "stderr")):
+                what = message.get(name) or os.devnull
+                flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND if fd else os.O_RDONLY
+                files.append(os.open(what, flags | os.O_NOCTTY, 0o666))
+                after.callback(os.close, files[-1])
+            what = message["cwd"]
+            enter(after, what)
+            what = "limits"
+            limit(after, message.get("nofile"), message.get("cores"))
+            what = message["argv"][0]
+            return spawn(message["argv"], message["env"], files)
+        except (OSError, ValueError, TypeError, LookupError, AttributeError, OverflowError) as error:
+            number = getattr(error, "errno", None) or errno.EINVAL
+            why = os.strerror(number) if isinstance(error, OSError) else repr(error)
+            raise OSError(number, f"{what}: {why}") from error
 
 
-def limit(nofile: int | None, cores: list[int] | None) -> None:
+def enter(after: contextlib.ExitStack, directory: str) -> None:
+    here = os.open(".", os.O_PATH | os.O_DIRECTORY)
+    after.callback(os.close, here)
+    os.chdir(directory)
+    after.callback(os.fchdir, here)
+
+
+def limit(after: contextlib.ExitStack, nofile: int | None, cores: list[int] | None) -> None:
     if nofile is not None:
         import resource
 
-        hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-        soft = nofile if hard == resource.RLIM_INFINITY else min(nofile, hard)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        least = nofile if hard == resource.RLIM_INFINITY else min(nofile, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (least, hard))
+        after.callback(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
     if cores is not None:
+        ours = os.sched_getaffinity(0)
         os.sched_setaffinity(0, cores)
-    signal.set_wakeup_fd(-1)
-    for signum in (*DEAF_TO, signal.SIGCHLD, signal.SIGPIPE, signal.SIGXFSZ):
-        signal.signal(signum, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        after.callback(os.sched_setaffinity, 0, ours)
+
+
+def spawn(argv: list[str], env: dict[str, str], files: list[int]) -> int:
+    run = functools.partial(
+        os.posix_spawn,
+        *(find(argv[0], env), argv, env),
+        file_actions=[(os.POSIX_SPAWN_DUP2, file, fd) for fd, file in enumerate(files)],
+        setsigmask=(),
+        setsigdef=(*DEAF_TO, signal.SIGCHLD, signal.SIGPIPE, signal.SIGXFSZ),
+    )
+    try:
+        return run(setsid=True)
+    except NotImplementedError:  # an interpreter built for a C library before 2.26: a group must do
+        return run(setpgroup=0)
+
+
+def find(name: str, env: dict[str, str]) -> str:
+    """The program as its own environment's path names it."""
+    if "/" in name:
+        return name
+    paths = (f"{folder or '.'}/{name}" for folder in env.get("PATH", os.defpath).split(":"))
+    found = [path for path in paths if os.path.isfile(path)]
+    if not found:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
+    return next((path for path in found if os.access(path, os.X_OK)), found[0])

@@ -205,12 +205,12 @@ class Tree:
         return [seen for seen in tree if seen.pid in chosen]
 
     def family(self, names: list[str], tree: list[Seen]) -> set[int]:
-        """These processes, all below them and all of their sessions."""
+        """These processes, all below them and all of their sessions and groups."""
         roots = {facts["pid"] for facts in self.ended if facts["name"] in names} - {seen.pid for seen in tree}
         roots |= {pid for pid, facts in self.running.items() if facts["name"] in names}
         members = set(roots)
         for seen in tree:
-            if seen.session in roots or seen.parent in members:
+            if not roots.isdisjoint((seen.session, seen.group)) or seen.parent in members:
                 members.add(seen.pid)
         return members
 
