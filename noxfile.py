@@ -150,7 +150,7 @@ def bench(session: nox.Session) -> None:
     session.run("python", "tests/bench/diagnosis.py")
     session.run("python", "tests/bench/bench.py", *session.posargs)
     if not session.posargs:
-        for part in ("dispatcher", "copies", "monitors", "zoo"):
+        for part in ("dispatcher", "copies", "monitors", "processes", "zoo"):
             session.run("python", f"tests/bench/{part}.py")
 
 
