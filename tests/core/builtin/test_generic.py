@@ -11,7 +11,7 @@ from pilot_core.model.files import FileSpec, Replica
 from pilot_core.model.job import Job
 from pilot_core.model.payload import Command, Outcome
 from pilot_core.model.queue import Queue, Storage
-from pilot_core.sdk import Code, PilotError
+from pilot_core.sdk import Code, JobExtras, PilotError
 
 CLEAN, SEVEN = Outcome(exit_code=0), Outcome(exit_code=7)
 
@@ -34,6 +34,27 @@ def test_arguments_that_are_shell_text_are_left_to_the_shell(tmp_path):
     (tmp_path / "my run").touch()
     command = generic.pilot_payload_command(job, tmp_path)
     assert command == Command("/bin/sh", "-c", f"'{tmp_path}/my run' --name \"$USER\" -x 'a b' | tee log")
+
+
+def test_what_a_server_wants_around_the_payload_is_run(tmp_path):
+    (tmp_path / "pre.sh").touch()
+    steps = {"preprocess": {"command": "pre.sh", "args": "-i 'a b'"}, "coprocess": {"command": "watch"}}
+    job = Job(id="1", extras=JobExtras({generic.STEPS.name: steps}))
+    (before,) = generic.pilot_payload_preprocesses(job, tmp_path)
+    assert before.command == Command("/bin/sh", "-c", f"{tmp_path}/pre.sh -i 'a b'")
+    assert (before.name, before.enough) == ("preprocess", (160, 161, 162))
+    (beside,) = generic.pilot_payload_sides(job, tmp_path)
+    assert (beside.name, beside.command.argv[2], beside.enough) == ("coprocess", "watch ", ())
+    assert generic.pilot_payload_postprocesses(job, tmp_path) == ()
+
+
+@pytest.mark.parametrize(("step", "said"), [
+    ({"command": "https://h/pre"}, "preprocess: https://h/pre is an address"), ({"args": "x"}, "names no command"),
+])  # fmt: skip
+def test_what_nothing_here_brings_is_refused(tmp_path, step, said):
+    job = Job(id="1", extras=JobExtras({generic.STEPS.name: {"preprocess": step}}))
+    with pytest.raises(PilotError, match=said):
+        generic.pilot_payload_preprocesses(job, tmp_path)
 
 
 def test_files_without_a_place_go_where_their_endpoint_says():

@@ -264,7 +264,8 @@ def test_sides_share_the_environment_and_have_their_own_files(tmp_path: Path) ->
     task = stage.task(JOB, nofile=99)
     result = stage.control.prepare(task)
     job = evolve(JOB, command=result.command, notes=result.notes)
-    spec, (beside,) = stage.control.specs(job, stage.workdir, task.settings)
+    plan = stage.control.plan(job, stage.workdir, task.settings)
+    spec, (beside,) = plan.payload, plan.beside
     assert (spec.name, spec.cwd, spec.nofile) == ("payload", stage.workdir, 99)
     assert (spec.stdout, spec.stderr) == (stage.workdir / "payload.stdout", stage.workdir / "payload.stderr")
     assert (beside.env["A"], beside.env["B"]) == ("side", "payload")
@@ -277,13 +278,13 @@ def test_sides_that_cannot_be_are_left_out(tmp_path: Path, caplog: pytest.LogCap
     sides += [SideProcess(name="none", command=Command()), SideProcess(name="bad", command=Command(SECRET))]
     stage = Stage(tmp_path, runs() | {"pilot_payload_sides": lambda: sides})
     result = stage.prepare(JOB)
-    assert result.notes["sides"] == [{"name": "good", "command": {"argv": ["x"]}}]
+    assert result.notes["sides"] == {"beside": [{"name": "good", "command": {"argv": ["x"]}}]}
     assert caplog.text.count("is left out") == 6
     assert SECRET not in caplog.text
 
 
 def test_a_plugin_that_fails_to_name_sides_fails_no_job(tmp_path: Path) -> None:
-    assert Stage(tmp_path, runs() | {"pilot_payload_sides": crash}).prepare(JOB).notes["sides"] == []
+    assert Stage(tmp_path, runs() | {"pilot_payload_sides": crash}).prepare(JOB).notes["sides"] == {}
 
 
 # --- the diagnosis ---

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 from pilot_core.clock import SystemClock
 from pilot_core.control.record import phases_of
 from pilot_core.control.running import Running
+from pilot_core.control.around import Plan
 from pilot_core.errors import Code, PilotError
-from pilot_core.io.process import Cleared, Gone, Listed, event_of
+from pilot_core.io.process import Cleared, Gone, Listed, ProcessSpec, event_of
 from pilot_core.keeper import PROCESSES
 from pilot_core.machine import events as e
 from pilot_core.model.job import Job
 
 DIED = PilotError(Code.INTERNALPILOTPROBLEM, "the pilot died")
+PLAN = Plan(payload=ProcessSpec("payload", ("true",), {}, Path(), Path(), Path()))
 LINE = {
     "event": "ended",
     "name": "payload",
@@ -39,12 +42,12 @@ class Answering:
 
 def run(processes, job=None):
     posted = []
-    return Running(job or Job(id="1"), 1, processes, posted.append, SystemClock()), posted
+    return Running(job or Job(id="1"), 1, processes, posted.append, SystemClock(), lambda *_: None), posted
 
 
 def told(listed, control):
     running, posted = run(Answering())
-    running.resume(control, DIED, adopt=True)
+    running.resume(PLAN, control, DIED, adopt=True)
     running.hear(listed, control)
     running.hear(Cleared(None, (), 0.0, 0.0), control)
     return posted
@@ -71,7 +74,7 @@ def test_a_clock_that_was_set_back_does_not_shorten_a_run(tmp_path):
 def test_lines_of_an_older_keeper_go_by_the_wall_clock(tmp_path):
     old = {name: value for name, value in LINE.items() if name != "started_mono"}
     running, posted = run(Answering(), Job(id="1", times={"running": 990.0}))
-    running.resume(tmp_path, DIED, adopt=True)
+    running.resume(PLAN, tmp_path, DIED, adopt=True)
     running.hear(Listed((), (event_of(old),)), tmp_path)
     running.hear(Cleared(None, (), 0.0, 0.0), tmp_path)
     assert posted[0].result.outcome.wall_s == 10.0

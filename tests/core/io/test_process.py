@@ -9,6 +9,7 @@ import socket
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -27,6 +28,7 @@ from pilot_core.io.process import (
 )
 from pilot_core.io.process_keeper import KeeperStarter, attach
 from pilot_core.io.process_plain import PlainStarter
+from pilot_core.keeper import output
 from pilot_core.keeper.process import launch
 
 PYTHON = (sys.executable, "-I", "-S", "-c")
@@ -140,6 +142,25 @@ def test_a_signal_is_told(job, signum):
     assert (end.status, end.signal) == (None, signum)
 
 
+def test_every_status_is_told_verbatim(kept):
+    for status in range(256):
+        kept.run("/bin/sh", "-c", f"exit {status}", name=f"status{status}")
+    ends = [kept.wait(Ended) for _ in range(256)]
+    assert {end.name: (end.status, end.signal) for end in ends} == {f"status{n}": (n, None) for n in range(256)}
+
+
+HARMLESS = {signal.SIGCHLD, signal.SIGCONT, signal.SIGURG, signal.SIGWINCH}
+STOPS = {signal.SIGSTOP, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU}
+
+
+def test_every_fatal_signal_is_told_verbatim(kept):
+    fatal = [int(signum) for signum in signal.valid_signals() if signum not in HARMLESS | STOPS]
+    for signum in fatal:
+        kept.run("/bin/sh", "-c", f"ulimit -c 0; kill -{signum} $$", name=f"signal{signum}")
+    ends = [kept.wait(Ended) for _ in fatal]
+    assert {end.name: (end.status, end.signal) for end in ends} == {f"signal{n}": (None, n) for n in fatal}
+
+
 @pytest.mark.parametrize("argv", [("/no/such/program",), ("/etc/passwd",), ("no-such-program",)])
 def test_what_does_not_run_is_refused_by_name(job, argv):
     refused = job.run(*argv).wait(Refused)
@@ -229,6 +250,63 @@ def test_descriptor_limit_and_cores(job):
     code = "import os, resource, time; time.sleep(.3); print(resource.getrlimit(7)[0], os.sched_getaffinity(0))"
     job.python(code, nofile=77, cores=(core,))
     assert job.wait_text() == [f"77 {{{core}}}"]
+
+
+def test_as_many_processes_as_are_granted(job):
+    code = "import os, resource, time; time.sleep(.3); print(resource.getrlimit(resource.RLIMIT_NPROC)[0])"
+    assert job.python(code, nproc=4321).wait_text() == ["4321"]
+
+
+FLOOD = """
+import os, signal, sys
+signal.signal(signal.SIGTERM, {answer})
+open("pid", "w").write(str(os.getpid()))
+{first}
+while True:
+    os.write({fd}, b"x" * 65536)
+"""
+
+
+@pytest.mark.parametrize(("fd", "name"), [(1, "out"), (2, "err")])
+def test_who_writes_too_much_is_ended_and_its_file_is_cut(kept, fd, name):
+    kept.python(FLOOD.format(fd=fd, first="", answer="signal.SIG_IGN"), output_b=100_000)
+    end = kept.wait(Ended)
+    text = (kept.control / f"payload.{name}").read_bytes()
+    assert (end.signal, end.flooded) == (signal.SIGKILL, str(kept.control / f"payload.{name}"))
+    assert text.startswith(b"x" * 100_000)
+    assert text[100_000:] == b"\n[the output was longer than 100000 bytes and is cut here]\n"
+
+
+def test_where_no_watch_is_granted_it_is_looked_at(tmp_path, monkeypatch):
+    libc = SimpleNamespace(inotify_init1=lambda flags: -1, inotify_add_watch=lambda *watch: -1)
+    monkeypatch.setattr(output.ctypes, "CDLL", lambda name: libc)
+    outputs = output.Outputs(select.poll())
+    outputs.hold("payload", [str(tmp_path / "out")], 10)
+    assert outputs.look_at < time.monotonic() + 2
+    (tmp_path / "out").write_bytes(b"x" * 11)
+    assert outputs.look() == {"payload": str(tmp_path / "out")}
+    outputs.let_go("payload")
+    assert outputs.look() == {}
+    assert outputs.look_at == output.NEVER
+
+
+def test_no_other_name_lets_output_grow(kept):
+    first = "os.rename('payload.out', 'hidden'); open('payload.out', 'w').close()"
+    kept.python(FLOOD.format(fd=1, first=first, answer="signal.SIG_DFL"), output_b=100_000)
+    assert kept.wait(Ended).signal == signal.SIGTERM
+    assert (kept.control / "hidden").stat().st_size < 100_100
+
+
+def test_output_within_its_limit_is_left_as_it_is(kept):
+    kept.python("print('x' * 99_999)", output_b=100_000)
+    assert not kept.wait(Ended).flooded
+    assert (kept.control / "payload.out").stat().st_size == 100_000
+
+
+def test_what_was_too_long_at_the_end_is_cut_and_told_too(kept):
+    kept.python("print('x' * 100_000)", output_b=100_000)
+    end = kept.wait(Ended)
+    assert (end.status, end.flooded) == (0, str(kept.control / "payload.out"))
 
 
 def test_a_process_is_signalled_by_name(job):

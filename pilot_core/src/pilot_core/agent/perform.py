@@ -219,13 +219,14 @@ class Performer:
     # --- the payload ---
 
     def _run(self, held: HeldJob, order: c.Begin) -> None:
-        held.run = Running(order.job, order.ticket, held.processes, self.poster.post, self.clock)
+        later = partial(self.loop.after, f"{held.id}/side")
+        held.run = Running(order.job, order.ticket, held.processes, self.poster.post, self.clock, later)
+        plan = self.payloads.plan(order.job, held.workdir, held.settings)
         if order.resumed:
             assert self.died is not None
-            held.run.resume(held.control, self.died, held.settings.of(PayloadOptions).adopt)
-            return
-        payload, sides = self.payloads.specs(order.job, held.workdir, held.settings)
-        held.run.begin(payload, sides)
+            held.run.resume(plan, held.control, self.died, held.settings.of(PayloadOptions).adopt)
+        else:
+            held.run.begin(plan)
 
     def read(self, held: HeldJob) -> None:
         """Read what the keeper says of a job; from one that talks nonsense nothing more is heard."""
@@ -340,6 +341,7 @@ class Performer:
         """Let go of a job that is over."""
         held = self.held.pop(order.job.id)
         self.loop.drop(f"{held.id}/lost")
+        self.loop.drop(f"{held.id}/side")
         try:
             if held.processes is not None:
                 held.processes.release()

@@ -43,7 +43,7 @@ from pilot_core.control.payload import PayloadControl
 from pilot_core.errors import Code, PilotError
 from pilot_core.io.box import Box
 from pilot_core.io.files import Lock
-from pilot_core.io.process import Starter
+from pilot_core.io.process import Starter, raise_open_files
 from pilot_core.io.process_keeper import KeeperStarter
 from pilot_core.machine import commands as c
 from pilot_core.machine import events as e
@@ -157,7 +157,8 @@ class Assembly:
         communicator: Communicator = make(setup, "communicator")
         node = socket.gethostname()
         jobs = self.jobs = JobControl(communicator, hooks, setup.settings, setup.queue, self.clock, node, self.redactor)
-        payloads = PayloadControl(hooks, make(setup, "container"), make(setup, "launcher"), self.environ, self.redactor)
+        container, launcher = make(setup, "container"), make(setup, "launcher")
+        payloads = PayloadControl(hooks, container, launcher, self.environ, self.redactor, nofile=raise_open_files())
         owners = {usable.name: usable.plugin for usable in setup.copytools.usable}
         data = self.data = DataControl(hooks, make_all(setup, "copytools"), self.redactor, plugins=owners)
         archive = Archive(hooks, self.redactor, largest_b=setup.settings.of(LogOptions).archive_b)

@@ -9,12 +9,27 @@ from pathlib import Path
 from shlex import quote
 from typing import Final
 
-from pilot_core.sdk import Code, Command, FileSpec, Job, Outcome, PilotError, Queue, Replica, hookimpl
+from pilot_core.sdk import (
+    Code,
+    Command,
+    FileSpec,
+    Job,
+    JobKey,
+    Outcome,
+    PilotError,
+    Queue,
+    Replica,
+    SideProcess,
+    hookimpl,
+)
 from pilot_core.sdk.io import Inside
 from pilot_core.sdk.wire import Fields
 
 REPORT: Final = "payload_error_report.json"
 LARGEST_B: Final = 1 << 20
+STEPS: Final[JobKey[Mapping[str, Mapping[str, str]]]] = JobKey("panda.steps")
+"""What a server wants to be run around the payload: its command and its arguments as shell text, by name."""
+NOTHING_TO_DO: Final = (160, 161, 162)
 log = logging.getLogger(__name__)
 
 
@@ -26,6 +41,36 @@ def pilot_payload_command(job: Job, workdir: Path) -> Command | None:
     if job.parameters:
         return Command("/bin/sh", "-c", f"{quote(_program(job.transformation, workdir))} {job.parameters}")
     return Command(_program(job.transformation, workdir), *job.arguments)
+
+
+@hookimpl
+def pilot_payload_preprocesses(job: Job, workdir: Path) -> Sequence[SideProcess]:
+    """Run what the job names before its payload."""
+    return _side(job, "preprocess", workdir)
+
+
+@hookimpl
+def pilot_payload_sides(job: Job, workdir: Path) -> Sequence[SideProcess]:
+    """Run what the job names beside its payload."""
+    return _side(job, "coprocess", workdir)
+
+
+@hookimpl
+def pilot_payload_postprocesses(job: Job, workdir: Path) -> Sequence[SideProcess]:
+    """Run what the job names after its payload."""
+    return _side(job, "postprocess", workdir)
+
+
+def _side(job: Job, name: str, workdir: Path) -> Sequence[SideProcess]:
+    told = (job.extras.get(STEPS) or {}).get(name)
+    if not told:
+        return ()
+    program, arguments = told.get("command", ""), told.get("args", "")
+    if not program or "://" in program:
+        why = f"{program} is an address, and nothing here brings it" if program else "it names no command"
+        raise PilotError(Code.TRFDOWNLOADFAILURE, f"the job's {name}: {why}")
+    command = Command("/bin/sh", "-c", f"{quote(_program(program, workdir))} {arguments}")
+    return (SideProcess(name=name, command=command, enough=NOTHING_TO_DO if name == "preprocess" else ()),)
 
 
 def _program(name: str, workdir: Path) -> str:

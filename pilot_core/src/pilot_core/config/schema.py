@@ -167,6 +167,14 @@ class PayloadOptions:
         least=0.01,
     )
     sealed_b: int = option(32 * 10**6, help="Of each output, so much of its end is sealed.", unit="b", least=1)
+    nproc: int | None = option(
+        None,
+        help="With so many processes and threads of the pilot's user on the node, a payload starts no more; root may.",
+        least=16,
+    )
+    output_b: int = option(
+        2 * 2**30, help="The payload's output and errors are cut at this, each, and it is stopped.", unit="b", least=1
+    )
 
 
 @frozen(kw_only=True)

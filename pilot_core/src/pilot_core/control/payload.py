@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,9 +13,11 @@ from attrs import field, frozen
 
 from pilot_core.config.schema import PayloadOptions
 from pilot_core.control import checkpoint
+from pilot_core.control.around import Plan, SideSpec
 from pilot_core.control.blame import by_plugin
 from pilot_core.control.diagnosis import (
     core_problem,
+    directory_problem,
     disk_problem,
     exit_problem,
     known_problem,
@@ -30,13 +32,14 @@ from pilot_core.errors import Code, PilotError
 from pilot_core.io.cgroup import Groups
 from pilot_core.io.process import MARK, ProcessSpec
 from pilot_core.machine.events import Result
+from pilot_core.model.change import evolve
 from pilot_core.model.job import Job
 from pilot_core.model.names import UnsafeName, safe_name
-from pilot_core.model.payload import Command, Outcome, SideProcess
+from pilot_core.model.payload import Command, Outcome, SideProcess, Sides
 from pilot_core.model.records import pack, unpack
 from pilot_core.model.wire import BadMessage
 from pilot_core.plugins.guard import PluginFailed
-from pilot_core.plugins.hooks import Hooks
+from pilot_core.plugins.hooks import Answer, Hooks
 from pilot_core.plugins.patches import PatchConflict, apply_patches
 from pilot_core.redact import CREDENTIAL, Redactor
 from pilot_core.spec import payload as hooks_of
@@ -64,6 +67,8 @@ class PayloadControl:
     environ: Mapping[str, str]
     redactor: Redactor
     groups: Callable[[], Groups] = field(factory=lambda: cache(Groups.of))
+    nofile: int | None = None
+    """How many files a payload may open where the site does not say."""
 
     # --- before the run ---
 
@@ -133,19 +138,39 @@ class PayloadControl:
             return f"has no bytes for its character {error.start}"
         return "holds a secret of the pilot's: remove it where it is set" if self.redactor.knows(text) else ""
 
-    def _sides(self, task: Task) -> tuple[SideProcess, ...]:
+    def _sides(self, task: Task) -> Sides:
+        """What runs around the payload. What does not fit is left out beside it, and fails the job before and after."""
+        taken = {PAYLOAD}
+        job, queue, workdir, ask = task.job, task.queue, task.workdir, self.hooks.gather
+        before = ask(hooks_of.pilot_payload_preprocesses, job=job, queue=queue, workdir=workdir)
+        after = ask(hooks_of.pilot_payload_postprocesses, job=job, queue=queue, workdir=workdir)
+        needed = [self._needed(answers, taken) for answers in (before, after)]
+        return Sides(before=needed[0], beside=self._beside(task, taken), after=needed[1])
+
+    def _needed(self, answers: Sequence[Answer[Sequence[SideProcess]]], taken: set[str]) -> tuple[SideProcess, ...]:
+        for plugin, side in ((answer.plugin, side) for answer in answers for side in answer.value):
+            if problems := self._problems(side, taken):
+                told = f"the process {side.name!r} of plugin {plugin} cannot run: {'; '.join(problems)}"
+                raise PilotError(Code.SETUPFAILURE, told)
+        return tuple(side for answer in answers for side in answer.value)
+
+    def _beside(self, task: Task, taken: set[str]) -> tuple[SideProcess, ...]:
+        hook = hooks_of.pilot_payload_sides
         try:
-            answers = self.hooks.gather(
-                hooks_of.pilot_payload_sides, job=task.job, queue=task.queue, workdir=task.workdir
-            )
+            answers = self.hooks.gather(hook, job=task.job, queue=task.queue, workdir=task.workdir)
         except (PluginFailed, PilotError) as failed:
             log.warning("there will be no processes beside the payload: %s", failed)
             return ()
-        taken = {PAYLOAD}
         return tuple(side for answer in answers for side in answer.value if self._is_fit(side, answer.plugin, taken))
 
     def _is_fit(self, side: SideProcess, plugin: str, taken: set[str]) -> bool:
-        """Whether a process can run beside the payload under its name, which is taken then."""
+        problems = self._problems(side, taken)
+        for problem in problems:
+            log.warning("the process %r of plugin %s beside the payload is left out: %s", side.name, plugin, problem)
+        return not problems
+
+    def _problems(self, side: SideProcess, taken: set[str]) -> list[str]:
+        """Why a process cannot run under its name, which is taken then."""
         problems = list(self._unfit(side.command)) if side.command.argv else ["it has no command"]
         try:
             safe_name(f"{safe_name(side.name)}.stdout")
@@ -153,19 +178,29 @@ class PayloadControl:
             problems.append(str(error))
         if side.name in taken:
             problems.append("its name is taken")
-        for problem in problems:
-            log.warning("the process %r of plugin %s beside the payload is left out: %s", side.name, plugin, problem)
         taken.add(side.name)
-        return not problems
+        return problems
 
-    def specs(self, job: Job, workdir: Path, settings: Settings) -> tuple[ProcessSpec, tuple[ProcessSpec, ...]]:
-        """The payload as its keeper is to start it, and the processes beside it."""
-        assert job.command is not None
-        nofile = settings.of(PayloadOptions).nofile
-        sides = unpack(tuple[SideProcess, ...], job.notes.get(SIDES, ()))
-        return spec_of(PAYLOAD, job.command, workdir, nofile), tuple(
-            spec_of(side.name, with_environment(side.command, {**job.command.env, **side.command.env}), workdir, nofile)
-            for side in sides
+    def plan(self, job: Job, workdir: Path, settings: Settings) -> Plan:
+        """The payload as its keeper is to start it, and the processes around it."""
+        command = job.command
+        assert command is not None
+        options = settings.of(PayloadOptions)
+        options = evolve(options, nofile=options.nofile or self.nofile)
+        sides = unpack(Sides, job.notes.get(SIDES, {}))
+
+        def spec(side: SideProcess) -> ProcessSpec:
+            env = {**command.env, **side.command.env}
+            return spec_of(side.name, with_environment(side.command, env), workdir, options)
+
+        def timed(side: SideProcess) -> SideSpec:
+            return SideSpec(spec(side), side.limit_s, side.enough)
+
+        return Plan(
+            payload=spec_of(PAYLOAD, command, workdir, options),
+            before=tuple(map(timed, sides.before)),
+            beside=tuple(map(spec, sides.beside)),
+            after=tuple(map(timed, sides.after)),
         )
 
     # --- after the run ---
@@ -182,7 +217,7 @@ class PayloadControl:
 
     def _judged(self, task: Task, outcome: Outcome) -> Iterator[PilotError]:
         """Of equals the first is reported: who knows more speaks earlier."""
-        seen: list[PilotError] = []
+        seen: list[PilotError] = [*directory_problem(task.workdir)]
         if not outcome.clean:
             seen += memory_problem(task.job.notes.get(MEMORY_KILLS), self.groups())
         seen += self._seen(task, outcome)
@@ -253,7 +288,7 @@ def own_variables(task: Task) -> dict[str, str]:
     }
 
 
-def spec_of(name: str, command: Command, workdir: Path, nofile: int | None) -> ProcessSpec:
+def spec_of(name: str, command: Command, workdir: Path, options: PayloadOptions) -> ProcessSpec:
     """A process in the job's directory, its output in files named after it."""
     return ProcessSpec(
         name=name,
@@ -262,5 +297,7 @@ def spec_of(name: str, command: Command, workdir: Path, nofile: int | None) -> P
         cwd=workdir,
         stdout=workdir / f"{name}.stdout",
         stderr=workdir / f"{name}.stderr",
-        nofile=nofile,
+        nofile=options.nofile,
+        nproc=options.nproc,
+        output_b=options.output_b,
     )

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     Message = dict[str, Any]
 
 SEND_S = 5
+OPEN_FILES = 65536
 MARK = "PILOT_JOB_MARK"
 """The variable that every process of a job inherits; its value is nobody else's."""
 
@@ -58,6 +59,9 @@ class ProcessSpec:
     stdout: Path
     stderr: Path
     nofile: int | None = None
+    nproc: int | None = None
+    output_b: int | None = None
+    """Each of its two files is cut there by a keeper, which ends who writes more."""
     cores: tuple[int, ...] | None = None
 
 
@@ -101,6 +105,8 @@ class Ended:
     on_disk: bool = True
     orphaned: bool = False
     started_mono: float | None = None
+    flooded: str = ""
+    """The file that was too long, and is cut."""
 
 
 @frozen
@@ -146,6 +152,17 @@ class Gone:
 
 
 ProcessEvent = Started | Refused | Ended | Cleared | Listed | Orphaned | Released | Complaint | Gone
+
+
+def raise_open_files() -> int:
+    """Let this process open many files, if it may; how many it could before, which its children are to have again."""
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    return soft
 
 
 class Processes(ABC):
@@ -287,5 +304,5 @@ def _started(message: Message) -> Started:
 def _ended(message: Message) -> Ended:
     seconds = {f"{key}_s": message[key] for key in ("utime", "stime", "tree_utime", "tree_stime")}
     same = {key: message[key] for key in ("name", "pid", "start_ticks", "status", "signal", "at", "mono")}
-    told = {key: message[key] for key in ("on_disk", "orphaned", "started_mono") if key in message}
+    told = {key: message[key] for key in ("on_disk", "orphaned", "started_mono", "flooded") if key in message}
     return Ended(**same, **seconds, **told, maxrss_b=message["maxrss_kb"] * 1024)

@@ -138,10 +138,11 @@ def _spawn(spec: ProcessSpec) -> subprocess.Popen[bytes]:
             start_new_session=True,
         )
     with suppress(ProcessLookupError):
-        if spec.nofile is not None:
-            hard = resource.prlimit(process.pid, resource.RLIMIT_NOFILE)[1]
-            soft = spec.nofile if hard == resource.RLIM_INFINITY else min(spec.nofile, hard)
-            resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (soft, hard))
+        for which, most in ((resource.RLIMIT_NOFILE, spec.nofile), (resource.RLIMIT_NPROC, spec.nproc)):
+            if most is not None:
+                hard = resource.prlimit(process.pid, which)[1]
+                soft = most if hard == resource.RLIM_INFINITY else min(most, hard)
+                resource.prlimit(process.pid, which, (soft, hard))
         if spec.cores is not None:
             os.sched_setaffinity(process.pid, spec.cores)
     return process

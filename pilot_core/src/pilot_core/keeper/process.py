@@ -122,7 +122,7 @@ def launch(message: Message) -> int:
             what = message["cwd"]
             enter(after, what)
             what = "limits"
-            limit(after, message.get("nofile"), message.get("cores"))
+            limit(after, {"NOFILE": message.get("nofile"), "NPROC": message.get("nproc")}, message.get("cores"))
             what = message["argv"][0]
             return spawn(message["argv"], message["env"], files)
         except (OSError, ValueError, TypeError, LookupError, AttributeError, OverflowError) as error:
@@ -138,14 +138,15 @@ def enter(after: contextlib.ExitStack, directory: str) -> None:
     after.callback(os.fchdir, here)
 
 
-def limit(after: contextlib.ExitStack, nofile: int | None, cores: list[int] | None) -> None:
-    if nofile is not None:
-        import resource
+def limit(after: contextlib.ExitStack, limits: dict[str, int | None], cores: list[int] | None) -> None:
+    for name, most in limits.items():
+        if most is not None:
+            import resource
 
-        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        least = nofile if hard == resource.RLIM_INFINITY else min(nofile, hard)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (least, hard))
-        after.callback(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
+            which = getattr(resource, f"RLIMIT_{name}")
+            soft, hard = resource.getrlimit(which)
+            resource.setrlimit(which, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))
+            after.callback(resource.setrlimit, which, (soft, hard))
     if cores is not None:
         ours = os.sched_getaffinity(0)
         os.sched_setaffinity(0, cores)
@@ -162,7 +163,7 @@ def spawn(argv: list[str], env: dict[str, str], files: list[int]) -> int:
     )
     try:
         return run(setsid=True)
-    except NotImplementedError:  # an interpreter built for a C library before 2.26: a group must do
+    except RuntimeError:  # an interpreter built for a C library before 2.26: a group must do
         return run(setpgroup=0)
 
 

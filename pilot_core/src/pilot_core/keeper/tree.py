@@ -12,6 +12,7 @@ import time
 
 from . import ADDRESS, FORMAT, PROCESSES, SOCKET
 from .line import Line, write_line
+from .output import Outputs
 from .process import Seen, descendants, exit_status, is_below, launch, look, send_signal, stop_group
 
 TYPE_CHECKING = False
@@ -63,9 +64,11 @@ class Tree:
         self.endings: list[Ending] = []
         self.last: Ending | None = None
         self.cpu = {"tree_utime": 0.0, "tree_stime": 0.0}
+        self.poller = select.poll()
+        self.outputs = Outputs(self.poller)
 
     def run(self) -> None:
-        woken, poller = wake_on_child(), select.poll()
+        woken, poller = wake_on_child(), self.poller
         poller.register(woken, select.POLLIN)
         poller.register(self.listener, select.POLLIN)
         while not self.done:
@@ -74,6 +77,8 @@ class Tree:
             ready = {fd for fd, _ in poller.poll(poll_ms(self.next_look()))}
             if woken in ready:
                 os.read(woken, 4096)
+            if self.outputs.fd in ready:
+                self.outputs.hear()
             self.reap()
             if self.client and not ready.isdisjoint((self.client.sock.fileno(), self.listener.fileno())):
                 self.listen(poller)
@@ -84,6 +89,7 @@ class Tree:
     def next_look(self) -> float:
         now = time.monotonic()
         times = [e.kill_at if e.kill_at > now else now + LOOK_AGAIN_S for e in self.endings]
+        times.append(self.outputs.look_at)
         return min([*times, NEVER if self.client or self.last else self.orphan_deadline()])
 
     def welcome(self) -> None:
@@ -129,8 +135,12 @@ class Tree:
         try:
             if any(facts["name"] == name for facts in self.running.values()):
                 raise OSError(errno.EEXIST, f"{name} runs already")
+            if order.get("output_b"):
+                self.outputs.hold(name, [order["stdout"], order["stderr"]], order["output_b"])
             pid = launch(order)
         except OSError as error:
+            if error.errno != errno.EEXIST:
+                self.outputs.let_go(name)
             self.tell({"event": "refused", "name": name, "errno": error.errno, "error": error.strerror})
             return
         seen, self.childless = look(pid), False
@@ -182,7 +192,16 @@ class Tree:
         except ChildProcessError:
             self.childless = True
 
+    def end_flooding(self) -> None:
+        """End who writes too much; told once, it is cut until it has ended."""
+        for name, path in self.outputs.look().items():
+            for facts in self.running.values():
+                if facts["name"] == name and not facts.get("flooded"):
+                    facts["flooded"] = path
+                    self.endings.append(Ending([name], [], self.policy.grace_s))
+
     def bury(self, end: Message) -> None:
+        end["flooded"] = self.outputs.let_go(end["name"])
         end |= {"at": time.time(), "mono": time.monotonic(), "orphaned": self.last is not None}
         self.ended.append(end)
         self.tell({**end, "on_disk": self.record(end)})
@@ -255,6 +274,8 @@ class Tree:
         return self.alone_since
 
     def advance(self) -> None:
+        if time.monotonic() >= self.outputs.look_at:
+            self.end_flooding()
         late = not self.client and time.monotonic() >= self.orphan_deadline()
         if late and not self.last:
             self.last = Ending(None, [], self.policy.grace_s)

@@ -24,10 +24,25 @@ class Command:
 
 @frozen(kw_only=True)
 class SideProcess:
-    """A process beside the payload, ended with it; its output goes to ``<name>.stdout`` and ``.stderr``."""
+    """A process before, beside or after the payload; its output goes to ``<name>.stdout`` and ``.stderr``.
+
+    What runs beside the payload is ended with it. What runs before or after it has ``limit_s`` for that.
+    """
 
     name: str
     command: Command
+    limit_s: float = 3600.0
+    enough: tuple[int, ...] = ()
+    """Exit codes by which a process before the payload says that there is nothing to do: no payload, no outputs."""
+
+
+@frozen(kw_only=True)
+class Sides:
+    """All processes that a payload has around it, those before and after it in their order."""
+
+    before: tuple[SideProcess, ...] = ()
+    beside: tuple[SideProcess, ...] = ()
+    after: tuple[SideProcess, ...] = ()
 
 
 @frozen(kw_only=True)

@@ -40,6 +40,26 @@ def pilot_payload_container(job: Job, queue: Queue) -> str | None:
 
 
 @hook(Shape.GATHER, since="0.1")
+def pilot_payload_preprocesses(job: Job, queue: Queue, workdir: Path) -> Sequence[SideProcess]:
+    """Name processes to run one after another before the payload.
+
+    Asked once, after the command is known, in a worker thread. The first that fails, or outlives its limit, fails the
+    job (1356) and the payload is not started; an exit code in its ``enough`` finishes the job without outputs. A
+    failure of the hook fails the job, in the plugin's name.
+    """
+
+
+@hook(Shape.GATHER, since="0.1")
+def pilot_payload_postprocesses(job: Job, queue: Queue, workdir: Path) -> Sequence[SideProcess]:
+    """Name processes to run one after another when the payload has ended and nothing of it is left.
+
+    Asked once, with those before it. All of them run, also after a payload that failed, but not when the job was
+    stopped; one that fails, or outlives its limit, fails the job (1357) unless the payload did. A failure of the hook
+    fails the job, in the plugin's name.
+    """
+
+
+@hook(Shape.GATHER, since="0.1")
 def pilot_payload_sides(job: Job, queue: Queue, workdir: Path) -> Sequence[SideProcess]:
     """Name processes to run beside the payload: started right before it, ended with it, their exit codes ignored.
 

@@ -15,7 +15,6 @@ from pilot_core.builtin.monitors.limits import share_b, too_much
 from pilot_core.sdk import Code, Monitor, PilotError, Reading, Settings, View, option
 from pilot_core.sdk.io import Inside, free_bytes
 
-OUTPUT_FILES: Final = ("payload.stdout", "payload.stderr")
 WALK_SHARE: Final = 0.01
 
 
@@ -28,7 +27,6 @@ class DiskOptions:
     free_b: int = option(10**9, help="With less than this free on the node, the job is stopped.", unit="b")
     limit_b: int | None = option(None, help="The directory may grow to this, whatever queue and job say.", unit="b")
     grace: float = option(1.2, help="What queue and job say of the directory's size is multiplied by this.")
-    stdout_b: int = option(2 * 2**30, help="The payload's output and errors may grow to this, each.", unit="b")
     output_b: int = option(500 * 10**9, help="No output file may be as large as this.", unit="b")
     walk_s: float = option(300.0, help="The directory is summed up this often, or less if that takes long.", unit="s")
 
@@ -66,9 +64,6 @@ class Disk(Monitor):
         limit_b = options.limit_b if options.limit_b is not None else _directory_limit_b(view, options.grace)
         if limit_b is not None and self._size_b > limit_b:
             return too_much(Code.USERDIRTOOLARGE, "the job's directory", self._size_b, limit_b)
-        for name in OUTPUT_FILES:
-            if (size_b := _size_of(view.workdir, name)) > options.stdout_b:
-                return too_much(Code.STDOUTTOOBIG, name, size_b, options.stdout_b)
         for file in view.job.outputs:
             if (size_b := _size_of(view.workdir, file.lfn)) >= options.output_b:
                 return too_much(Code.OUTPUTFILETOOLARGE, file.lfn, size_b, options.output_b)
