@@ -66,7 +66,7 @@ def test_numbers_and_acronyms_of_the_field():
 def test_process_exit_codes():
     table = "64 1377, 65 1008, 66 1199, 67 1103, 68 1163 1177 1373, 69 1098, 70 1301, 71 1116, 72 1117, 73 1186"
     table += ", 74 1330, 75 1332, 76 1342, 77 1331, 78 1359, 79 1318, 80 1382, 81 1213, 82 1385, 83 1386"
-    table += ", 130 1208, 131 1202, 135 1206, 137 1200, 138 1207, 139 1203, 143 1201, 152 1204"
+    table += ", 130 1208, 131 1202, 135 1206, 137 1200, 138 1207, 139 1203, 143 1201 1379, 152 1204"
     expected = {int(row.split()[0]): set(map(int, row.split()[1:])) for row in table.split(", ")}
     found: dict[int, set[int]] = {}
     for code in CODES:

@@ -167,7 +167,7 @@ FAKETIME = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
 @pytest.mark.skipif(FAKETIME is None, reason="faketime is not installed")
 @pytest.mark.parametrize("jump", ["+1h", "-1h"])
 def test_a_clock_that_jumps_by_an_hour_ends_nothing(site, jump):
-    """pilot:E06"""
+    """pilot:E06, H09"""
     clock = site.root / "clock"
     clock.write_text("+0")
     preload = {"LD_PRELOAD": str(FAKETIME), "FAKETIME_TIMESTAMP_FILE": str(clock), "FAKETIME_NO_CACHE": "1"}

@@ -249,7 +249,7 @@ class Code:
     LOGCREATIONTIMEOUT = ErrorCode(1376, LOG, PILOT, ALERT, "The log archive was not written in time")
     CVMFSISNOTALIVE = ErrorCode(1377, BEFORE, SITE, ELSEWHERE, "CVMFS does not answer on this node", 64)
     LSETUPTIMEDOUT = ErrorCode(1378, STAGE_IN, SITE, LATER, "The software set-up for reading inputs took too long")
-    PREEMPTION = ErrorCode(1379, STOP, SITE, UNCOUNTED, "The site took the slot back for other work")
+    PREEMPTION = ErrorCode(1379, STOP, SITE, UNCOUNTED, "The site took the slot back for other work", 143)
     ARCPROXYFAILURE = ErrorCode(1380, BEFORE, SITE, ALERT, "arcproxy failed; its output says why", vague=True)
     ARCPROXYLIBFAILURE = ErrorCode(1381, BEFORE, SITE, ALERT, "arcproxy lacks a shared library")
     PROXYTOOSHORT = ErrorCode(1382, BEFORE, SITE, ALERT, "The proxy would end before a job could", 80)

@@ -460,6 +460,7 @@ def test_no_file_is_no_end(tmp_path):
 
 
 def test_others_of_the_same_user_are_untouched(kept):
+    """pilot:F13"""
     pid = os.spawnv(os.P_NOWAIT, "/bin/sleep", ["sleep", "60"])
     try:
         kept.python(DEAF_TREE).wait_text(lines=4)

@@ -33,6 +33,7 @@ class Lifetime:
     loop: Loop[Any, Any, Any]
     began_mono: float = field(init=False)
     until_mono: float = field(init=False)
+    over: bool = field(default=False, init=False)
 
     def __attrs_post_init__(self) -> None:
         self.began_mono = self.until_mono = self.clock.mono()
@@ -45,6 +46,12 @@ class Lifetime:
     def left_s(self) -> float:
         """Until the pilot stops."""
         return max(self.until_mono - self.clock.mono(), 0.0)
+
+    def stop(self, error: PilotError, hurry_s: float) -> None:
+        """Stop the pilot, once: a second time would shorten it."""
+        if not self.over:
+            self.over = True
+            self.poster.post(e.HaltAsked(error=error, hurry_s=hurry_s))
 
     def begin(self, performer: Performer) -> None:
         """Before the first request for work, which tells it; and from then on, as an allocation may change."""
@@ -72,9 +79,8 @@ class Lifetime:
         left_s = max(0.0, min(lasts if slot_s is None else [*lasts, slot_s]))
         stop_s = min(self.options.stop_s, left_s / 2)
         error = PilotError(Code.REACHEDMAXTIME, f"the pilot's {left_s:g} s are over")
-        halt = e.HaltAsked(error=error, hurry_s=stop_s)
         self.until_mono = self.clock.mono() + left_s - stop_s
-        self.loop.after("lifetime", left_s - stop_s, partial(self.poster.post, halt))
+        self.loop.after("lifetime", left_s - stop_s, partial(self.stop, error, stop_s))
         self._ask_later(performer)
 
     def _ask_later(self, performer: Performer) -> None:

@@ -25,6 +25,7 @@ from pilot_core.agent.lifetime import Lifetime
 from pilot_core.agent.loop import Call, Loop
 from pilot_core.agent.perform import Performer
 from pilot_core.agent.post import Poster
+from pilot_core.agent.reclaim import Reclaim
 from pilot_core.agent.recover import RECORD, how_it_died
 from pilot_core.agent.setup import Setup, make, make_all
 from pilot_core.agent.shipping import Shipping
@@ -32,7 +33,7 @@ from pilot_core.agent.signals import DUMP_STACKS, HALTS, as_event
 from pilot_core.agent.status import status_of
 from pilot_core.agent.workers import Lane, answer
 from pilot_core.clock import Clock, SystemClock
-from pilot_core.config.schema import Budgets, LogOptions, PilotOptions, ReportOptions
+from pilot_core.config.schema import Budgets, LogOptions, PilotOptions, ReportOptions, SlotOptions
 from pilot_core.control.archive import Archive
 from pilot_core.control.data import DataControl
 from pilot_core.control.job import JobControl
@@ -259,6 +260,7 @@ class Assembly:
             self.performer(c.Check())
         self.performer.reporting.renew()
         self.lifetime.begin(self.performer)
+        Reclaim(self.lifetime, self.setup.settings.of(SlotOptions)).begin(self.performer)
         if self.options.refill_s is not None:
             self.loop.after("refill", self.options.refill_s, partial(self.poster.post, e.RefillOver()))
         if not self.recover:

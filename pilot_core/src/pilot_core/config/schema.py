@@ -105,6 +105,11 @@ class SlotOptions:
     memory_b: int | None = option(None, help="Memory that the pilot may use.", unit="b")
     disk_b: int | None = option(None, help="Disk that the pilot may use.", unit="b")
     gpus: tuple[str, ...] = option((), help="The GPUs that the pilot may give to jobs.")
+    notice: str = option(
+        "", help="A file or an http:// address that tells when the slot is taken back: a time, or 'true' for now."
+    )
+    notice_headers: tuple[str, ...] = option((), help="What that address wants to be told, each as 'Name: value'.")
+    ask_s: float = option(30.0, help="That place is looked at this often.", unit="s", least=0.1)
     free_disk_b: int = option(2 * 10**9, help="With less disk free than this, no work is taken.", unit="b")
 
 
