@@ -13,9 +13,11 @@ import pytest
 TESTS = Path(__file__).parents[1]
 LIST = Path(__file__).with_name("ids.txt")
 DATA = Path(__file__).with_name("ids-data.txt")
+PILOT = Path(__file__).with_name("ids-pilot.txt")
 CONTRACTS = TESTS.parent / "pilot_core/src/pilot_core/testing/contracts"
 CITED = {file: re.compile(rf"{file}:((?:[A-Z]-\d\d|I\d)(?:\s*\([^)]*\))?)") for file in ("server", "data")}
-LINE = re.compile(r"([A-Z]-\d\d|I\d)  ([^:]+)(?:: (.+))?")
+CITED["pilot"] = re.compile(r"pilot:([A-L]\d\d(?:, [A-L]\d\d)*)")
+LINE = re.compile(r"([A-Z]-?\d\d|I\d)  ([^:]+)(?:: (.+))?")
 
 
 def scenario(*names: str) -> pytest.MarkDecorator:
@@ -45,8 +47,9 @@ def carried(tests: Path = TESTS, file: str = "server") -> dict[str, list[str]]:
     contracts = sorted(CONTRACTS.glob("*.py")) if file == "data" else []
     for path in (*sorted(tests.rglob("test_*.py")), *contracts):
         where = path.relative_to(tests) if path.is_relative_to(tests) else path.name
-        for name, function in _tests(ast.parse(path.read_text())):
-            for cited in _cited(function, file):
+        source = path.read_text()
+        for name, function in _tests(ast.parse(source)):
+            for cited in _cited(function, file) if file != "pilot" else _noted(function, source):
                 told, _, part = cited.partition("(")
                 found[told.strip()].append(f"{where}::{name}" + (f" ({part}" if part else ""))
     return found
@@ -68,6 +71,13 @@ def _cited(function: ast.FunctionDef, file: str) -> Iterator[str]:
             yield from (f"{arg.value}{part}" for arg in each.args if isinstance(arg, ast.Constant))
 
 
+def _noted(function: ast.FunctionDef, source: str) -> Iterator[str]:
+    """Those in comments too, as a case of many has no description of its own."""
+    begin = min([function.lineno, *(each.lineno for each in function.decorator_list)])
+    for several in CITED["pilot"].findall("\n".join(source.splitlines()[begin - 1 : function.end_lineno])):
+        yield from several.split(", ")
+
+
 def table(path: Path = LIST, file: str = "server") -> str:
     """One line an id."""
     tests = carried(file=file)
@@ -78,3 +88,4 @@ def table(path: Path = LIST, file: str = "server") -> str:
 if __name__ == "__main__":
     print(table())
     print(table(DATA, "data"))
+    print(table(PILOT, "pilot"))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from .ids import DATA, LIST, carried, listed
+from .ids import DATA, LIST, PILOT, carried, listed
 
-LISTS = {"server": LIST, "data": DATA}
+LISTS = {"server": LIST, "data": DATA, "pilot": PILOT}
 each_list = pytest.mark.parametrize("file", LISTS)
 
 
@@ -48,8 +48,13 @@ def test_the_list_of_data_is_whole():
     assert sorted(listed(DATA)) == sorted(_numbered(counts))
 
 
-def _numbered(counts):
-    return [f"{letter}-{number:02}" for letter, most in counts.items() for number in range(1, most + 1)]
+def test_the_list_of_the_pilot_is_whole():
+    counts = dict(zip("ABCDEFGHIJKL", (15, 11, 14, 25, 25, 15, 7, 9, 14, 5, 6, 7), strict=True))
+    assert sorted(listed(PILOT)) == sorted(_numbered(counts, ""))
+
+
+def _numbered(counts, dash="-"):
+    return [f"{letter}{dash}{number:02}" for letter, most in counts.items() for number in range(1, most + 1)]
 
 
 @pytest.mark.parametrize(("line", "told"), [

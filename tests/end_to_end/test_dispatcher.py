@@ -82,6 +82,7 @@ def test_a_running_payload_is_cancelled(cluster):
 
 
 def test_an_operator_looks_at_a_running_job_where_it_runs(cluster):
+    """pilot:K01, K02, K03"""
     cluster.configure()
     cluster.serve()
     cluster.submit(f"echo '<b>said</b>' > seen.txt; {WAIT.format(root=cluster.root, name='one')}")
@@ -216,6 +217,7 @@ def speak_for_the_older(cluster):
 
 
 def test_a_dispatcher_that_comes_back_finds_the_payload_healthy(cluster):
+    """pilot:H04"""
     cluster.configure()
     cluster.serve()
     pilot, payload = waiting(cluster)
@@ -247,7 +249,7 @@ def test_a_dispatcher_that_moves_is_found_at_its_other_address(cluster, outputs)
 
 
 def test_a_result_that_cannot_be_told_waits_in_the_outbox_for_the_next_pilot(cluster):
-    """The dispatcher moves to where this pilot does not look for it."""
+    """The dispatcher moves to where this pilot does not look for it. pilot:H02"""
     cluster.configure()
     cluster.serve()
     cluster.submit(WAIT.format(root=cluster.root, name="one"))

@@ -43,6 +43,7 @@ def {hook}():
 
 @pytest.mark.parametrize("hook", HOOKS)
 def test_a_hook_that_hangs_is_left_behind_and_named(site, hook):
+    """pilot:L03"""
     (site.root / "in.txt").write_text("x")
     site.job(
         "one",

@@ -108,6 +108,7 @@ Running.begin = stumble
 
 @pytest.mark.parametrize("defect", [DEAF, UNTOLD], ids=["hearing", "beginning"])
 def test_a_defect_in_the_loop_with_one_job_fails_that_job_alone(site, defect):
+    """pilot:H07"""
     site.job("bad", "sleep 1")
     site.job("good", "sleep 1")
     pilotfile = site.root / "pilotfile.py"

@@ -60,6 +60,7 @@ def test_wait_gives_a_recovering_pilot_time_and_then_ends_it(site):
 
 
 def test_a_payload_that_waits_is_adopted_and_its_output_stored(site):
+    """pilot:F11"""
     payload = orphan(site, "payload.orphan=wait", lasts=2)
     assert alive(payload)
     code, said = site.recover()

@@ -195,6 +195,7 @@ def test_a_stop_leaves_outputs_on_their_way_the_rest_of_its_time(site):
 
 
 def test_outputs_that_found_no_place_stay_where_they_are(site):
+    """pilot:I12"""
     site.job("one", "echo fruit > out", outputs=[{"name": "out", "destination": "/proc/none/out"}])
     _, said = site.run("data.attempts=1")
     report = site.report("one")

@@ -40,6 +40,7 @@ def test_a_server_that_is_away_stops_no_healthy_job(tmp_path, policy):
 
 
 def test_a_site_may_have_jobs_stopped_whose_server_is_away(tmp_path):
+    """pilot:H03"""
     settings = {"report.when_lost": "stop-after", "report.lost_s": 0.3}
     done = run(tmp_path, "sleep 600", lambda _: AWAY, **settings)
     assert done.job.error.code is Code.COMMUNICATIONFAILURE

@@ -51,6 +51,7 @@ def messages(ship):
 
 
 def test_records_are_sent_once_in_order_and_without_secrets(ship, sent):
+    """pilot:K06"""
     log.warning("first hunter2")
     log.warning("second")
     sent.ship()
@@ -75,6 +76,7 @@ def test_what_comes_too_fast_is_counted_and_the_latest_kept(ship, sent):
 
 
 def test_a_shipper_that_keeps_failing_gets_no_more(ship, sent, caplog):
+    """pilot:K05"""
     ship.sinks = True
     for number in range(5):
         log.warning("%d", number)

@@ -59,6 +59,7 @@ def place(tmp_path):
 
 
 def test_a_job_that_finishes(place):
+    """pilot:D01"""
     place.write(
         "job.yaml", "id: good\nscript: 'echo hello; echo $GREETING > greeting.txt'\nenvironment: {GREETING: hi}\n"
     )
@@ -121,6 +122,7 @@ def test_what_is_not_there(pilot, words, why):
 
 
 def test_a_work_directory_that_cannot_be(pilot, tmp_path):
+    """pilot:A03"""
     (tmp_path / "file").write_text("")
     (tmp_path / "job.yaml").write_text("command: [/bin/true]\n")
     said = pilot("run", "--job", "job.yaml", "--workdir", "file")
@@ -133,6 +135,7 @@ def test_a_work_directory_that_cannot_be(pilot, tmp_path):
     [("off", 83, "1386"), ("passive", 78, "1359"), ("pasive", 71, "did you mean 'passive'?")],
 )
 def test_a_queue_that_takes_no_work_is_the_exit_code(pilot, tmp_path, queue, code, why):
+    """pilot:A04, A05, A06"""
     (tmp_path / "queues.yaml").write_text("off: {status: offline}\npassive: {state: INACTIVE}\n")
     (tmp_path / "job.yaml").write_text("command: [/bin/true]\n")
     said = pilot("run", "--job", "job.yaml", "--queue", queue, "--set", "queue_file.path=queues.yaml")

@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 
 from pilot_core.clock import SystemClock
+from pilot_core.control.around import Plan
 from pilot_core.control.record import phases_of
 from pilot_core.control.running import Running
-from pilot_core.control.around import Plan
 from pilot_core.errors import Code, PilotError
 from pilot_core.io.process import Cleared, Gone, Listed, ProcessSpec, event_of
 from pilot_core.keeper import PROCESSES

@@ -430,6 +430,7 @@ def test_a_fork_bomb_is_caught(kept):
 
 
 def test_time_of_orphans_is_counted(kept):
+    """pilot:E19"""
     burn = "import os, time\nif os.fork(): os._exit(0)\nprint(os.getpid(), flush=True)\n"
     kept.python(burn + "while time.process_time() < 0.4: pass")
     first = kept.wait(Ended)

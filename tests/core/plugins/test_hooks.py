@@ -66,6 +66,7 @@ def _sealed(*plugins: tuple[str, object, Tier], **options: Any) -> Hooks:
 
 
 def test_first_asks_from_the_site_down_and_stops_at_an_answer():
+    """pilot:L04"""
     asked: list[str] = []
     hooks = _sealed(
         ("core", _kind("core", asked, tryfirst=True), Tier.CORE),
@@ -170,6 +171,8 @@ def test_a_benched_plugin_is_passed_over():
 
 
 def test_a_failure_carries_its_plugin():
+    """pilot:L02"""
+
     def pilot_tea_kind(hour: int) -> str:
         return str({}[hour])
 
