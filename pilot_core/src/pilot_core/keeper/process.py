@@ -6,6 +6,7 @@ import contextlib
 import errno
 import functools
 import os
+import resource
 import signal
 
 TYPE_CHECKING = False
@@ -141,8 +142,6 @@ def enter(after: contextlib.ExitStack, directory: str) -> None:
 def limit(after: contextlib.ExitStack, limits: dict[str, int | None], cores: list[int] | None) -> None:
     for name, most in limits.items():
         if most is not None:
-            import resource
-
             which = getattr(resource, f"RLIMIT_{name}")
             soft, hard = resource.getrlimit(which)
             resource.setrlimit(which, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import gc
 import json
 import os
 import select
@@ -272,4 +273,5 @@ def main(fd: int, pilot: int) -> NoReturn:
         signal.signal(signum, signal.SIG_IGN)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     os.set_inheritable(fd, False)
+    gc.freeze()  # what is loaded stays: no collection in a forked tree writes to its pages
     guard(lambda: Keeper(fd, pilot).run(), "/dev/stderr")
