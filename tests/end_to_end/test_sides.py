@@ -40,7 +40,9 @@ def begin(site):
         plugin.write_text(PLUGIN.format(before=before, beside=beside, after=after, more=more))
         log = {"name": "log.tgz", "destination": str(site.store / "log.tgz")}
         site.job("one", script, outputs=[site.output(name) for name in outputs], log=log)
-        return site.start(*site.arguments(f"bootstrap.pilotfile={plugin}", "payload.grace_s=1"))
+        return site.start(
+            *site.arguments(f"bootstrap.pilotfile={plugin}", "payload.grace_s=1", "payload.output_b=1 MB")
+        )
 
     return start
 
@@ -120,6 +122,12 @@ def test_nothing_of_the_payload_is_left_when_what_comes_after_it_begins(site, ru
 def test_each_has_a_limit_of_its_own(run, around, number):
     report = run(PAYLOAD, **{around: ("slow: sleep 300",)}, limit_s=0.3)
     assert failure(report)[::2] == (number, "slow was ended: it had 0.3 s")
+
+
+@pytest.mark.parametrize(("around", "number"), [("before", 1356), ("after", 1357)])
+def test_each_may_write_no_more_than_a_payload(run, around, number):
+    report = run(PAYLOAD, **{around: ("chatty: exec head -c 9000000 /dev/zero",)})
+    assert failure(report)[::2] == (number, "chatty wrote more than payload.output_b allows")
 
 
 @pytest.mark.parametrize(("around", "number"), [("before", 1356), ("after", 1357)])

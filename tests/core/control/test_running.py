@@ -59,6 +59,17 @@ def test_an_end_that_no_disk_took_is_known_from_the_keeper(tmp_path):
     assert done.result.outcome.exit_code == 0
 
 
+def test_only_the_end_of_all_is_waited_for(tmp_path):
+    """What was ended alone, for its output or its time, is cleared before the rest is."""
+    running, posted = run(Answering())
+    running.begin(PLAN)
+    running.hear(event_of(LINE), tmp_path)
+    running.hear(Cleared(("payload",), (), 0.0, 0.0), tmp_path)
+    assert posted == []
+    running.hear(Cleared(None, (), 0.0, 0.0), tmp_path)
+    assert isinstance(posted[0], e.WorkDone)
+
+
 def test_an_end_on_the_disk_counts_where_only_a_side_is_listed(tmp_path):
     (tmp_path / PROCESSES).write_text(json.dumps(LINE) + "\n")
     (done,) = told(Listed((), (event_of({**LINE, "name": "side", "status": 3}),)), tmp_path)

@@ -97,6 +97,8 @@ class Row:
         outcome = Outcome(exit_code=end.status, signal=end.signal)
         if self._late:
             self._fail(f"{end.name} was ended: it had {side.limit_s:g} s", trf=outcome.transform_code)
+        elif end.flooded:
+            self._fail(f"{end.name} wrote more than payload.output_b allows", trf=outcome.transform_code)
         elif end.status in side.enough:
             self.enough = f"{end.name} ended with {outcome}: there is nothing to do"
             self.stop()

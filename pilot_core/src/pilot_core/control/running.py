@@ -118,7 +118,7 @@ class Running:
                 self._ended(event)
             case p.Listed():
                 self._listed(event, control)
-            case p.Cleared() if self.stage is Stage.CLEARING:
+            case p.Cleared(names=None) if self.stage is Stage.CLEARING:
                 self._cleared()
             case p.Gone():
                 self._lose_keeper(control)
