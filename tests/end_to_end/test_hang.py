@@ -29,6 +29,8 @@ FAILS_THE_JOB = {
     "pilot_payload_environment",
     "pilot_payload_container",
     "pilot_payload_diagnose",
+    "pilot_payload_postprocesses",
+    "pilot_payload_preprocesses",
 }
 
 PILOTFILE = """

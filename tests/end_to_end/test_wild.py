@@ -33,7 +33,7 @@ def run(site):
         log = {"name": "log.tgz", "destination": str(site.store / "log.tgz")}
         site.job("one", script, log=log, **more)
         command = [*wrapped, sys.executable, "-m", "pilot_core", *site.arguments(*settings)]
-        done = subprocess.run(command, capture_output=True, text=True, cwd=site.root, timeout=120)
+        done = subprocess.run(command, capture_output=True, text=True, cwd=site.root, timeout=580)
         assert "Traceback" not in done.stdout + done.stderr
         return site.report("one"), done.stdout + done.stderr
 
@@ -96,6 +96,7 @@ def test_two_gigabytes_of_output_fill_nothing(site, run):
     assert log_of(site)["payload.stdout"].size < 1_001_000
 
 
+@pytest.mark.timeout(600)
 def test_a_hundred_thousand_files_are_no_trouble(site, run):
     made = f"{PYTHON} 'for i in range(100_000): open(str(i), \"w\").close()'"
     report, said = run(f"mkdir d && cd d && {made} && cd .. && echo made > out", outputs=[site.output("out")])

@@ -255,7 +255,8 @@ class Performer:
         """Let monitors look from now on."""
         held = self.held[order.job.id]
         pid = int(str(order.job.notes.get("pid", 0)))
-        held.watch = self.monitors.begin(order.job, held.workdir, pid, held.settings)
+        ran_s = held.run.ran_s if held.run else 0.0
+        held.watch = self.monitors.begin(order.job, held.workdir, pid, held.settings, ran_s)
         self.sealing.begin(held)
         if self.hooks.listens(payload_hooks.pilot_payload_started):
             self.news.put(partial(self.hooks.tell, payload_hooks.pilot_payload_started, job=order.job, pid=pid))

@@ -20,7 +20,7 @@ from pilot_core.control.history import History
 from pilot_core.errors import Code, PilotError
 from pilot_core.io.files import free_bytes
 from pilot_core.io.proctree import Identity, Sample, Tree, parent
-from pilot_core.model.job import RUNNING, Job
+from pilot_core.model.job import Job
 from pilot_core.model.payload import Usage
 from pilot_core.model.queue import Queue
 from pilot_core.plugins.drivers import Usable
@@ -53,11 +53,13 @@ class MonitorControl:
     """How long the look of a monitor is awaited before it is left behind."""
     hung: list[Patience] = field(factory=list)
 
-    def begin(self, job: Job, workdir: Path, pid: int, settings: Settings) -> Watch:
-        """Watch the processes of a job, whose payload has this number, with monitors of its own, not yet made."""
+    def begin(self, job: Job, workdir: Path, pid: int, settings: Settings, ran_s: float = 0.0) -> Watch:
+        """Watch the processes of a job, whose payload has this number, with monitors of its own, not yet made.
+
+        ``ran_s`` is how long it has run already, for another pilot.
+        """
         watched = [Watched(usable, settings) for usable in self.monitors]
-        began = self.clock.mono() - max(self.clock.now() - job.times.get(RUNNING, self.clock.now()), 0.0)
-        pss_s = settings.of(MonitorOptions).pss_s
+        began, pss_s = self.clock.mono() - ran_s, settings.of(MonitorOptions).pss_s
         return Watch(self, job, workdir, tree_of(pid), watched, began, History.beside(workdir), pss_s)
 
     def leave(self, call: Patience) -> str:

@@ -50,8 +50,11 @@ class Running:
         self.job = job
         self.ticket = ticket
         self.stage = Stage.STARTING
+        self.ran_s = 0.0
+        """How long the payload ran for another pilot, as far as the wall clock knows."""
         self._processes = processes
         self._post = post
+        self._clock = clock
         self._began = clock.now()
         self._later = later
         self._before = self._after = Row(Code.PREPROCESSFAILURE, ())
@@ -190,6 +193,7 @@ class Running:
             return
         self._sides = tuple(each.name for each in listed.running if each.name != PAYLOAD)
         self._started(running[0])
+        self.ran_s = max(self._clock.now() - running[0].at, 0.0)
         if not self._adopt:
             self._error = self._died
             self.cancel(GRACE_S)
