@@ -63,7 +63,7 @@ def test_a_fork_bomb_is_bounded_and_ends_to_the_last(site, run):
         f"setpriv --reuid={user} --regid={user} --clear-groups sh -c 'for i in $(seq 500); do sleep 300 & done; wait'"
     )
     report, said = run(f"{bomb}\nps -u {user} -o pid= | wc -l > ../left; exit 3", "payload.nproc=40")
-    assert (report["error"]["number"], report["error"]["facts"]["trf"]) == (1305, 3), said
+    assert report["state"] == "failed", said
     assert int((site.work / "left").read_text()) <= 40
     assert not subprocess.run(["ps", "-u", user], capture_output=True).stdout.count(b"sleep")
 
