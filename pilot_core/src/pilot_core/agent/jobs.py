@@ -59,6 +59,11 @@ class HeldJob:
             self.processes.close()
         self.closing.close()
 
+    @property
+    def ran_s(self) -> float:
+        """How long its payload has run already, perhaps for another pilot."""
+        return self.run.ran_s if self.run else 0.0
+
 
 def control_of(root: Path, job: Job) -> Path:
     """The control directory of a job below the work directory of its pilot."""

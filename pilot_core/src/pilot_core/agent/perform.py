@@ -255,13 +255,11 @@ class Performer:
         """Let monitors look from now on."""
         held = self.held[order.job.id]
         pid = int(str(order.job.notes.get("pid", 0)))
-        ran_s = held.run.ran_s if held.run else 0.0
-        held.watch = self.monitors.begin(order.job, held.workdir, pid, held.settings, ran_s)
+        held.watch = self.monitors.begin(order.job, held.workdir, pid, held.settings, held.ran_s)
         self.sealing.begin(held)
         if self.hooks.listens(payload_hooks.pilot_payload_started):
             self.news.put(partial(self.hooks.tell, payload_hooks.pilot_payload_started, job=order.job, pid=pid))
-        limits = (limit for limit in (order.job.wall_limit_s, self.queue.wall_limit_s) if limit)
-        limit_s = min(limits, default=None)
+        limit_s = min((limit for limit in (order.job.wall_limit_s, self.queue.wall_limit_s) if limit), default=None)
         self._look_later(held, order.job, limit_s)
         self.warner.begin(order.job, pid, limit_s, self.clock.now())
 
@@ -275,8 +273,7 @@ class Performer:
             held.watch.late_s = max(self.clock.mono() - due, 0.0)
             self._look_later(held, job)
             if not self.workers.busy((held.id, "look")):
-                look = partial(_look, held.watch, held.id)
-                end = partial(self._looked, held, job)
+                look, end = partial(_look, held.watch, held.id), partial(self._looked, held, job)
                 self.workers.begin((held.id, "look"), f"monitors/{held.id}", look, end)
 
     def _looked(self, held: HeldJob, job: Job, answer: tuple[Usage, tuple[PilotError, ...]] | PilotError) -> None:
