@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
+
 import pytest
 
 from pilot_core.dispatcher.config import Config
 from pilot_core.dispatcher.service import Service
 from pilot_core.dispatcher.storage import Storage
 from pilot_core.dispatcher.store import Store
+from pilot_core.dispatcher.tokens import Tokens
 from pilot_core.testing.fakes import FakeClock
 
 from . import browser
@@ -21,12 +24,45 @@ def clock():
 
 
 @pytest.fixture
-def service(tmp_path, clock):
+def tokens(tmp_path, clock):
+    return Tokens(tmp_path / "tokens", clock)
+
+
+@pytest.fixture
+def service(tmp_path, tokens, clock):
     store, storage = Store(tmp_path / "d.sqlite", clock), Storage(tmp_path / "storage")
-    service = Service(store, storage, Config(QUEUES, STORAGES), clock, scheme="https")
+    service = Service(
+        store, storage, Config(QUEUES, STORAGES, proxy=tmp_path / "proxy.pem"), tokens, clock, scheme="https"
+    )
     yield service
     service.close()
     storage.close()
+
+
+@pytest.fixture
+def proxy(tmp_path, clock):
+    """Puts a certificate and its key where the configuration says; as far as its dates go, that is a proxy."""
+
+    def make():
+        request = [
+            "openssl",
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:prime256v1",
+            "-nodes",
+            "-days",
+            "3650",
+        ]
+        key = tmp_path / "proxy.key"
+        made = subprocess.run([*request, "-keyout", key], check=True, capture_output=True).stdout
+        pem = made.decode() + key.read_text()
+        (tmp_path / "proxy.pem").write_text(pem)
+        return pem
+
+    return make
 
 
 @pytest.fixture

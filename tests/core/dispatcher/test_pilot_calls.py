@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 
 import pytest
 
 from pilot_core.dispatcher.config import Config
 from pilot_core.dispatcher.service import Service
 from pilot_core.dispatcher.store import Store
+from pilot_core.io.http_token import expiry
 
 from .asking import DESCRIBED, QUEUES, REPORT, STORAGES, Client
+
+UPDATE = "/api/v1/pilot/update_job"
 
 
 def test_a_job_from_beginning_to_end(pilot, person):
@@ -62,11 +66,25 @@ def test_what_is_not_sent_as_json_has_no_arguments(pilot):
     assert json.loads(answer.body)["message"].startswith("Argument error")
 
 
-def test_an_attempt_must_be_named(pilot, person):
+def test_a_word_without_an_attempt_is_of_the_first_one(pilot, person, service, clock):
     person.submit()
     pilot.acquire()
-    told = pilot.post("/api/v1/pilot/update_job", {"job_id": 1, "job_status": "running"})
-    assert told["message"] == "Argument error: missing a required argument: 'attempt_nr'"
+    running = {"job_id": 1, "job_status": "running"}
+    assert pilot.post("/api/v1/pilot/update_job", running)["data"]["command"] == "NULL"
+    clock.advance(QUEUES["local"].lost_after_s)
+    service.sweep()
+    pilot.acquire()
+    assert pilot.post("/api/v1/pilot/update_job", running)["data"]["command"] == "tobekilled"
+    assert pilot.update(1, attempt=2)["data"]["command"] == "NULL"
+
+
+def test_a_type_that_breaks_the_check_of_types_breaks_the_call(pilot):
+    told = {"job_id": 1, "job_status": "running", "attempt_nr": 1, "max_rss": "5"}
+    answer = pilot.ask("POST", UPDATE, json.dumps(told).encode(), **{"content-type": "application/json"})
+    assert (answer.status, answer.type) == (500, "text/plain")
+    assert answer.body == b"Type error: 'max_rss' must be of type int or float, got str."
+    told = pilot.post("/api/v1/pilot/update_jobs_bulk", {"job_list": [told]})
+    assert (told["success"], told["data"]) == (False, [])
 
 
 def test_a_state_that_is_none(pilot):
@@ -180,12 +198,111 @@ def test_workers_and_nodes(pilot, what, told, message):
     assert answer == {"success": message in ("", "Inserted new worker node."), "message": message, "data": None}
 
 
-def test_one_generation_may_be_all_that_is_spoken(service, tmp_path, clock):
+def test_one_generation_may_be_all_that_is_spoken(service, tokens, tmp_path, clock):
     store = Store(tmp_path / "other.sqlite", clock)
-    older = Service(store, service._storage, Config(QUEUES, STORAGES, ("legacy",)), clock)
-    assert Client(older, "run").refused("GET", "/api/v1/system/is_alive")[0] == 404
+    older = Service(store, service._storage, Config(QUEUES, STORAGES, ("legacy",)), tokens, clock)
+    for version in ("v1", "latest"):
+        assert Client(older, "run").refused("GET", f"/api/{version}/system/is_alive")[0] == 404
     assert Client(older, "run").ask("GET", "/server/panda/isAlive").body == b"alive=yes"
     older.close()
+
+
+def test_debug_mode_succeeds_where_it_says_the_opposite(pilot, person, admin):
+    (job,) = person.submit()
+    pilot.acquire()
+    path = "/api/v1/job/set_debug_mode"
+    told = admin.post(path, {"job_id": job, "mode": True})
+    assert told == {"success": False, "message": "Succeeded", "data": None}
+    assert pilot.update(job)["data"]["command"] == "debug"
+    assert admin.post(path, {"job_id": job, "mode": False})["message"] == "Succeeded"
+    assert pilot.update(job)["data"]["command"] == "debugoff"
+    assert admin.post(path, {"job_id": 99, "mode": True})["message"] == "there is no such job"
+    assert admin.post(path, {"job_id": job})["message"] == "Argument error: missing a required argument: 'mode'"
+
+
+def test_kinds_of_slots(pilot):
+    single, several = pilot.get("/api/v1/metaconfig/get_resource_types")["data"]
+    assert single == {
+        "resource_name": "SCORE", "mincore": 1, "maxcore": 1, "minrampercore": None, "maxrampercore": None,
+    }  # fmt: skip
+    assert (several["resource_name"], several["mincore"], several["maxcore"]) == ("MCORE", 2, None)
+
+
+def test_the_latest_version_is_the_first(pilot):
+    assert pilot.get("/api/latest/system/is_alive")["success"] is True
+    answer = pilot.ask("GET", "/api/latest/no/such")
+    assert (answer.status, b"method /api/v1/no/such is forbidden" in answer.body) == (403, True)
+
+
+# --- credentials ---
+
+
+def renewed(pilot, key, client="c"):
+    return pilot.get("/api/v1/creds/get_access_token", client_name=client, token_key=key)
+
+
+def test_a_token_for_the_token_key(pilot, tokens, clock):
+    told = renewed(pilot, tokens.key)
+    token = told["data"]["user_proxy"]
+    assert (told["success"], told["message"], told["data"].keys()) == (True, "", {"user_proxy"})
+    assert tokens.role(token) == "run"
+    assert expiry(token) == int(clock.now() + Config().token_life_s)
+
+
+@pytest.mark.parametrize("key", ["", "k", "\u20ac"])
+def test_no_token_for_another_key(pilot, key):
+    told = renewed(pilot, key)
+    assert told == {"success": False, "message": "failed since token key is invalid for c", "data": None}
+
+
+def test_no_token_for_no_key(pilot, tokens):
+    tokens.path("key").unlink()
+    assert renewed(pilot, "")["message"] == "failed since token key is invalid for c"
+    assert pilot.get("/api/v1/creds/get_access_token", client_name="c")["success"] is False
+    assert pilot.get("/api/v1/creds/get_access_token")["message"].startswith("Argument error: missing")
+
+
+def test_no_token_where_nobody_can_sign_one(pilot, tokens):
+    tokens.path("admin").unlink()
+    assert renewed(pilot, tokens.key)["message"] == "'token' not found for c"
+
+
+def test_the_token_key_is_told_to_administrators(admin, tokens):
+    assert admin.get("/api/v1/creds/get_token_key", client_name="c")["data"] == {"tokenKey": tokens.key}
+    tokens.path("key").unlink()
+    assert admin.get("/api/v1/creds/get_token_key", client_name="c")["message"] == "'token key' not found for c"
+
+
+def test_a_proxy_where_the_configuration_names_one(pilot, proxy):
+    pem = proxy()
+    told = pilot.get("/api/v1/creds/get_proxy", role="vo:/vo/Role=production", dn="somebody")
+    assert told == {"success": True, "message": "", "data": {"user_proxy": pem}}
+
+
+def test_no_proxy_where_it_names_none(service, tokens, tmp_path, clock):
+    with closing(Service(Store(tmp_path / "o.sqlite", clock), service._storage, Config(), tokens, clock)) as other:
+        told = Client(other, "run").get("/api/v1/creds/get_proxy")
+    assert told["message"] == "'proxy' not found: the dispatcher's configuration names none"
+
+
+@pytest.mark.parametrize("content", [None, b"", b"\xff", b"-----BEGIN"])
+def test_no_proxy_that_is_none(pilot, tmp_path, content, caplog):
+    if content is not None:
+        (tmp_path / "proxy.pem").write_bytes(content)
+    told = pilot.get("/api/v1/creds/get_proxy")
+    assert (told["success"], told["message"]) == (False, "'proxy' not found: its file is of no use now")
+    assert f"no pilot gets the proxy {tmp_path}/proxy.pem: " in caplog.text
+
+
+def test_no_proxy_that_is_over(pilot, proxy, clock):
+    proxy()
+    clock.advance(3700 * 86400)
+    assert pilot.get("/api/v1/creds/get_proxy")["success"] is False
+
+
+def test_nobody_entrusts_secrets_to_a_dispatcher(pilot):
+    told = pilot.get("/api/v1/creds/get_user_secrets", keys=["K1", "K2"])
+    assert told == {"success": True, "message": "", "data": "{}"}
 
 
 def test_alive(pilot):

@@ -1,9 +1,12 @@
 import os
 import stat
+from base64 import urlsafe_b64encode
+from hmac import digest
 
 import pytest
 
 from pilot_core.dispatcher.tokens import ROLES, Tokens
+from pilot_core.testing.fakes import FakeClock
 
 
 def text_of(tokens, role):
@@ -37,6 +40,39 @@ def test_a_replaced_file_revokes(tmp_path):
     tokens.path("submit").write_text("n" * 43)
     assert tokens.role(old) is None
     assert tokens.role("n" * 43) == "submit"
+
+
+def test_a_token_that_was_issued_is_a_pilots_until_it_ends(tmp_path):
+    clock = FakeClock()
+    tokens = Tokens(tmp_path / "tokens", clock)
+    token = tokens.issue("c", 60)
+    assert tokens.role(token) == "run"
+    assert Tokens(tmp_path / "tokens", clock).role(token) == "run"
+    clock.advance(61)
+    assert tokens.role(token) is None
+
+
+def test_nobody_else_can_issue_one(tmp_path):
+    tokens = Tokens(tmp_path / "tokens")
+    head, claims, _ = tokens.issue("c", 60).split(".")
+    longer = urlsafe_b64encode(b'{"exp":9999999999}').rstrip(b"=").decode()
+    for secret in (tokens.key, tokens.token("run"), "", "\0"):
+        for body in (claims, longer):
+            made = urlsafe_b64encode(digest(secret.encode(), f"{head}.{body}".encode(), "sha256")).rstrip(b"=").decode()
+            assert tokens.role(f"{head}.{body}.{made}") is None
+    for wrong in (f"{head}.{claims}.", f"{head}.{claims}", f".{claims}.", "..", ".", tokens.key, "é.é.é"):
+        assert tokens.role(wrong) is None
+
+
+@pytest.mark.parametrize("role", ["run", "admin"])
+def test_a_replaced_file_revokes_what_was_issued(tmp_path, role):
+    tokens = Tokens(tmp_path / "tokens")
+    token = tokens.issue("c", 60)
+    tokens.path(role).write_text("n" * 43)
+    assert tokens.role(token) is None
+    assert tokens.role(tokens.issue("c", 60)) == "run"
+    tokens.path(role).unlink()
+    assert tokens.issue("c", 60) == ""
 
 
 def test_one_of_the_same_length_and_time_is_noticed_too(tmp_path):

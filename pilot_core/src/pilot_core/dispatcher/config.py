@@ -19,6 +19,7 @@ STATUSES: Final = ("online", "test", "brokeroff", "offline")
 V1: Final = "v1"
 LEGACY: Final = "legacy"
 KEEP_S: Final = 30 * 86400.0
+TOKEN_LIFE_S: Final = 4 * 86400.0
 DIALECTS: Final = (V1, LEGACY)
 """The generations of PanDA's calls in which pilots may speak."""
 
@@ -62,6 +63,10 @@ class Config:
     dialects: tuple[str, ...] = DIALECTS
     keep_s: float = KEEP_S
     """How long a job that is over is kept, with what it stored here."""
+    token_life_s: float = TOKEN_LIFE_S
+    """How long a token lasts that a pilot gets for its token key."""
+    proxy: Path | None = None
+    """The file with the proxy that pilots get which ask for one."""
 
     def queue(self, name: str) -> ServedQueue:
         """A queue, or for one that is served no more the plain rules."""
@@ -81,10 +86,12 @@ def read_config(path: Path) -> Config:
     queues = _queues(fields, tuple(storages), own)
     dialects = _dialects(fields)
     keep_s = _seconds(fields, "keep", KEEP_S)
+    token_life_s = _seconds(fields, "token_life", TOKEN_LIFE_S)
+    proxy = _path(fields, "proxy", "/etc/pilot/proxy.pem")
     fields.refuse_unknown()
     if fields.problems:
         raise ConfigError(*(Problem(str(path), each.path, each.text) for each in fields.problems))
-    return Config(queues, storages, dialects, keep_s)
+    return Config(queues, storages, dialects, keep_s, token_life_s, proxy)
 
 
 def _dialects(fields: Fields) -> tuple[str, ...]:
@@ -119,15 +126,20 @@ def _storages(fields: Fields) -> dict[str, ServedStorage]:
 
 
 def _storage(name: str, fields: Fields) -> ServedStorage:
-    path, url = fields.text("path"), fields.text("url")
+    path, url = _path(fields, "path", f"/data/{name}"), fields.text("url")
     if path and url:
         fields.problem("url", "stands beside 'path'; a storage has one of them, remove the other")
     if url and not (urlsplit(url).scheme and urlsplit(url).hostname):
         fields.problem("url", f"wants an address such as 'https://store.example.org/data/', not {url!r}")
-    if path and not Path(path).is_absolute():
-        fields.problem("path", f"wants a path from the root, such as '/data/{name}', not {path!r}")
     fields.refuse_unknown()
-    return ServedStorage(name=name, path=Path(path) if path else None, url=url)
+    return ServedStorage(name=name, path=path, url=url)
+
+
+def _path(fields: Fields, name: str, example: str) -> Path | None:
+    written = fields.text(name)
+    if written and not Path(written).is_absolute():
+        fields.problem(name, f"wants a path from the root, such as {example!r}, not {written!r}")
+    return Path(written) if written else None
 
 
 def _queues(fields: Fields, storages: tuple[str, ...], own: str) -> dict[str, ServedQueue]:

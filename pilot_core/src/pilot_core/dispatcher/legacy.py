@@ -8,33 +8,42 @@ ignored.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final
 from urllib.parse import parse_qs, urlencode
 
 from attrs import evolve, frozen
 
 from pilot_core.dispatcher import leases
+from pilot_core.dispatcher.credential_calls import NO_SECRETS
 from pilot_core.dispatcher.head import Refused
+from pilot_core.dispatcher.lending import Lending, NotLent
 from pilot_core.dispatcher.messages import Request, Response
 from pilot_core.dispatcher.pilot_calls import (
     ADMIN,
     DATABASE,
     INVALID,
     JSON,
+    RESOURCE_TYPES,
     RUN,
+    SUCCEEDED,
     TEXT,
     PilotCalls,
     is_known,
     not_known,
     wants_json,
+    why_no_worker,
 )
 from pilot_core.dispatcher.updates import STDOUT_MOST, cut, said
 
 FOLDER: Final = "/server/panda/"
+FOR_ADMINS: Final = frozenset({"get_token_key", "setDebugMode"})
+IN_SENTENCES: Final = frozenset({"setDebugMode", "updateWorkerPilotStatus"})
+"""What these will not do they say in a bare sentence."""
 NO_JOBS: Final = 20
 ROLE: Final = 60
 MOST_FIELDS: Final = 200
+WORKER: Final = frozenset({"site", "workerID", "harvesterID", "status"})
 Cast = Callable[[object], object]
 Words = Mapping[str, tuple[str, Cast]]
 Row = Mapping[str, object]
@@ -137,6 +146,7 @@ class LegacyCalls:
     """The functions by their names; ``on`` says whether they are answered at all."""
 
     calls: PilotCalls
+    lending: Lending
     on: bool
 
     def answer(self, request: Request) -> Response:
@@ -147,10 +157,10 @@ class LegacyCalls:
         function = _FUNCTIONS.get(name)
         if function is None or not self.on:
             raise Refused(403, f"method {name[:80]} is forbidden")
-        if request.role not in (RUN, ADMIN):
+        if request.role != ADMIN and (request.role != RUN or name in FOR_ADMINS):
             told = f"no production/pilot role: the token is for {request.role!r}"
-            return _row(request, {"StatusCode": ROLE, "errorDialog": told})
-        return function(self.calls, request, _arguments(request))
+            return _sentence(told) if name in IN_SENTENCES else _row(request, {"StatusCode": ROLE, "errorDialog": told})
+        return function(self, request, _arguments(request))
 
 
 def refused(request: Request, why: Refused) -> Response:
@@ -165,10 +175,10 @@ def database_failed(request: Request) -> Response:
     return _row(request, {"StatusCode": DATABASE, "errorDialog": "database error"})
 
 
-def _get_job(calls: PilotCalls, request: Request, given: Row) -> Response:
+def _get_job(here: LegacyCalls, request: Request, given: Row) -> Response:
     given = {name: value for name, value in given.items() if not name.endswith("Release")}
     asked = said(_read("getJob", given, ASKS, ("siteName",)))
-    jobs, why = calls.take(asked)
+    jobs, why = here.calls.take(asked)
     if not jobs:
         return _row(request, {"StatusCode": NO_JOBS, "errorDialog": f"no jobs in PanDA{': ' if why else ''}{why}"})
     if "nJobs" not in given:
@@ -177,15 +187,15 @@ def _get_job(calls: PilotCalls, request: Request, given: Row) -> Response:
     return _row(request, {"StatusCode": 0, "jobs": json.loads(text) if wants_json(request) else text})
 
 
-def _update_job(calls: PilotCalls, request: Request, given: Row) -> Response:
-    return _row(request, _updated(calls, given))
+def _update_job(here: LegacyCalls, request: Request, given: Row) -> Response:
+    return _row(request, _updated(here.calls, given))
 
 
 def _updated(calls: PilotCalls, given: Row) -> Row:
     """What an update comes to; a state that nobody may say, and a report that comes too late, are passed over."""
     update = cut(said(_read("updateJob", given, TELLS, ("jobId", "state"))))
-    if not {"job_id", "attempt_nr"} <= update.keys():
-        return {"StatusCode": INVALID, "errorDialog": "'jobId' and 'attemptNr' want to be whole numbers"}
+    if "job_id" not in update:
+        return {"StatusCode": INVALID, "errorDialog": "'jobId' wants to be a whole number"}
     if update.get("job_status") not in leases.SPOKEN:
         return {"StatusCode": 0}
     told = calls.hear(update)
@@ -196,35 +206,90 @@ def _updated(calls: PilotCalls, given: Row) -> Row:
     return {"StatusCode": told["StatusCode"], "errorDialog": told["ErrorDiag"]}
 
 
-def _update_jobs(calls: PilotCalls, request: Request, given: Row) -> Response:
+def _update_jobs(here: LegacyCalls, request: Request, given: Row) -> Response:
     """Several updates; one that cannot be understood hides the answers to all."""
     _known("updateJobsInBulk", given, {"jobList", "harvester_id"}, ("jobList",))
     try:
-        rows = [_updated(calls, _strings(each)) for each in _list_of_rows(given["jobList"])]
+        rows = [_updated(here.calls, _strings(each)) for each in _list_of_rows(given["jobList"])]
     except Refused as refused:
         return Response.of([False, refused.text])
     told: Any = [_row(request, row).body.decode() for row in rows]
     return Response.of([True, [{"type": "json", "content": text} for text in told] if wants_json(request) else told])
 
 
-def _get_status(calls: PilotCalls, request: Request, given: Row) -> Response:
+def _get_status(here: LegacyCalls, request: Request, given: Row) -> Response:
     _known("getStatus", given, {"ids", "timeout"}, ("ids",))
-    found = calls.known(_ids(given, None))
+    found = here.calls.known(_ids(given, None))
     states = "+".join("notfound" if state == "not found" else state for _, state, _ in found)
     return _row(request, {"StatusCode": 0, "status": states, "attemptNr": "+".join(str(each[2]) for each in found)})
 
 
-def _check_status(calls: PilotCalls, request: Request, given: Row) -> Response:
+def _check_status(here: LegacyCalls, request: Request, given: Row) -> Response:
     _known("checkJobStatus", given, {"ids", "timeout"}, ("ids",))
-    return Response.of({"StatusCode": 0, "data": calls.standing(_ids(given, ","))})
+    return Response.of({"StatusCode": 0, "data": here.calls.standing(_ids(given, ","))})
 
 
-_FUNCTIONS: Final[Mapping[str, Callable[[PilotCalls, Request, Row], Response]]] = {
+def _debug(here: LegacyCalls, request: Request, given: Row) -> Response:
+    _known("setDebugMode", given, {"pandaID", "modeOn"}, ("pandaID", "modeOn"))
+    job = _whole(given["pandaID"])
+    if job is None:
+        return _sentence("'pandaID' wants to be a whole number")
+    return _sentence(here.calls.follow(job, _flag(given["modeOn"])) or SUCCEEDED)
+
+
+def _worker_status(here: LegacyCalls, request: Request, given: Row) -> Response:
+    _known("updateWorkerPilotStatus", given, WORKER | {"timeout", "node_id"}, tuple(sorted(WORKER)))
+    why = why_no_worker(given["status"])
+    return _sentence(why) if why else _row(request, {"StatusCode": 0})
+
+
+def _resource_types(here: LegacyCalls, request: Request, given: Row) -> Response:
+    _known("getResourceTypes", given, {"timeout"}, ())
+    return _row(request, {"StatusCode": 0, "Returns": 0, "ResourceTypes": list(RESOURCE_TYPES)})
+
+
+def _get_token(here: LegacyCalls, request: Request, given: Row) -> Response:
+    _known("get_access_token", given, {"client_name", "token_key"}, ("client_name",))
+    client, key = _text(given["client_name"]), _text(given.get("token_key", ""))
+    return _lent(request, "userProxy", lambda: here.lending.token(client, key))
+
+
+def _get_key(here: LegacyCalls, request: Request, given: Row) -> Response:
+    _known("get_token_key", given, {"client_name"}, ("client_name",))
+    return _lent(request, "tokenKey", lambda: here.lending.key(_text(given["client_name"])))
+
+
+def _get_proxy(here: LegacyCalls, request: Request, given: Row) -> Response:
+    _known("getProxy", given, {"role", "dn"}, ())
+    return _lent(request, "userProxy", here.lending.proxy)
+
+
+def _lent(request: Request, name: str, lend: Callable[[], str]) -> Response:
+    try:
+        return _row(request, {"StatusCode": 0, name: lend(), "errorDialog": ""})
+    except NotLent as why:
+        return _row(request, {"StatusCode": why.code, "errorDialog": str(why)})
+
+
+def _get_secrets(here: LegacyCalls, request: Request, given: Row) -> Response:
+    """Those of who asks: nobody entrusts any to a dispatcher."""
+    _known("get_user_secrets", given, {"keys", "get_json"}, ())
+    return Response.of([True, {} if given.get("get_json") == "True" else NO_SECRETS])
+
+
+_FUNCTIONS: Final[Mapping[str, Callable[[LegacyCalls, Request, Row], Response]]] = {
     "getJob": _get_job,
     "updateJob": _update_job,
     "updateJobsInBulk": _update_jobs,
     "getStatus": _get_status,
     "checkJobStatus": _check_status,
+    "setDebugMode": _debug,
+    "updateWorkerPilotStatus": _worker_status,
+    "getResourceTypes": _resource_types,
+    "get_access_token": _get_token,
+    "get_token_key": _get_key,
+    "getProxy": _get_proxy,
+    "get_user_secrets": _get_secrets,
 }
 FUNCTIONS: Final = ("isAlive", *_FUNCTIONS)
 
@@ -269,7 +334,7 @@ def _read(function: str, given: Row, words: Words, required: tuple[str, ...]) ->
     return {words[name][0]: words[name][1](value) for name, value in heard.items()}
 
 
-def _known(function: str, given: Row, known: set[str], required: tuple[str, ...]) -> None:
+def _known(function: str, given: Row, known: Collection[str], required: tuple[str, ...]) -> None:
     if strange := [name for name in given if name not in known]:
         raise Refused(400, f"{function}() got an unexpected keyword argument {strange[0]!r:.80}")
     if missing := [name for name in required if given.get(name) in (None, "")]:
@@ -281,6 +346,10 @@ def _ids(given: Row, between: str | None) -> list[int]:
     if None in found:
         raise Refused(400, "'ids' wants to be a list of whole numbers")
     return [each for each in found if each is not None]
+
+
+def _sentence(text: str) -> Response:
+    return Response(200, text.encode(), TEXT)
 
 
 def _row(request: Request, row: Row) -> Response:

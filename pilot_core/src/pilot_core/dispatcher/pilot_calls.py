@@ -25,11 +25,13 @@ from pilot_core.dispatcher.store import Store
 from pilot_core.dispatcher.updates import (
     ACQUIRE,
     BULK,
+    DEBUG,
     GPU,
     NODE,
     STATES,
     UPDATE,
     WORKER,
+    Broken,
     Mistyped,
     cut,
     read_typed,
@@ -42,6 +44,13 @@ JSON: Final = "application/json"
 TEXT: Final = "text/plain"
 MOST_JOBS: Final = 100
 NO_JOBS: Final = "No jobs in PanDA"
+SUCCEEDED: Final = "Succeeded"
+_NO_LIMITS: Final = {"maxcore": None, "minrampercore": None, "maxrampercore": None}
+RESOURCE_TYPES: Final[tuple[Mapping[str, object], ...]] = (
+    {**_NO_LIMITS, "resource_name": "SCORE", "mincore": 1, "maxcore": 1},
+    {**_NO_LIMITS, "resource_name": "MCORE", "mincore": 2},
+)
+"""What a job's kind of slot may be here, as ``wire`` names them."""
 RUN: Final = "run"
 SUBMIT: Final = "submit"
 ADMIN: Final = "admin"
@@ -132,6 +141,8 @@ class PilotCalls:
         """What a pilot says of one job."""
         try:
             return Response.of(self._update(_body(request)), type=TEXT)
+        except Broken as wrong:
+            raise Refused(400, str(wrong)) from None
         except Mistyped as wrong:
             return refusal(str(wrong))
 
@@ -145,7 +156,7 @@ class PilotCalls:
         return Response.of({"success": True, "message": "", "data": answers})
 
     def _update(self, raw: object) -> dict[str, object]:
-        update = read_typed(raw, UPDATE, ("job_id", "job_status", "attempt_nr"))
+        update = read_typed(raw, UPDATE, ("job_id", "job_status"))
         if update.get("job_status") not in leases.SPOKEN:
             return envelope({"StatusCode": INVALID}, "Invalid job status", success=False)
         return envelope(self.hear(cut(update)))
@@ -197,6 +208,21 @@ class PilotCalls:
             rows = [database.execute(select, (job,)).fetchone() for job in jobs]
         return [_standing(*row) if row else {"status": "unknown", "command": leases.STOP} for row in rows]
 
+    # --- debugging ---
+
+    def debug(self, request: Request) -> Response:
+        """Follow a job closely, or no more. That it succeeded PanDA tells by the message and denies by the flag."""
+        try:
+            asked = read_typed(_body(request), DEBUG, ("job_id", "mode"))
+        except Mistyped as wrong:
+            return refusal(str(wrong))
+        why = self.follow(asked["job_id"], asked["mode"])
+        return Response.of(envelope(None, why or SUCCEEDED, success=bool(why)))
+
+    def follow(self, job: int, on: bool) -> str:
+        """Have a job followed or not; why that cannot be, or nothing."""
+        return self._store.debug([job], on).get(job, "")
+
     # --- workers and nodes ---
 
     def worker(self, request: Request) -> Response:
@@ -216,9 +242,19 @@ class PilotCalls:
             asked = read_typed(_body(request), kinds, needed)
         except Mistyped as wrong:
             return refusal(str(wrong))
-        if kinds is WORKER and asked["status"] not in ("started", "finished"):
-            return refusal(f"Invalid worker state {asked['status']!r:.80}")
+        if kinds is WORKER and (why := why_no_worker(asked["status"])):
+            return refusal(why)
         return Response.of(envelope(None, told))
+
+
+def why_no_worker(status: object) -> str:
+    """Why a worker does not stand so, or nothing."""
+    return "" if status in ("started", "finished") else f"Invalid worker state {status!r:.80}"
+
+
+def resource_types(request: Request) -> Response:
+    """The kinds of slots."""
+    return Response.of(envelope(list(RESOURCE_TYPES)))
 
 
 def alive(request: Request) -> Response:

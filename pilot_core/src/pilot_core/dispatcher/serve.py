@@ -70,6 +70,7 @@ class Place:
     home: Path
     config: Config
     storage: Storage
+    tokens: Tokens
     clock: Clock
     scheme: str
 
@@ -80,7 +81,7 @@ def open_service(place: Place) -> Answering:
     from pilot_core.dispatcher.store import Store
 
     store = Store(place.home / "dispatcher.sqlite", place.clock)
-    return Service(store, place.storage, place.config, place.clock, scheme=place.scheme)
+    return Service(store, place.storage, place.config, place.tokens, place.clock, scheme=place.scheme)
 
 
 class Dispatcher:
@@ -118,14 +119,14 @@ class Dispatcher:
             (home / "server.json").unlink(missing_ok=True)
             self.config = _read_config(home, config)
             self.queue = _queue(self.config, queue)
-            self.tokens = Tokens(home / "tokens")
+            self.tokens = Tokens(home / "tokens", self._clock)
             host, where = address[0], _resolve(address[0])
             self._certificate = _certificate(home, (host, *(advertise or ())[:1]), where, certificate)
             tls = self._certificate.context if self._certificate else None
             scheme = "https" if tls else "http"
             storage = Storage(self.config.own.path or home / "storage")
             leaving.callback(storage.close)
-            self._service = opening(Place(home, self.config, storage, self._clock, scheme))
+            self._service = opening(Place(home, self.config, storage, self.tokens, self._clock, scheme))
             leaving.callback(self._service.close)
             self.server = self._serve((where, address[1]), tls, limits)
             leaving.callback(self.server.close)
@@ -232,7 +233,7 @@ class Dispatcher:
         if now == self._joined:
             return
         joins = {name: self.join(role) if self.tokens.token(role) else None for role, name in JOINS.items()}
-        for secret in (*now[0].values(), *(join.text() for join in joins.values() if join)):
+        for secret in (*now[0].values(), self.tokens.key, *(join.text() for join in joins.values() if join)):
             if secret:
                 self._learn(secret)
         for name, join in joins.items():

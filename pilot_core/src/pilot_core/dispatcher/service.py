@@ -8,14 +8,16 @@ import sqlite3
 from collections.abc import Callable, Collection
 from typing import Final, Protocol
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from pilot_core.clock import Clock
 from pilot_core.config.spelling import meant
 from pilot_core.dispatcher import legacy
 from pilot_core.dispatcher.config import LEGACY, V1, Config
+from pilot_core.dispatcher.credential_calls import CredentialCalls
 from pilot_core.dispatcher.facts import queue_facts, storage_facts
 from pilot_core.dispatcher.head import Refused
+from pilot_core.dispatcher.lending import Lending
 from pilot_core.dispatcher.messages import Body, Request, Response
 from pilot_core.dispatcher.own_calls import OwnCalls
 from pilot_core.dispatcher.pilot_calls import (
@@ -29,8 +31,10 @@ from pilot_core.dispatcher.pilot_calls import (
     database_failed,
     is_known,
     refused,
+    resource_types,
 )
 from pilot_core.dispatcher.store import Store
+from pilot_core.dispatcher.tokens import Tokens
 from pilot_core.dispatcher.wire import attempt_of, scope_of
 
 _STORED: Final = re.compile(r"/storage/([^/]+)/([^/]+)")
@@ -38,6 +42,7 @@ _INPUT: Final = re.compile(r"/storage/inputs/([^/]+)/([^/]+)")
 _QUEUE: Final = re.compile(r"/cache/schedconfig/([^/]+)\.all\.json")
 _JOB: Final = re.compile(r"/dispatcher/v1/jobs/[^/]+")
 _PILOT: Final = "/api/v1/"
+_LATEST: Final = "/api/latest/"
 
 MOST_REMOVED: Final = 100
 """How many attempts' files one round removes, and how many jobs it forgets."""
@@ -72,7 +77,9 @@ class Service:
     ``scheme`` is what it is reached by, for the addresses that it tells.
     """
 
-    def __init__(self, store: Store, storage: Keeps, config: Config, clock: Clock, *, scheme: str = "http") -> None:
+    def __init__(
+        self, store: Store, storage: Keeps, config: Config, tokens: Tokens, clock: Clock, *, scheme: str = "http"
+    ) -> None:
         self.store = store
         self._storage = storage
         self._config = config
@@ -80,8 +87,10 @@ class Service:
         self.scheme = scheme
         nodes = Nodes(config, clock)
         pilots = PilotCalls(store, config, nodes)
-        self._legacy = legacy.LegacyCalls(pilots, LEGACY in config.dialects)
-        self._routes = self._table(pilots, OwnCalls(store, config, nodes))
+        lending = Lending(tokens, config, clock)
+        self._legacy = legacy.LegacyCalls(pilots, lending, LEGACY in config.dialects)
+        v1 = self._table_of_v1(pilots, CredentialCalls(lending)) if V1 in config.dialects else {}
+        self._routes = v1 | self._table(OwnCalls(store, config, nodes))
 
     def answer(self, request: Request) -> Response:
         """The answer to one request."""
@@ -89,8 +98,11 @@ class Service:
             return _page()
         if request.path.startswith(legacy.FOLDER):
             return self._answer_older(request)
-        if request.path.startswith(_PILOT) and V1 in self._config.dialects:
-            return self._answer_pilot(request)
+        if V1 in self._config.dialects:
+            if request.path.startswith(_LATEST):
+                request = evolve(request, path=_PILOT + request.path.removeprefix(_LATEST))
+            if request.path.startswith(_PILOT):
+                return self._answer_pilot(request)
         return self._answer_own(request)
 
     def _answer_own(self, request: Request) -> Response:
@@ -174,7 +186,7 @@ class Service:
     def _pattern(self, request: Request) -> tuple[Route, ...]:
         return next((routes for pattern, routes in self._patterns if pattern.fullmatch(request.path)), ())
 
-    def _table(self, pilots: PilotCalls, own: OwnCalls) -> dict[str, tuple[Route, ...]]:
+    def _table(self, own: OwnCalls) -> dict[str, tuple[Route, ...]]:
         run, people = frozenset({RUN, ADMIN}), frozenset({SUBMIT, ADMIN})
         admin, all_three = frozenset({ADMIN}), frozenset({RUN, SUBMIT, ADMIN})
         self._patterns = (
@@ -183,7 +195,20 @@ class Service:
             (_JOB, (Route("GET", people, own.job),)),
             (_QUEUE, (Route("GET", run, self._queue_facts),)),
         )
-        v1: dict[str, tuple[Route, ...]] = {
+        return {
+            "/cache/ddmendpoints.json": (Route("GET", run, self._storage_facts),),
+            "/dispatcher/v1/queues": (Route("GET", people, own.queues),),
+            "/dispatcher/v1/jobs": (Route("GET", people, own.jobs),),
+            "/dispatcher/v1/submit": (Route("POST", people, own.submit),),
+            "/dispatcher/v1/cancel": (Route("POST", people, own.cancel),),
+            "/dispatcher/v1/retry": (Route("POST", people, own.retry),),
+            "/dispatcher/v1/debug": (Route("POST", admin, own.debug),),
+        }
+
+    @staticmethod
+    def _table_of_v1(pilots: PilotCalls, credentials: CredentialCalls) -> dict[str, tuple[Route, ...]]:
+        run, admin = frozenset({RUN, ADMIN}), frozenset({ADMIN})
+        return {
             "/api/v1/pilot/acquire_jobs": (Route("POST", run, pilots.acquire),),
             "/api/v1/pilot/update_job": (Route("POST", run, pilots.update),),
             "/api/v1/pilot/update_jobs_bulk": (Route("POST", run, pilots.update_bulk),),
@@ -192,16 +217,13 @@ class Service:
             "/api/v1/pilot/update_worker_node": (Route("POST", run, pilots.node),),
             "/api/v1/pilot/update_worker_node_gpu": (Route("POST", run, pilots.gpu),),
             "/api/v1/job/get_status": (Route("GET", run, pilots.commands),),
-            "/api/v1/system/is_alive": (Route("GET", all_three, alive),),
-        }
-        return (v1 if V1 in self._config.dialects else {}) | {
-            "/cache/ddmendpoints.json": (Route("GET", run, self._storage_facts),),
-            "/dispatcher/v1/queues": (Route("GET", people, own.queues),),
-            "/dispatcher/v1/jobs": (Route("GET", people, own.jobs),),
-            "/dispatcher/v1/submit": (Route("POST", people, own.submit),),
-            "/dispatcher/v1/cancel": (Route("POST", people, own.cancel),),
-            "/dispatcher/v1/retry": (Route("POST", people, own.retry),),
-            "/dispatcher/v1/debug": (Route("POST", admin, own.debug),),
+            "/api/v1/job/set_debug_mode": (Route("POST", admin, pilots.debug),),
+            "/api/v1/creds/get_access_token": (Route("GET", run, credentials.token),),
+            "/api/v1/creds/get_proxy": (Route("GET", run, credentials.proxy),),
+            "/api/v1/creds/get_token_key": (Route("GET", admin, credentials.key),),
+            "/api/v1/creds/get_user_secrets": (Route("GET", run, credentials.secrets),),
+            "/api/v1/metaconfig/get_resource_types": (Route("GET", run, resource_types),),
+            "/api/v1/system/is_alive": (Route("GET", run | {SUBMIT}, alive),),
         }
 
     # --- facts ---

@@ -161,7 +161,7 @@ class Store:
     # --- what pilots say ---
 
     def tell(self, update: Mapping[str, Any], queue_of: QueueOf | None = None) -> tuple[Ruling, str]:
-        """What a pilot's update does, and the job's queue; it has ``job_id``, ``attempt_nr`` and ``job_status``.
+        """What a pilot's update does, and the job's queue; it has ``job_id`` and ``job_status``.
 
         A job that failed begins again only if ``queue_of`` says by which rules.
         """

@@ -43,6 +43,7 @@ UPDATE: Final[Mapping[str, _Kind]] = {
     **dict.fromkeys(("stdout", "corrupted_files", "grid", "source_site", "destination_site"), str),
 }
 BULK: Final[Mapping[str, _Kind]] = {"job_list": list, "harvester_id": str}
+DEBUG: Final[Mapping[str, _Kind]] = {"job_id": int, "mode": bool}
 STATES: Final[Mapping[str, _Kind]] = {"job_ids": list, "timeout": list}
 WORKER: Final[Mapping[str, _Kind]] = dict.fromkeys(
     ("worker_id", "harvester_id", "status", "node_id", "timeout"), object
@@ -84,6 +85,10 @@ class Mistyped(ValueError):
     """A call is refused as a whole; the message is PanDA's own form."""
 
 
+class Broken(Mistyped):
+    """So that PanDA's own check of types breaks at it, and with it the call."""
+
+
 def read_typed(raw: object, kinds: Mapping[str, _Kind], required: Iterable[str]) -> dict[str, Any]:
     """The arguments of a pilot's call without those that say nothing; or ``Mistyped``."""
     if not isinstance(raw, Mapping):
@@ -114,7 +119,8 @@ def _check_type(name: str, value: object, kind: _Kind) -> None:
     if isinstance(value, kind) or (value is None and name not in NEVER_NULL):
         return
     wanted = " or ".join(each.__name__ for each in (kind if isinstance(kind, tuple) else (kind,)))
-    raise Mistyped(f"Type error: '{name}' must be of type {wanted}, got {type(value).__name__}.")
+    told = f"Type error: '{name}' must be of type {wanted}, got {type(value).__name__}."
+    raise Broken(told) if isinstance(kind, tuple) else Mistyped(told)
 
 
 def cut(update: Mapping[str, Any]) -> dict[str, Any]:

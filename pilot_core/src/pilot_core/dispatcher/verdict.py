@@ -12,10 +12,10 @@ from pilot_core.errors import Code
 
 
 def word_of(update: Mapping[str, Any]) -> Word:
-    """An update as far as it decides how its job stands."""
+    """An update as far as it decides how its job stands. One without an attempt can mean none but a job's first."""
     return Word(
         status=update["job_status"],
-        attempt=update["attempt_nr"],
+        attempt=update.get("attempt_nr", 1),
         batch_id=update.get("batch_id", ""),
         error_code=abs(update.get("pilot_error_code", 0)),
     )
