@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from pilot_core.dispatcher.leases import (
     LEASED,
     OVER,
+    RULES,
     SPOKEN,
     STATES,
     Lease,
@@ -69,7 +70,8 @@ def test_nobody_speaks_for_a_job_that_waits(status):
         ("starting", "running", "running"),
         ("running", "starting", "running"),
         ("running", "holding", "holding"),
-        ("running", "transferring", "holding"),
+        ("running", "transferring", "transferring"),
+        ("sent", "transferring", "transferring"),
         ("sent", "finished", "finished"),
         ("holding", "finished", "finished"),
         ("holding", "failed", "failed"),
@@ -80,32 +82,51 @@ def test_the_holder_moves_its_job(state, status, then):
     assert (ruling.command, ruling.state, ruling.heard) == ("NULL", then, True)
 
 
-@pytest.mark.parametrize("status", ["holding", "transferring", "starting", "running"])
-def test_what_holds_is_not_moved_back_but_its_pilot_was_heard(status):
-    ruling = say(evolve(HELD, state="holding"), status)
-    assert (ruling.command, ruling.state, ruling.heard) == ("NULL", None, True)
+RUNS = Lease(state="running", attempt=2, batch_id="ce#1")
+HOLDS, TRANSFERS = (evolve(RUNS, state=state) for state in ("holding", "transferring"))
+ENDED = [evolve(RUNS, state=state, said=said) for state, said in (
+    ("finished", "finished"), ("failed", "finished"), ("failed", "failed"), ("cancelled", "failed"),
+)]  # fmt: skip
+GIVEN_UP = [evolve(RUNS, state=state) for state in ("failed", "cancelled")]
+EARLY, FINAL = ("starting", "running"), ("finished", "failed")
+TABLE = [
+    *[(1, lease, status, 2, "tobekilled", None) for lease in GIVEN_UP for status in SPOKEN],
+    *[(1, lease, status, 1, "tobekilled", None) for lease in (RUNS, HOLDS, *ENDED) for status in SPOKEN],
+    *[(4, lease, "holding", 2, "NULL", None) for lease in (HOLDS, *ENDED)],
+    *[(5, lease, status, 2, "alreadydone", None) for lease in ENDED for status in FINAL],
+    *[(7, lease, status, 2, "NULL", None) for lease in (HOLDS, TRANSFERS, *ENDED) for status in EARLY],
+    *[(9, lease, status, 2, "NULL", status) for lease in (RUNS, HOLDS, TRANSFERS) for status in FINAL],
+    *[(9, lease, "transferring", 2, "NULL", None) for lease in ENDED],
+    (9, TRANSFERS, "holding", 2, "NULL", "holding"),
+    (9, HOLDS, "transferring", 2, "NULL", "holding"),
+]
+"""A rule's number, a job, a word with its attempt, and what it does. Each job is known by the batch job ``ce#1``."""
+SECOND = {1, 4, 5, 7}
+"""These rules are before the one for second bodies."""
 
 
-def test_a_final_word_said_twice_is_known_already():
-    over = evolve(HELD, state="finished", said="finished")
-    assert say(over, "finished").command == "alreadydone"
-    assert say(over, "failed").command == "alreadydone"
-    assert say(over, "running").command == "tobekilled"
+@pytest.mark.parametrize(
+    ("number", "lease", "status", "attempt", "command", "then"),
+    [pytest.param(*row, id=f"{row[0]}-{row[1].state}-{row[1].said}-{row[2]}-{row[3]}") for row in TABLE],
+)
+def test_the_rules_in_their_order(number, lease, status, attempt, command, then):
+    ruling = say(lease, status, attempt=attempt, batch_id="ce#1")
+    assert (ruling.command, ruling.state, ruling.double) == (command, then, False)
+    assert ruling.heard == (number > 1 and lease.state in LEASED)
+    second = say(lease, status, attempt=attempt, batch_id="ce#2")
+    assert second.state is None
+    assert not second.heard
+    assert second.command == (command if number in SECOND else "tobekilled")
+    assert second.double == (number == 9 and lease.state in LEASED)
 
 
-def test_a_pilot_that_comes_back_to_a_job_given_up_stops():
-    assert say(evolve(HELD, state="failed"), "finished").command == "tobekilled"
+def test_every_rule_that_has_jobs_here_is_tried():
+    assert {row[0] for row in TABLE} | {8} == {number for number, _, _ in RULES} == {1, 4, 5, 7, 8, 9}
 
 
-def test_a_second_body_is_stopped_and_noticed():
-    ruling = say(evolve(HELD, batch_id="ce#1"), "finished", batch_id="ce#2")
-    assert (ruling.command, ruling.state, ruling.double) == ("tobekilled", None, True)
-
-
-def test_a_second_body_is_not_told_that_the_job_it_holds_ended_well():
-    over = evolve(HELD, state="finished", said="finished", batch_id="ce#1")
-    ruling = say(over, "finished", batch_id="ce#2")
-    assert (ruling.command, ruling.double) == ("tobekilled", False)
+def test_a_kill_is_told_by_rules_that_change_nothing():
+    assert say(evolve(HOLDS, kill=True), "running").command == "tobekilled"
+    assert say(evolve(HOLDS, debug=True), "holding").command == "debug"
 
 
 @pytest.mark.parametrize(("known", "told"), [("", "a"), ("a", ""), ("a", "a"), ("7", "a"), ("a", "8")])
@@ -182,3 +203,6 @@ def test_only_the_holder_of_a_lease_changes_a_job(lease, word):
         assert word.attempt == lease.attempt
     if ruling.state in OVER:
         assert word.final
+    if two_bodies(lease.batch_id, word.batch_id):
+        assert ruling.state is None
+        assert not ruling.heard

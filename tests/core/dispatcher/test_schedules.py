@@ -44,6 +44,7 @@ while True:
     ruling, _ = store.tell({"job_id": job, "attempt_nr": attempt, "job_status": random.choice(["finished", "failed"])})
     print(ruling.state, job, attempt, flush=True)
 """
+FINAL = ("finished", "failed", "evicted")
 RANK = {"submitted": 0, "activated": 0, "held": 1, "sent": 1, "running": 2, "finished": 3, "failed": 3}
 
 
@@ -104,7 +105,8 @@ class Schedules(RuleBasedStateMachine):
         self.under_way: list[tuple[Pilot, dict]] = []
         self.given: dict[tuple[int, int], str] = {}
         self.attempts: dict[int, int] = {}
-        self.acknowledged: dict[int, set[tuple[str, int]]] = {}
+        self.finished: dict[int, set[tuple[str, int]]] = {}
+        self.acknowledged: dict[int, set[int]] = {}
         self.ends: dict[tuple[int, int], int] = {}
 
     def teardown(self) -> None:
@@ -140,7 +142,7 @@ class Schedules(RuleBasedStateMachine):
                 self.arrive(pilot, self.word(pilot, job, attempt, "finished"), reply_lost=False)
 
     @precondition(lambda self: any(pilot.believes for pilot in self.pilots))
-    @rule(data=st.data(), status=st.sampled_from(["starting", "running", "holding", "finished", "failed", "evicted"]))
+    @rule(data=st.data(), status=st.sampled_from(["starting", "running", "holding", "transferring", *FINAL]))
     def say(self, data, status):
         pilot = data.draw(st.sampled_from([pilot for pilot in self.pilots if pilot.believes]))
         job, attempt = data.draw(st.sampled_from(sorted(pilot.believes)))
@@ -172,9 +174,10 @@ class Schedules(RuleBasedStateMachine):
             assert (before["attempt"], before["state"] in LEASED) == (attempt, True)
         if ruling.state in OVER:
             self.ends[job, attempt] = self.ends.get((job, attempt), 0) + 1
-        known = ruling.command == "alreadydone" and before["state"] == word["job_status"]
-        if word["job_status"] == "finished" and (known or ruling.state is not None):
-            self.acknowledged.setdefault(job, set()).add((pilot.name, attempt))
+        if ruling.state == "finished":
+            self.finished.setdefault(job, set()).add((pilot.name, attempt))
+        if ruling.command == "alreadydone" and before["state"] == "finished":
+            self.acknowledged.setdefault(job, set()).add(attempt)
 
     @precondition(lambda self: self.under_way)
     @rule(data=st.data())
@@ -216,8 +219,11 @@ class Schedules(RuleBasedStateMachine):
 
     @invariant()
     def nobody_finishes_what_another_finished(self):
-        assert all(len(who) == 1 for who in self.acknowledged.values())
+        """One pilot's word finishes a job; ``alreadydone`` hears only who speaks of the attempt that did."""
+        assert all(len(who) == 1 for who in self.finished.values())
         assert all(count == 1 for count in self.ends.values())
+        for job, attempts in self.acknowledged.items():
+            assert attempts == {attempt for _, attempt in self.finished[job]}
 
     def bring_to_an_end(self) -> None:
         self.clock.advance(QUEUE.lost_after_s)

@@ -187,7 +187,7 @@ def test_a_lost_job_begins_again_as_often_as_the_queue_says(store, clock):
 def test_a_pilot_that_speaks_keeps_its_job(store, clock):
     (job,) = store.submit("q", [order()])
     take(store)
-    for status in ("starting", "running", "holding", "holding"):
+    for status in ("starting", "running", "holding", "holding", "transferring", "running"):
         clock.advance(QUEUE.lost_after_s - 1)
         tell(store, job, status=status)
         assert store.sweep(lambda name: QUEUE) == []

@@ -19,7 +19,8 @@ from pilot_core.cli.terminal import Block, fit, harmless, redraws
 
 Job = Mapping[str, Any]
 
-STATES: Final = ("activated", "sent", "starting", "running", "holding", "finished", "failed", "cancelled")
+_HELD: Final = ("sent", "starting", "running", "holding", "transferring")
+STATES: Final = ("activated", *_HELD, "finished", "failed", "cancelled")
 OVER: Final = ("finished", "failed", "cancelled")
 HEADINGS: Final = ("JOB", "NAME", "STATE", "NODE", "FOR", "CPU", "MEMORY", "ERROR")
 LONGEST_NAME: Final = 32

@@ -7,7 +7,7 @@ word of its present attempt, or by the dispatcher's own.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Final
 
 from attrs import frozen
@@ -19,16 +19,17 @@ SENT: Final = "sent"
 STARTING: Final = "starting"
 RUNNING: Final = "running"
 HOLDING: Final = "holding"
+TRANSFERRING: Final = "transferring"
 FINISHED: Final = "finished"
 FAILED: Final = "failed"
 CANCELLED: Final = "cancelled"
 CHECKPOINTED: Final = "checkpointed"
 """How an attempt ended that is gone on with in the next."""
 
-LEASED: Final = (SENT, STARTING, RUNNING, HOLDING)
+LEASED: Final = (SENT, STARTING, RUNNING, HOLDING, TRANSFERRING)
 OVER: Final = (FINISHED, FAILED, CANCELLED)
 STATES: Final = (WAITING, *LEASED, *OVER)
-SPOKEN: Final = (STARTING, RUNNING, HOLDING, "transferring", FINISHED, FAILED)
+SPOKEN: Final = (STARTING, RUNNING, HOLDING, TRANSFERRING, FINISHED, FAILED)
 """What a pilot may say of a job."""
 
 NOTHING: Final = "NULL"
@@ -62,6 +63,21 @@ class Lease:
     """The command by which somebody looks at the job."""
     carried: str = ""
     """The one that its pilot's last reply carried: what comes next is what that printed."""
+
+    @property
+    def held(self) -> bool:
+        """Whether a pilot has the job."""
+        return self.state in LEASED
+
+    @property
+    def told(self) -> bool:
+        """Whether the job is over by its pilot's final word."""
+        return self.state in OVER and bool(self.said)
+
+    @property
+    def holds(self) -> bool:
+        """Whether PanDA would call the job held."""
+        return self.state == HOLDING or self.told
 
     @property
     def worn_out(self) -> bool:
@@ -109,17 +125,52 @@ class Ruling:
 
 def rule(lease: Lease, word: Word) -> Ruling:
     """What a word does to a job; the first rule that fits decides."""
-    if word.attempt != lease.attempt or lease.state == WAITING:
-        return Ruling(command=STOP)
-    if two_bodies(lease.batch_id, word.batch_id):
-        return Ruling(command=STOP, double=lease.state in LEASED)
-    if lease.state in OVER:
-        return Ruling(command=KNOWN if word.final and lease.said else STOP)
-    if word.final:
-        return Ruling(command=lease.command, state=_end(lease, word), heard=True)
-    if lease.state == HOLDING:
-        return Ruling(command=lease.command, heard=True)
-    return Ruling(command=lease.command, state=_onward(lease.state, word.status), heard=True)
+    return next(does(lease, word) for _, fits, does in RULES if fits(lease, word))
+
+
+def _stop(lease: Lease, word: Word) -> Ruling:
+    """It is not this pilot's job, or no pilot's."""
+    return Ruling(command=STOP)
+
+
+def _know(lease: Lease, word: Word) -> Ruling:
+    return Ruling(command=KNOWN)
+
+
+def _leave(lease: Lease, word: Word) -> Ruling:
+    """Nothing is changed. The lease lives on, but not by a second body's word."""
+    alone = not two_bodies(lease.batch_id, word.batch_id)
+    return Ruling(command=lease.command, heard=alone and lease.held)
+
+
+def _part(lease: Lease, word: Word) -> Ruling:
+    return Ruling(command=STOP, double=lease.held)
+
+
+def _take(lease: Lease, word: Word) -> Ruling:
+    state = _end(lease, word) if word.final else _onward(lease.state, word.status)
+    return Ruling(command=lease.command, state=state, heard=True)
+
+
+Rule = tuple[int, Callable[[Lease, Word], bool], Callable[[Lease, Word], Ruling]]
+RULES: Final[tuple[Rule, ...]] = (
+    (1, lambda lease, word: word.attempt != lease.attempt or not (lease.held or lease.told), _stop),
+    (4, lambda lease, word: lease.holds and word.status == HOLDING, _leave),
+    (5, lambda lease, word: lease.told and word.final, _know),
+    (
+        7,
+        lambda lease, word: (lease.holds or lease.state == TRANSFERRING) and word.status in (STARTING, RUNNING),
+        _leave,
+    ),
+    (8, lambda lease, word: two_bodies(lease.batch_id, word.batch_id), _part),
+    (9, lambda lease, word: lease.told, _leave),
+    (9, lambda lease, word: lease.held, _take),
+)
+"""PanDA's rules, by their numbers and in their order: when each fits, and what it does.
+
+What PanDA would hold after a final word, until its adder has judged it, is judged here at once and over, but spoken of
+as held. So nothing fits the rules 2, 3 and 6: they are for jobs that the adder has failed, transfers or merges.
+"""
 
 
 def two_bodies(known: str, told: str) -> bool:
@@ -128,9 +179,9 @@ def two_bodies(known: str, told: str) -> bool:
 
 
 def _onward(state: str, status: str) -> str:
-    if status in (HOLDING, "transferring"):
-        return HOLDING
-    return RUNNING if state == RUNNING else status
+    """How a held job stands after a word that is not final; it is not moved back."""
+    back = (state, status) in ((RUNNING, STARTING), (HOLDING, TRANSFERRING))
+    return state if back else status
 
 
 def _end(lease: Lease, word: Word) -> str:

@@ -61,7 +61,7 @@ function moment(epoch) {
 
 const count = (number) => (isNumber(number) ? number.toLocaleString("en").replaceAll(",", "\u202f") : "0");
 
-const STATES = ["activated", "sent", "starting", "running", "holding", "finished", "failed", "cancelled"];
+const STATES = ["activated", "sent", "starting", "running", "holding", "transferring", "finished", "failed", "cancelled"];
 const OVER = ["finished", "failed", "cancelled"];
 const isOver = (job) => OVER.includes(job.state);
 const stateWord = (state) => (state === "activated" ? "waiting" : state);
