@@ -55,6 +55,14 @@ def server(request, tmp_path):
         yield TheirServer(asker, "local", stage)
 
 
+@pytest.fixture
+def ours(server):
+    """A server of our own: what a real one's process would not survive goes there, and what needs its files."""
+    if server.stage is None:
+        pytest.skip("the server that was given does not promise to survive this, or to show its files")
+    return server
+
+
 @pytest.fixture(params=["v1", "legacy"])
 def dialect(request):
     """Each generation of calls."""

@@ -15,6 +15,9 @@ import pytest
 
 from pilot_core.dispatcher.tls import own_certificate
 
+from .asking import JSON
+from .stage import Stage
+
 SUITE = Path(__file__).parent
 TOP = SUITE.parents[1]
 
@@ -47,6 +50,26 @@ def test_the_protocol_subset_passes_against_a_server_that_is_given(tmp_path, sch
         done = suite(tmp_path, *given)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]
     assert int(re.search(r"(\d+) passed", done.stdout)[1]) > 20
+
+
+def test_a_server_that_is_given_is_sent_nothing_that_would_restart_it(tmp_path):
+    with Stage(tmp_path) as stage:
+        trust = ["--ca", str(stage.certificate)]
+        done = suite(tmp_path, "--server", stage.url, "--credential", str(stage.token()), *trust)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]
+    assert len(stage.all) > 20
+    assert [each.path for each in stage.all if each.raw and not survives(each)] == []
+
+
+def survives(heard):
+    """Whether a real server's process lives on after such a body: it is what its headers say, and whole."""
+    labelled = heard.headers.get("content-type", "") == JSON
+    if labelled and heard.path.startswith("/server/") and not heard.packed:
+        return False
+    try:
+        return heard.body is not None or not labelled
+    except (OSError, EOFError, ValueError):
+        return False
 
 
 def suite(tmp_path, *given):

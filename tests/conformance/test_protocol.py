@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+from urllib.parse import urlencode
 
 import pytest
 
@@ -49,7 +50,12 @@ def test_older_calls_take_a_form_or_packed_json(server):
     assert server.call("updateJob", **given).json()["command"] == "tobekilled"
     assert server.call("updateJob", accept="*/*", **given).form()["command"] == "tobekilled"
     assert server.packed("updateJob", **given).json()["command"] == "tobekilled"
-    assert server._older("updateJob", json.dumps(given).encode(), Content_Type=JSON).status == 500
+
+
+@half("T-02")
+def test_older_calls_take_no_json_that_is_not_packed(ours):
+    given = {"jobId": NOBODY, "state": "running", "attemptNr": 1}
+    assert ours.plain("updateJob", **given).status == 500
 
 
 @half("T-03")
@@ -67,8 +73,8 @@ def test_who_does_not_ask_for_json_gets_none(server):
 
 @half("T-06")
 @pytest.mark.parametrize("body", [b"{", b"", b"null and void"])
-def test_what_is_no_json_breaks_the_call(server, body):
-    said = server.asker.ask("POST", f"/api/v1/{UPDATE}", body, Content_Type=JSON, Accept=JSON)
+def test_what_is_no_json_breaks_the_call(ours, body):
+    said = ours.asker.ask("POST", f"/api/v1/{UPDATE}", body, Content_Type=JSON, Accept=JSON)
     assert said.status == 500
 
 
@@ -104,6 +110,12 @@ def test_another_type_spoils_the_whole_call(server, given, name):
     told = server.post(UPDATE, {"job_id": NOBODY, "job_status": "running", "attempt_nr": 1, **given}).json()
     assert (told["success"], told["data"]) == (False, None)
     assert told["message"].startswith(f"Type error: '{name}' must be of type ")
+
+
+@half("U-14")
+def test_a_type_that_is_none_of_several_breaks_the_call(ours):
+    said = ours.post(UPDATE, {"job_id": NOBODY, "job_status": "running", "max_rss": "5"})
+    assert said.status == 500
 
 
 @half("J-14")
@@ -142,6 +154,66 @@ def test_who_is_no_pilot_gets_no_job(server):
     older = server.asker.headers | {"Authorization": f"Bearer {token}"}
     said = server.asker.ask("POST", "/server/panda/getJob", b"siteName=local", Content_Type=FORM, Accept=JSON, **older)
     assert said.json()["StatusCode"] == 60
+
+
+# --- credentials ---
+
+
+CREDS = "creds/get_access_token"
+
+
+def renewed(server, dialect, key):
+    """The token that the server gives for the token key, or what it says instead."""
+    given = {"client_name": "pilot_server", "token_key": key}
+    if dialect == "legacy":
+        told = server.call("get_access_token", **given).json()
+        return told.get("userProxy"), told["StatusCode"], told["errorDialog"]
+    told = server.get(CREDS, urlencode(given)).json()
+    return told["data"] and told["data"]["user_proxy"], 0 if told["success"] else 50, told["message"]
+
+
+@half("A-04", "A-06")
+def test_a_token_is_renewed_for_the_token_key(ours, dialect):
+    key = (ours.stage.home / "tokens" / "key").read_text().strip()
+    token, status, message = renewed(ours, dialect, key)
+    assert (status, message, len(token.split("."))) == (0, "", 3)
+    assert ours.get(STATES, f"job_ids={NOBODY}", Authorization=f"Bearer {token}").json()["success"] is True
+    spoiled = ours.get(STATES, f"job_ids={NOBODY}", Authorization=f"Bearer {token[:-2]}")
+    assert (spoiled.status, spoiled.text[:8]) == (403, "ERROR : ")
+
+
+@half("A-07")
+def test_no_token_is_given_for_another_key(server, dialect):
+    told = renewed(server, dialect, "nobody's")
+    assert (told[0], told[1] != 0, bool(told[2])) == (None, True, True)
+
+
+@half("A-12")
+def test_no_proxy_is_given_where_there_is_none(ours):
+    told = ours.get("creds/get_proxy", "role=vo").json()
+    assert (told["success"], told["data"]) == (False, None)
+    assert ours.call("getProxy", role="vo").json()["StatusCode"] == 90
+
+
+@half("M-05")
+def test_secrets_are_a_text_with_json(ours):
+    assert ours.get("creds/get_user_secrets", "keys=MB_USERNAME&keys=MB_PASSWORD").json()["data"] == "{}"
+    assert ours.call("get_user_secrets", keys="MB_USERNAME,MB_PASSWORD", get_json=True).json() == [True, {}]
+
+
+@half("M-01")
+def test_debug_mode_succeeds_where_it_says_the_opposite(ours):
+    (job,) = take(ours)
+    token = ours.stage.token("admin").read_text().strip()
+    told = ours.post("job/set_debug_mode", {"job_id": job, "mode": True}, Authorization=f"Bearer {token}").json()
+    assert (told["success"], told["message"]) == (False, "Succeeded")
+    assert ours.update(job)["data"]["command"] == "debug"
+
+
+@half("M-02")
+def test_kinds_of_slots(server):
+    kinds = server.get("metaconfig/get_resource_types").json()["data"]
+    assert {"resource_name", "mincore", "maxcore", "minrampercore", "maxrampercore"} <= kinds[0].keys()
 
 
 # --- jobs ---
@@ -217,6 +289,15 @@ def test_an_end_that_is_told_twice_is_known(server):
     server.update(job, "finished", job_output_report=REPORT)
     told = server.update(job, "finished", job_output_report=REPORT)
     assert told["data"] == {"StatusCode": 0, "command": "alreadydone"}
+
+
+@half("F-10", "J-12")
+def test_what_is_said_after_the_end_changes_nothing_and_stops_nobody(server):
+    (job,) = take(server)
+    server.update(job, "finished", job_output_report=REPORT, batch_id="ce#1")
+    for status in ("starting", "running", "holding"):
+        assert server.update(job, status, batch_id="ce#1")["data"]["command"] == "NULL"
+    assert server.update(job, "finished", batch_id="ce#2")["data"]["command"] == "alreadydone"
 
 
 @half("F-08")
@@ -299,3 +380,5 @@ def test_what_a_node_is_like_is_typed_too(server):
 def test_a_worker_starts_or_ends_and_nothing_else(server):
     told = server.post("pilot/update_worker_status", {"worker_id": 1, "harvester_id": "none", "status": "odd"}).json()
     assert (told["success"], "nvalid worker state" in told["message"]) == (False, True)
+    older = {"site": server.queue, "workerID": 1, "harvesterID": "none"}
+    assert "nvalid worker state" in server.call("updateWorkerPilotStatus", status="odd", **older).text
