@@ -102,6 +102,25 @@ def test_without_a_token_there_is_nothing_not_even_what_is_not_there(service, me
         assert client.refused(method, path, {}) == (403, needed)
 
 
+NOT_OFFERED = {
+    "event": ("acquire_event_ranges", "update_event_ranges", "update_single_event_range", "get_event_range_statuses"),
+    "creds": ("get_key_pair",),
+    "harvester": ("acquire_commands", "acknowledge_commands"),
+    "": ("getEventRanges", "updateEventRanges", "updateEventRange", "get_events_status", "getKeyPair", "getCommands"),
+}
+"""PanDA's calls that pilots know and nobody answers here, by their modules; older ones have none."""
+
+
+@pytest.mark.parametrize(
+    ("module", "name"), [(module, name) for module, names in NOT_OFFERED.items() for name in names]
+)
+def test_calls_that_are_not_offered_are_forbidden_as_panda_forbids_what_it_does_not_know(pilot, module, name):
+    path = f"/api/v1/{module}/{name}" if module else f"/server/panda/{name}"
+    answer = pilot.ask("POST", path, b"", **{"content-type": "application/x-www-form-urlencoded"})
+    assert (answer.status, answer.type, answer.body[:8]) == (403, "text/plain", b"ERROR : ")
+    assert b"is forbidden" in answer.body
+
+
 def test_the_page_is_for_everybody_and_holds_nothing(anybody, person):
     person.submit(id="secret-name")
     answer = anybody.ask("GET", "/")
