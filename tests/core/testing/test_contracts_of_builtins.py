@@ -9,7 +9,11 @@ import pytest
 
 from pilot_core.builtin import generic
 from pilot_core.builtin.channel import VARIABLE, SocketChannel
+from pilot_core.builtin.containers.apptainer import Apptainer, Singularity
+from pilot_core.builtin.containers.bubblewrap import Bubblewrap
+from pilot_core.builtin.containers.charliecloud import Charliecloud
 from pilot_core.builtin.containers.none import NoContainer
+from pilot_core.builtin.containers.podman import Podman
 from pilot_core.builtin.direct import Direct, Node
 from pilot_core.builtin.filebox import FileBox, JobFile
 from pilot_core.builtin.monitors.disk import Disk
@@ -58,6 +62,32 @@ class TestFileBox(_Described):
 class TestNoContainer(contracts.ContainerContract):
     driver = NoContainer
     image = ""
+
+
+class TestBubblewrap(contracts.ContainerContract):
+    driver = Bubblewrap
+    image = "/usr"
+
+
+class TestBubblewrapWithoutAnImage(TestBubblewrap):
+    image = ""
+
+
+class TestPodman(contracts.ContainerContract):
+    driver = Podman
+
+
+class TestCharliecloud(contracts.ContainerContract):
+    driver = Charliecloud
+    image = "/images/base.sqfs"
+
+
+class TestApptainer(contracts.ContainerContract):
+    driver = Apptainer
+
+
+class TestSingularity(contracts.ContainerContract):
+    driver = Singularity
 
 
 class TestDirect(contracts.LauncherContract):

@@ -27,13 +27,13 @@ from pilot_core.agent.perform import Performer
 from pilot_core.agent.post import Poster
 from pilot_core.agent.reclaim import Reclaim
 from pilot_core.agent.recover import RECORD, how_it_died
-from pilot_core.agent.setup import Setup, make, make_all
+from pilot_core.agent.setup import NONE, Setup, make, make_all
 from pilot_core.agent.shipping import Shipping
 from pilot_core.agent.signals import DUMP_STACKS, HALTS, as_event
 from pilot_core.agent.status import status_of
 from pilot_core.agent.workers import Lane, answer
 from pilot_core.clock import Clock, SystemClock
-from pilot_core.config.schema import Budgets, LogOptions, PilotOptions, ReportOptions, SlotOptions
+from pilot_core.config.schema import Budgets, LogOptions, PayloadOptions, PilotOptions, ReportOptions, SlotOptions
 from pilot_core.control.archive import Archive
 from pilot_core.control.data import DataControl
 from pilot_core.control.job import JobControl
@@ -153,13 +153,25 @@ class Assembly:
         pilot = Pilot(slot=self.slot, limits=limits, mode=Mode.DRAINING if self.recover else Mode.CHECKING)
         return resume_with(pilot, [course for course, _ in self.left.going_on])
 
+    def _payloads(self) -> PayloadControl:
+        setup = self.setup
+        isolated = setup.settings.of(PayloadOptions).isolation != NONE
+        return PayloadControl(
+            setup.hooks,
+            make(setup, "container"),
+            make(setup, "launcher"),
+            self.environ,
+            self.redactor,
+            isolation=make(setup, "isolation") if isolated else None,
+            nofile=raise_open_files(),
+        )
+
     def _performer(self, workflow: Workflow) -> Performer:
         setup, hooks = self.setup, self.setup.hooks
         communicator: Communicator = make(setup, "communicator")
         node = socket.gethostname()
         jobs = self.jobs = JobControl(communicator, hooks, setup.settings, setup.queue, self.clock, node, self.redactor)
-        container, launcher = make(setup, "container"), make(setup, "launcher")
-        payloads = PayloadControl(hooks, container, launcher, self.environ, self.redactor, nofile=raise_open_files())
+        payloads = self._payloads()
         owners = {usable.name: usable.plugin for usable in setup.copytools.usable}
         data = self.data = DataControl(hooks, make_all(setup, "copytools"), self.redactor, plugins=owners)
         archive = Archive(hooks, self.redactor, largest_b=setup.settings.of(LogOptions).archive_b)

@@ -96,6 +96,7 @@ class Setup:
     workflow: Usable
     resource: Usable
     container: Usable
+    isolation: Usable
     launcher: Usable
     copytools: Several
     monitors: Several
@@ -198,6 +199,7 @@ def _pick(core: Settings, drivers: Drivers) -> dict[str, Any]:
         "workflow": drivers.one(_group("workflow"), pilot.workflow),
         "resource": one_resource(drivers, pilot.resource),
         "container": drivers.one(_group("container"), payloads.container),
+        "isolation": drivers.one(_group("container"), payloads.isolation),
         "launcher": drivers.one(_group("launcher"), payloads.launcher),
         "copytools": _several(drivers, "copytool", core.of(DataOptions).copytools),
         "monitors": _several(drivers, "monitor", core.of(MonitorOptions).monitors),
@@ -250,6 +252,7 @@ KINDS: Mapping[str, type[Any]] = {
     "workflow": Workflow,
     "resource": Resource,
     "container": Container,
+    "isolation": Container,
     "launcher": Launcher,
     "copytools": CopyTool,
     "monitors": Monitor,

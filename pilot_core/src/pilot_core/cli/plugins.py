@@ -29,6 +29,8 @@ class Look:
     used: frozenset[tuple[str, str]]
     problems: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    isolation: tuple[str, ...] = ()
+    """What nothing here keeps a payload from."""
 
     def uses(self, row: Row) -> bool:
         """Whether a pilot started here would use it."""
@@ -37,7 +39,8 @@ class Look:
     def as_json(self) -> dict[str, object]:
         """Plain values for ``--json``."""
         rows = [{**row.as_json(), "used": self.uses(row)} for row in self.rows]
-        return {"plugins": rows, "problems": list(self.problems), "warnings": list(self.warnings)}
+        told = {"problems": list(self.problems), "warnings": list(self.warnings), "isolation": list(self.isolation)}
+        return {"plugins": rows, **told}
 
 
 def describe(parser: Parser) -> None:
@@ -75,7 +78,7 @@ def look_around(sources: Sources) -> Look:
         hooks, chosen = choose(Sources(), discovery)
         return Look(tuple(Doctor(discovery, hooks, chosen).rows()), frozenset(), tuple(str(broken).splitlines()))
     rows = Doctor(discovery, setup.hooks, setup.chosen).rows()
-    return Look(tuple(rows), _used(setup), warnings=tuple(warnings_of(setup)))
+    return Look(tuple(rows), _used(setup), (), tuple(warnings_of(setup)), tuple(_isolation(setup)))
 
 
 def _used(setup: Setup) -> frozenset[tuple[str, str]]:
@@ -84,7 +87,16 @@ def _used(setup: Setup) -> frozenset[tuple[str, str]]:
     several = [(kind.removesuffix("s"), each.asked) for kind in LISTS for each in getattr(setup, kind).usable]
     sources = [("info_source", name) for name in setup.settings.of(Connection).info_sources]
     loaded = [(kind, name) for kind in ("experiment", "plugin") for name in registered]
+    one.append(("container", setup.isolation.asked))
     return frozenset((*one, *several, *sources, *loaded))
+
+
+def _isolation(setup: Setup) -> Iterator[str]:
+    """What payloads can do all the same, as the chosen drivers say."""
+    for whose, usable in (("without an image", setup.isolation), ("in an image", setup.container)):
+        lacks = getattr(usable.driver, "lacks", "")
+        if lacks and not (usable is setup.container and usable.name == "none"):
+            yield f"a payload {whose} can {lacks}"
 
 
 def _list(look: Look) -> Iterator[str]:
@@ -103,6 +115,7 @@ def _diagnosis(look: Look) -> Iterator[str]:
     else:
         yield "a pilot would start here"
     yield from (f"warning: {warning}" for warning in look.warnings)
+    yield from (f"isolation: {lack}" for lack in look.isolation)
     yield ""
     yield columns(("", "KIND", "NAME", "STATE", "WHY"), _findings(look))
 

@@ -155,6 +155,7 @@ class PayloadOptions:
     section = "payload"
 
     container: str = option("none", help="The container runtime for payloads that name an image.")
+    isolation: str = option("none", help="The container runtime around payloads that name no image; none: as they are.")
     launcher: str = option("direct", help="How the payload is started on the slot.")
     keep_environment: tuple[str, ...] = option(
         ("PATH", "LANG", "LC_ALL", "TZ"),
@@ -179,6 +180,27 @@ class PayloadOptions:
     )
     output_b: int = option(
         2 * 2**30, help="The payload's output and errors are cut at this, each, and it is stopped.", unit="b", least=1
+    )
+
+
+@frozen(kw_only=True)
+class ContainerOptions:
+    """What a container shows of the node, and which images it may be made of."""
+
+    section = "container"
+
+    images: tuple[str, ...] = option((), help="Beginnings of the images that jobs may name; none: any image.")
+    pull: str = option("missing", help="When an image is fetched.", choices=("never", "missing", "always"))
+    cache: Path | None = option(None, help="Where the runtime keeps images that it fetched, if not at its own place.")
+    mounts: tuple[str, ...] = option(
+        (), help="Further paths that are shown, read-only: PATH, PATH:PATH_INSIDE, or either with :rw at its end."
+    )
+    network: str = option("host", help="The network that the payload sees.", choices=("host", "none"))
+    gpus: str = option("none", help="Whose GPUs are shown.", choices=("none", "nvidia", "amd"))
+    arguments: tuple[str, ...] = option((), help="Further words on the runtime's command line, before all others.")
+    keep_environment: tuple[str, ...] = option(
+        ("PATH", "HOME", "USER", "TMPDIR", "XDG_RUNTIME_DIR", "REGISTRY_AUTH_FILE"),
+        help="Variables of the pilot's own environment that the runtime gets. The payload does not.",
     )
 
 
@@ -237,6 +259,7 @@ CORE: Final[tuple[type, ...]] = (
     Budgets,
     DataOptions,
     PayloadOptions,
+    ContainerOptions,
     MonitorOptions,
     ReportOptions,
     LogOptions,

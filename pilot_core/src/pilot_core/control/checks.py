@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,7 +29,7 @@ def check_id(job: Job) -> None:
         raise PilotError(Code.CONVERSIONFAILURE, told)
 
 
-def own_checks(job: Job, payload: PayloadOptions) -> Iterator[PilotError]:
+def own_checks(job: Job, payload: PayloadOptions, images: tuple[str, ...] = ()) -> Iterator[PilotError]:
     """Everything about a job that can be seen to be wrong here and now."""
     for path, file in _places(job):
         yield from _name(path, file)
@@ -38,7 +39,7 @@ def own_checks(job: Job, payload: PayloadOptions) -> Iterator[PilotError]:
     if job.checkpoint is not None:
         yield from _archive(job.checkpoint.file)
     if job.image:
-        yield from _image(job.image, payload.container)
+        yield from _image(job.image, payload.container, images)
 
 
 def _places(job: Job) -> Iterator[tuple[str, FileSpec]]:
@@ -89,9 +90,24 @@ def _limits(job: Job) -> Iterator[PilotError]:
             yield PilotError(Code.CONVERSIONFAILURE, f"the job asks for {value} {what}; the least is {least}")
 
 
-def _image(image: str, container: str) -> Iterator[PilotError]:
+def _image(image: str, container: str, allowed: tuple[str, ...]) -> Iterator[PilotError]:
     if image.startswith("/") and not Path(image).exists():
         yield PilotError(Code.IMAGENOTFOUND, f"{image} is not on this node")
+    if why := unwanted(image, allowed):
+        yield PilotError(Code.IMAGENOTFOUND, why, image=image)
     if container == "none":
         told = f"the job wants the image {image}, and payload.container is none here"
         yield PilotError(Code.QUEUENOTSETUPFORCONTAINERS, told)
+
+
+def unwanted(image: str, allowed: tuple[str, ...]) -> str:
+    """Why this image may not be used here; nothing if it may."""
+    plain = image if "://" in image else os.path.normpath(image)
+    if not allowed or any(_begins(plain, each) for each in allowed):
+        return ""
+    return f"container.images allows no image {image!r} here; it allows {', '.join(allowed)}"
+
+
+def _begins(image: str, beginning: str) -> bool:
+    whole = beginning if beginning.endswith(("/", ":", "@")) else f"{beginning}/"
+    return image == beginning or image.startswith(whole)

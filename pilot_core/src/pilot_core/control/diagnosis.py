@@ -54,7 +54,7 @@ def exit_problem(job: Job, outcome: Outcome, said: Said, known: PilotError | Non
 
     A payload that the pilot had to end is not blamed for having been ended.
     """
-    if outcome.clean or (job.errors and outcome.signal in (SIGTERM, SIGKILL)):
+    if outcome.clean or (job.errors and outcome.transform_code in (128 + SIGTERM, 128 + SIGKILL)):
         return
     code = _code_of(outcome, known)
     told = f"the payload {outcome}" if outcome.signal else f"the payload ended with {outcome}{_shell_signal(outcome)}"

@@ -14,7 +14,7 @@ from attrs import evolve, field, frozen
 
 from pilot_core.clock import Clock
 from pilot_core.config.layers import Settings
-from pilot_core.config.schema import PayloadOptions, PilotOptions, ReportOptions
+from pilot_core.config.schema import ContainerOptions, PayloadOptions, PilotOptions, ReportOptions
 from pilot_core.control.archive import SEALED
 from pilot_core.control.blame import by_plugin
 from pilot_core.control.checks import check_id, own_checks
@@ -157,7 +157,8 @@ class JobControl:
 
     def verify(self, task: Task) -> Result:
         """Find everything that keeps this job from running here."""
-        problems = list(own_checks(task.job, task.settings.of(PayloadOptions)))
+        images = task.settings.of(ContainerOptions).images
+        problems = list(own_checks(task.job, task.settings.of(PayloadOptions), images))
         try:
             for answer in self.hooks.gather(job_hooks.pilot_job_verify, job=task.job, queue=self.queue):
                 problems.extend(answer.value)

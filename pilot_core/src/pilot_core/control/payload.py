@@ -9,13 +9,15 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
-from pilot_core.config.schema import PayloadOptions
+from pilot_core.config.schema import ContainerOptions, PayloadOptions
 from pilot_core.control import checkpoint
 from pilot_core.control.around import Plan, SideSpec
 from pilot_core.control.blame import by_plugin
+from pilot_core.control.checks import unwanted
 from pilot_core.control.diagnosis import (
+    complaint,
     core_problem,
     directory_problem,
     disk_problem,
@@ -25,7 +27,7 @@ from pilot_core.control.diagnosis import (
     memory_problem,
 )
 from pilot_core.control.entrusted import lend, take_back
-from pilot_core.control.record import SIDES
+from pilot_core.control.record import CONTAINED, SIDES
 from pilot_core.control.running import PAYLOAD
 from pilot_core.control.said import Said
 from pilot_core.errors import Code, PilotError
@@ -43,13 +45,15 @@ from pilot_core.plugins.hooks import Answer, Hooks
 from pilot_core.plugins.patches import PatchConflict, apply_patches
 from pilot_core.redact import CREDENTIAL, Redactor
 from pilot_core.spec import payload as hooks_of
-from pilot_core.spec.drivers import Container, Launcher
+from pilot_core.spec.drivers import BARE, Container, Launcher
 from pilot_core.spec.work import Settings, Task
 
 if TYPE_CHECKING:
     from pilot_core.control.patterns import Pattern
 
 MEMORY_KILLS = "memory_kills"
+ISOLATION = "isolation"
+"""The note that says by which runtime a payload was kept to its own, and what it could do all the same."""
 log = logging.getLogger(__name__)
 
 
@@ -69,6 +73,8 @@ class PayloadControl:
     groups: Callable[[], Groups] = field(factory=lambda: cache(Groups.of))
     nofile: int | None = None
     """How many files a payload may open where the site does not say."""
+    isolation: Container | None = None
+    """What is put around a payload that names no image."""
 
     # --- before the run ---
 
@@ -80,20 +86,37 @@ class PayloadControl:
         asked = self.hooks.first(hooks_of.pilot_payload_command, job=job, queue=queue, workdir=workdir)
         if asked is None or not asked.argv:
             raise PilotError(Code.UNKNOWNPAYLOADFAILURE, "no plugin says what to run for this job")
-        command = with_environment(asked, self._environment(task, asked))
         image = self.hooks.first(hooks_of.pilot_payload_container, job=job, queue=queue)
         image = job.image if image is None else image
-        if image:
-            command = self.container.wrap(command, image, workdir, ())
+        command = with_environment(asked, self._environment(task, asked, image))
+        sides = self._sides(task, command.env)
+        box = self.container if image else self.isolation
+        if box is not None:
+            self._refuse_unfit(command)
+            command = self._contained(task, box, PAYLOAD, command, image)
         command = self.launcher.launch(command, job)
-        if problems := list(self._unfit(command)):
-            raise PilotError(Code.SETUPFAILURE, "; ".join(problems))
-        notes = {SIDES: pack(self._sides(task)), MEMORY_KILLS: memory_kills(self.groups())}
+        self._refuse_unfit(command)
+        notes = {SIDES: pack(sides), MEMORY_KILLS: memory_kills(self.groups()), **_about(box)}
         return Result(command=command, notes=notes)
 
-    def _environment(self, task: Task, asked: Command) -> dict[str, str]:
+    def _refuse_unfit(self, command: Command) -> None:
+        if problems := list(self._unfit(command)):
+            raise PilotError(Code.SETUPFAILURE, "; ".join(problems))
+
+    def _contained(self, task: Task, box: Container, name: str, command: Command, image: str) -> Command:
+        from pilot_core.control.contained import contain
+
+        options = task.settings.of(ContainerOptions)
+        if image and (told := unwanted(image, options.images)):
+            raise PilotError(Code.IMAGENOTFOUND, told, image=image)
+        runtime = {name: self.environ[name] for name in options.keep_environment if name in self.environ}
+        return contain(box, name, command, image, task.workdir, runtime)
+
+    def _environment(self, task: Task, asked: Command, image: str) -> dict[str, str]:
+        """All variables; an image has its own way to its programs."""
+        kept = self._kept(task.settings.of(PayloadOptions))
         base = {
-            **self._kept(task.settings.of(PayloadOptions)),
+            **{name: value for name, value in kept.items() if not (image and name == "PATH")},
             "OMP_NUM_THREADS": str(task.job.needs.cores),
             **task.queue.environment,
             **task.job.environment,
@@ -138,14 +161,25 @@ class PayloadControl:
             return f"has no bytes for its character {error.start}"
         return "holds a secret of the pilot's: remove it where it is set" if self.redactor.knows(text) else ""
 
-    def _sides(self, task: Task) -> Sides:
-        """What runs around the payload. What does not fit is left out beside it, and fails the job before and after."""
+    def _sides(self, task: Task, env: Mapping[str, str]) -> Sides:
+        """What runs around the payload, each with the payload's environment and its own over it.
+
+        What does not fit is left out beside it, and fails the job before and after.
+        """
         taken = {PAYLOAD}
         job, queue, workdir, ask = task.job, task.queue, task.workdir, self.hooks.gather
         before = ask(hooks_of.pilot_payload_preprocesses, job=job, queue=queue, workdir=workdir)
         after = ask(hooks_of.pilot_payload_postprocesses, job=job, queue=queue, workdir=workdir)
         needed = [self._needed(answers, taken) for answers in (before, after)]
-        return Sides(before=needed[0], beside=self._beside(task, taken), after=needed[1])
+        groups = (needed[0], self._beside(task, taken), needed[1])
+        made = [tuple(self._side(task, side, env) for side in group) for group in groups]
+        return Sides(before=made[0], beside=made[1], after=made[2])
+
+    def _side(self, task: Task, side: SideProcess, env: Mapping[str, str]) -> SideProcess:
+        command = with_environment(side.command, {**env, **side.command.env})
+        if side.image:
+            command = self._contained(task, self.container, side.name, command, side.image)
+        return evolve(side, command=command)
 
     def _needed(self, answers: Sequence[Answer[Sequence[SideProcess]]], taken: set[str]) -> tuple[SideProcess, ...]:
         for plugin, side in ((answer.plugin, side) for answer in answers for side in answer.value):
@@ -183,21 +217,19 @@ class PayloadControl:
 
     def plan(self, job: Job, workdir: Path, settings: Settings) -> Plan:
         """The payload as its keeper is to start it, and the processes around it."""
-        command = job.command
-        assert command is not None
+        assert job.command is not None
         options = settings.of(PayloadOptions)
         options = evolve(options, nofile=options.nofile or self.nofile)
         sides = unpack(Sides, job.notes.get(SIDES, {}))
 
         def spec(side: SideProcess) -> ProcessSpec:
-            env = {**command.env, **side.command.env}
-            return spec_of(side.name, with_environment(side.command, env), workdir, options)
+            return spec_of(side.name, side.command, workdir, options, contained=bool(side.image))
 
         def timed(side: SideProcess) -> SideSpec:
             return SideSpec(spec(side), side.limit_s, side.enough)
 
         return Plan(
-            payload=spec_of(PAYLOAD, command, workdir, options),
+            payload=spec_of(PAYLOAD, job.command, workdir, options, contained=CONTAINED in job.notes),
             before=tuple(map(timed, sides.before)),
             beside=tuple(map(spec, sides.beside)),
             after=tuple(map(timed, sides.after)),
@@ -208,11 +240,16 @@ class PayloadControl:
     def diagnose(self, task: Task) -> Result:
         """Say what the end of the payload counts as; every plugin may add what it sees."""
         take_back(task)
-        outcome = task.job.outcome
+        begun, outcome = self._begun(task), task.job.outcome
         if outcome is None:
             return Result()
         if checkpoint.is_saved(task.job, outcome):
             return checkpoint.save(task)
+        if not begun and not outcome.clean:
+            from pilot_core.control.contained import start_problem
+
+            line = complaint(Said(task.workdir, self.redactor))
+            return Result(errors=(start_problem(task.job, outcome, line.text if line else ""),))
         return Result(errors=tuple(self._judged(task, outcome)))
 
     def _judged(self, task: Task, outcome: Outcome) -> Iterator[PilotError]:
@@ -227,6 +264,14 @@ class PayloadControl:
             yield from self._known(task, outcome, certain=certain)
             yield from disk_problem(task.workdir)
         yield from core_problem(task.job, outcome, task.workdir)
+
+    def _begun(self, task: Task) -> bool:
+        """Whether the payload itself was started; a runtime may have failed before, unless it was told to end."""
+        if CONTAINED not in task.job.notes:
+            return True
+        from pilot_core.control.contained import clear
+
+        return clear(task.job, task.workdir) or bool(task.job.errors)
 
     def _seen(self, task: Task, outcome: Outcome) -> tuple[PilotError, ...]:
         try:
@@ -267,6 +312,15 @@ def patterns_of(hooks: Hooks) -> list[Pattern]:
     return patterns
 
 
+def _about(box: Container | None) -> dict[str, object]:
+    """The notes that tell of a payload's container, or that it has none."""
+    lacks = BARE if box is None else box.lacks
+    contained = {} if box is None else {CONTAINED: box.name}
+    if lacks:
+        log.info("the payload is not isolated: it can %s", lacks)
+    return {ISOLATION: {"by": box.name if box else "", "cannot_prevent": lacks}, **contained}
+
+
 def with_environment(command: Command, env: Mapping[str, str]) -> Command:
     """The same program with another environment."""
     return Command(*command.argv, env=env)
@@ -288,7 +342,7 @@ def own_variables(task: Task) -> dict[str, str]:
     }
 
 
-def spec_of(name: str, command: Command, workdir: Path, options: PayloadOptions) -> ProcessSpec:
+def spec_of(name: str, command: Command, workdir: Path, options: PayloadOptions, *, contained: bool) -> ProcessSpec:
     """A process in the job's directory, its output in files named after it."""
     return ProcessSpec(
         name=name,
@@ -300,4 +354,5 @@ def spec_of(name: str, command: Command, workdir: Path, options: PayloadOptions)
         nofile=options.nofile,
         nproc=options.nproc,
         output_b=options.output_b,
+        contained=contained,
     )

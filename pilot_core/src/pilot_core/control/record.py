@@ -16,6 +16,8 @@ from pilot_core.redact import Redactor
 FORMAT = 1
 SIDES = "sides"
 """The note that holds the processes beside the payload, environments and all: nothing for a record."""
+CONTAINED = "contained"
+"""The note that names the runtime whose container the payload is in."""
 
 
 @frozen(kw_only=True)

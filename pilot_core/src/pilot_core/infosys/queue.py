@@ -93,6 +93,10 @@ def _layer(where: str, queue: Queue) -> Layer | None:
         values["data"] = {"copytools": queue.copytools}
     if queue.container != "none" or "pilot" in _mapping(queue.params.get("container_type")):
         values["payload"] = {"container": queue.container}
+    if (text := queue.params.get("container_options")) and values.get("payload"):
+        from pilot_core.infosys.container_options import container_options
+
+        values["container"] = container_options(str(text), where)
     return Layer(Rank.QUEUE, where, dict(values)) if values else None
 
 

@@ -63,6 +63,8 @@ class ProcessSpec:
     output_b: int | None = None
     """Each of its two files is cut there by a keeper, which ends who writes more."""
     cores: tuple[int, ...] | None = None
+    contained: bool = False
+    """Whether it runs a container around the program that is meant."""
 
 
 @frozen

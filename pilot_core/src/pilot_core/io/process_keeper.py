@@ -33,7 +33,7 @@ class _KeptProcesses(WireProcesses):
     def start(self, spec: ProcessSpec) -> None:
         paths = {"cwd": str(spec.cwd), "stdout": str(spec.stdout), "stderr": str(spec.stderr)}
         facts = {"name": spec.name, "argv": spec.argv, "env": dict(spec.env), "nofile": spec.nofile}
-        facts |= {"nproc": spec.nproc, "output_b": spec.output_b}
+        facts |= {"nproc": spec.nproc, "output_b": spec.output_b, "contained": spec.contained}
         self._wire.send({"op": "start", **facts, **paths, "stdin": None, "cores": spec.cores})
 
     def signal(self, name: str, signum: int) -> None:

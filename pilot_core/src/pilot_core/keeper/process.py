@@ -57,6 +57,27 @@ def descendants(root: int) -> list[Seen]:
     return [seen for seen in found if not seen.over]
 
 
+def depth(pid: int) -> int:
+    """How many pid namespaces a process is in."""
+    try:
+        with open(f"/proc/{pid}/status", "rb", buffering=0) as status:
+            return len(status.read(4096).partition(b"\nNSpid:")[2].partition(b"\n")[0].split())
+    except OSError:
+        return 0
+
+
+def holders(tree: list[Seen]) -> set[int]:
+    """Those above processes of a deeper pid namespace: they run a container, and end with what is inside."""
+    parents = {seen.pid: seen.parent for seen in tree}
+    own = depth(os.getpid())
+    above = {parents[pid] for pid in parents if depth(pid) > own}
+    found: set[int] = set()
+    while above := {pid for pid in above if pid in parents and pid not in found and depth(pid) <= own}:
+        found |= above
+        above = {parents[pid] for pid in above}
+    return found
+
+
 def is_below(pid: int, root: int) -> bool:
     """Whether this process is `root` or below it; of one that is gone, nobody can say that it is not."""
     below = look(pid)

@@ -13,7 +13,7 @@ import time
 from . import ADDRESS, FORMAT, PROCESSES, SOCKET
 from .line import Line, write_line
 from .output import Outputs
-from .process import Seen, descendants, exit_status, is_below, launch, look, send_signal, stop_group
+from .process import Seen, descendants, exit_status, holders, is_below, launch, look, send_signal, stop_group
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -59,6 +59,7 @@ class Tree:
         self.met = self.done = False
         self.childless, self.alone_since = True, time.monotonic()
         self.running: dict[int, Message] = {}
+        self.contained: set[int] = set()
         self.ended: list[Message] = []
         self.owed: list[Message] = []
         self.endings: list[Ending] = []
@@ -144,6 +145,8 @@ class Tree:
             self.tell({"event": "refused", "name": name, "errno": error.errno, "error": error.strerror})
             return
         seen, self.childless = look(pid), False
+        if order.get("contained"):
+            self.contained.add(pid)
         facts = {"name": name, "pid": pid, "start_ticks": seen.start if seen else None}
         self.running[pid] = {**facts, "started_at": time.time(), "started_mono": time.monotonic()}
         self.tell({"event": "started", **facts, "at": self.running[pid]["started_at"]})
@@ -241,10 +244,16 @@ class Tree:
             self.kill(ending)
         elif not ending.asked:
             ending.asked = True
-            for seen in self.targets(ending):
+            self.ask(self.targets(ending))
+        return not ending.whole and not self.targets(ending)
+
+    def ask(self, targets: list[Seen]) -> None:
+        """Ask all to end; what runs a container around a payload is not asked, or that would have no grace."""
+        spared = holders(targets) if not self.contained.isdisjoint(self.running) else set()
+        for seen in targets:
+            if seen.pid not in spared:
                 send_signal(seen.identity, signal.SIGTERM)
                 send_signal(seen.identity, signal.SIGCONT)
-        return not ending.whole and not self.targets(ending)
 
     def kill(self, ending: Ending) -> None:
         """Stop first, so that nothing forks meanwhile; when no more turn up, kill."""

@@ -27,10 +27,12 @@ class SideProcess:
     """A process before, beside or after the payload; its output goes to ``<name>.stdout`` and ``.stderr``.
 
     What runs beside the payload is ended with it. What runs before or after it has ``limit_s`` for that.
+    It runs in ``image`` if it names one, which need not be the payload's, and on the node itself if not.
     """
 
     name: str
     command: Command
+    image: str = ""
     limit_s: float = 3600.0
     enough: tuple[int, ...] = ()
     """Exit codes by which a process before the payload says that there is nothing to do: no payload, no outputs."""

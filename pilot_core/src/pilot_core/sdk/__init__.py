@@ -5,7 +5,7 @@ of ``pilot_core`` is private and changes without notice.
 """
 
 from pilot_core.config.options import option
-from pilot_core.config.schema import Connection, PilotOptions, ReportOptions, SlotOptions
+from pilot_core.config.schema import Connection, ContainerOptions, PilotOptions, ReportOptions, SlotOptions
 from pilot_core.errors import Code, ErrorCode, Party, PilotError, Retry, Stage
 from pilot_core.machine.events import Result
 from pilot_core.machine.phases import Step
@@ -27,6 +27,7 @@ from pilot_core.model.job import (
 from pilot_core.model.payload import Command, Outcome, SideProcess, Usage, Verdict
 from pilot_core.model.queue import Queue, Resources, Storage
 from pilot_core.spec.drivers import (
+    BARE,
     PROXY,
     Communicator,
     Container,
@@ -63,6 +64,7 @@ from pilot_core.spec.work import Cancel, Settings, Task, Work
 
 __all__ = [
     "ACCEPTED",
+    "BARE",
     "FAILED",
     "FINISHED",
     "PROXY",
@@ -79,6 +81,7 @@ __all__ = [
     "Communicator",
     "Connection",
     "Container",
+    "ContainerOptions",
     "CopyTool",
     "Driver",
     "ErrorCode",

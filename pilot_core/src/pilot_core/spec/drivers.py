@@ -68,6 +68,8 @@ __all__ = [
 
 PROXY: Final = "user.proxy"
 """The file with the proxy of a job's owner, among what is entrusted to the job."""
+BARE: Final = "read and change whatever the pilot's user may, credentials too, and end all processes of that user"
+"""What a payload can do that no container keeps to its own."""
 
 
 # --- talking to who has the work ------------------------------------------------------------------------------------
@@ -229,11 +231,22 @@ class Mount:
 
 
 class Container(Driver):
-    """Runs a command in an image, by building another command. Pure."""
+    """Runs a command in an image, by building another command. Pure.
+
+    Nothing else is shown but the job's directory, the ``mounts`` and what the section ``container`` says. The variables
+    of ``command`` are the runtime's own and let none through: the payload's come by a file in the job's directory.
+    """
+
+    lacks: ClassVar[str] = ""
+    """What a payload in such a container can do all the same to pilot and node, for people; nothing if it can't."""
 
     @abstractmethod
     def wrap(self, command: Command, image: str, workdir: Path, mounts: Sequence[Mount]) -> Command:
-        """The command that runs ``command`` inside ``image``, the job's directory its working directory."""
+        """The command that runs ``command`` inside ``image``, or isolated without one, in the job's directory."""
+
+    def inside(self, workdir: Path) -> Path:
+        """Where the payload sees the job's directory."""
+        return workdir
 
 
 class Launcher(Driver):

@@ -191,6 +191,13 @@ class ContainerContract(_CommandContract):
         wrapped: Command = self.made.wrap(command, self.image, self.here, ())
         return wrapped
 
+    def test_no_value_of_the_environment_stands_on_the_command_line(self) -> None:
+        assert not [word for word in self.built(Command("true", env={"A": "hunter2"})).argv if "hunter2" in word]
+
+    def test_it_says_what_it_cannot_prevent_or_nothing(self) -> None:
+        assert self.driver.lacks == self.driver.lacks.strip()
+        assert self.made.inside(self.here).is_absolute()
+
 
 class LauncherContract(_CommandContract):
     """For launchers."""
