@@ -91,10 +91,10 @@ def _limits(job: Job) -> Iterator[PilotError]:
 
 
 def _image(image: str, container: str, allowed: tuple[str, ...]) -> Iterator[PilotError]:
-    if image.startswith("/") and not Path(image).exists():
-        yield PilotError(Code.IMAGENOTFOUND, f"{image} is not on this node")
     if why := unwanted(image, allowed):
         yield PilotError(Code.IMAGENOTFOUND, why, image=image)
+    elif image.startswith("/") and not Path(image).exists():
+        yield PilotError(Code.IMAGENOTFOUND, f"{image} is not on this node")
     if container == "none":
         told = f"the job wants the image {image}, and payload.container is none here"
         yield PilotError(Code.QUEUENOTSETUPFORCONTAINERS, told)

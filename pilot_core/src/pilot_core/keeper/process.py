@@ -57,22 +57,23 @@ def descendants(root: int) -> list[Seen]:
     return [seen for seen in found if not seen.over]
 
 
-def depth(pid: int) -> int:
-    """How many pid namespaces a process is in."""
+def numbers(pid: int) -> list[bytes]:
+    """The numbers of a process in all pid namespaces that it is in, the outermost first."""
     try:
         with open(f"/proc/{pid}/status", "rb", buffering=0) as status:
-            return len(status.read(4096).partition(b"\nNSpid:")[2].partition(b"\n")[0].split())
+            return status.read(4096).partition(b"\nNSpid:")[2].partition(b"\n")[0].split()
     except OSError:
-        return 0
+        return []
 
 
 def holders(tree: list[Seen]) -> set[int]:
-    """Those above processes of a deeper pid namespace: they run a container, and end with what is inside."""
+    """Those that run a container and end with what is inside: a pid namespace's first process, and all above it."""
     parents = {seen.pid: seen.parent for seen in tree}
-    own = depth(os.getpid())
-    above = {parents[pid] for pid in parents if depth(pid) > own}
+    own = len(numbers(os.getpid()))
+    inside = {pid: known[-1] for pid in parents if len(known := numbers(pid)) > own}
+    above = {parents[pid] for pid in inside}
     found: set[int] = set()
-    while above := {pid for pid in above if pid in parents and pid not in found and depth(pid) <= own}:
+    while above := {pid for pid in above & parents.keys() if inside.get(pid, b"1") == b"1"} - found:
         found |= above
         above = {parents[pid] for pid in above}
     return found
