@@ -1,6 +1,7 @@
 """Install what the servers need that this machine lacks: Debian's packages by apt, Rucio by pip.
 
-HTCondor, which this Debian does not have, is unpacked from the next one, and runs from there with its own C library.
+HTCondor and Apptainer, which this Debian does not have, are unpacked from later ones, and run from there with their own
+C library.
 
 ``python3 tests/servers/install.py``, as root or where sudo asks for no password. No service of the system is started.
 """
@@ -8,6 +9,7 @@ HTCondor, which this Debian does not have, is unpacked from the next one, and ru
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -25,9 +27,11 @@ PACKAGES = (
     *("apache2-bin", "libapache2-mod-wsgi-py3", "gridsite", "media-types", "postgresql-15", "python3-venv"),
     *("openssl", "util-linux", "gcc", "libc6-dev"),
     *("slurmctld", "slurmd", "slurm-client", "munge", "mmdebstrap", "patchelf", "debian-archive-keyring"),
+    *("bubblewrap", "charliecloud", "podman", "runc", "conmon", "uidmap", "busybox-static", "squashfs-tools"),
 )
 CONDOR = Path("/var/cache/pilot-test-servers/condor")  # no user but root may pass through a checkout below /root
 CONDOR_SUITE = "trixie"
+APPTAINER = PLACE / "apptainer"
 NO_SERVICE = Path("/usr/sbin/policy-rc.d")
 
 
@@ -47,6 +51,7 @@ def main() -> None:
         install(lacking)
     make_rucio()
     unpack_condor()
+    make_apptainer()
 
 
 def installed(package: str) -> bool:
@@ -122,6 +127,44 @@ def condor_programs(place: Path) -> list[Path]:
     asks = ["patchelf", "--print-interpreter"]
     files = (path for path in named if path.is_file() and not path.is_symlink())
     return [path for path in files if not subprocess.run([*asks, path], capture_output=True).returncode]
+
+
+def make_apptainer() -> None:
+    """Apptainer, which this release of Debian lacks: unpacked from unstable with its libraries, and run from there.
+
+    What is unstable may not be there some day; then its tests are skipped and all others are not.
+    """
+    if (APPTAINER / "bin/apptainer").exists():
+        return
+    sudo = [] if os.geteuid() == 0 else ["sudo", "-n"]
+    late = ("--aptopt=Acquire::Check-Valid-Until false", "--aptopt=APT::Install-Recommends false")
+    what = ("--quiet", "--mode=root", "--variant=extract", "--include=apptainer", *late, "sid", APPTAINER)
+    shutil.rmtree(APPTAINER, ignore_errors=True)
+    APPTAINER.parent.mkdir(parents=True, exist_ok=True)
+    if subprocess.run([*sudo, "mmdebstrap", *what]).returncode:
+        print("apptainer could not be had from Debian's unstable: its tests are skipped")
+        return
+    if sudo:
+        subprocess.run([*sudo, "chown", "-R", f"{os.getuid()}:{os.getgid()}", APPTAINER], check=True)
+    settle(APPTAINER)
+
+
+def settle(place: Path) -> None:
+    """Have programs find their libraries and settings in the place where they were unpacked."""
+    libraries = place / "usr/lib/x86_64-linux-gnu"
+    linker = ("--set-interpreter", place / "usr/lib64/ld-linux-x86-64.so.2")
+    for program in (place / "usr/bin/apptainer", libraries / "apptainer/bin/starter"):
+        path = ("--force-rpath", "--set-rpath", f"{libraries}:{place}/usr/lib")
+        subprocess.run(["patchelf", *linker, *path, program], check=True)
+    (place / "var/lib/apptainer/mnt/session").mkdir(parents=True, exist_ok=True)
+    for link, target in (("usr/etc", "../etc"), ("usr/var", "../var"), ("usr/lib/etc", "../../etc")):
+        (place / link).symlink_to(target)
+    (place / "usr/lib/var").symlink_to("../../var")
+    settings = place / "etc/apptainer/apptainer.conf"
+    told = re.sub(r"(?m)^root default capabilities *=.*$", "root default capabilities = no", settings.read_text())
+    settings.write_text(told)
+    (place / "bin").mkdir()
+    (place / "bin/apptainer").symlink_to("../usr/bin/apptainer")
 
 
 if __name__ == "__main__":
