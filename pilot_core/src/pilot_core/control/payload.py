@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from attrs import evolve, field, frozen
+from attrs import field, frozen
 
 from pilot_core.config.schema import ContainerOptions, PayloadOptions
 from pilot_core.control import checkpoint

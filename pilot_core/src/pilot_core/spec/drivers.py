@@ -233,8 +233,7 @@ class Mount:
 class Container(Driver):
     """Runs a command in an image, by building another command. Pure.
 
-    Nothing else is shown but the job's directory, the ``mounts`` and what the section ``container`` says. The variables
-    of ``command`` are the runtime's own and let none through: the payload's come by a file in the job's directory.
+    Besides, the job's directory, ``mounts`` and what the section ``container`` says are shown. No variable gets inside.
     """
 
     lacks: ClassVar[str] = ""
