@@ -6,7 +6,11 @@ from itertools import pairwise
 
 import pytest
 
+from pilot_core.agent.run import run as run_pilot
 from pilot_core.io import http
+from pilot_core.io.process_plain import PlainStarter
+from pilot_core.redact import Redactor
+from pilot_core.testing import PilotKit
 from pilot_core.testing.fakes import Payload
 from pilot_core.testing.server import Fault
 
@@ -97,6 +101,68 @@ def test_a_pilot_that_could_not_deliver_says_so_in_the_end(stage, pilot, dialect
 
 def _job(heard):
     return str(heard.body.get("job_id") or heard.body.get("jobId"))
+
+
+def unreadable(answer):
+    """The same jobs, none of which can be begun."""
+    for job in answer["data"]["jobs"]:
+        job["outFiles"] = 7
+    return answer
+
+
+def recovered(stage, root, clock):
+    """What ``pilot recover`` does there."""
+    setup = PilotKit(settings=stage.settings(), tmp=root.parent).set_up(root)
+    return run_pilot(setup, root, PlainStarter(), redactor=Redactor(), recover=True, clock=clock, environ={})
+
+
+@scenario("F-04", "I9")
+@pytest.mark.parametrize("hours", [0.8, 4])
+def test_what_outlasts_the_budget_waits_in_the_work_directory(stage, pilot, leaping, hours):
+    """By default: an hour is outlasted, and what lasts longer leaves the end to the next pilot there."""
+    stage.submit(JOB)
+    away(stage, leaping, hours * HOUR_S)
+    run = pilot(kit={"clock": leaping})
+    assert run.ending.finished == 1, run.story()
+    if hours < 1:
+        assert [job["state"] for job in stage.jobs()] == ["finished"]
+        assert run.ending.exit_code == 0
+        return
+    assert run.ending.exit_code == NO_SERVER
+    leaping.advance(4 * HOUR_S)
+    recovered(stage, run.root, leaping)
+    assert [job["state"] for job in stage.jobs()] == ["finished"]
+
+
+@scenario("F-04", "J-07", "I9")
+def test_the_end_of_a_refused_job_outlasts_an_outage(stage, pilot, leaping):
+    """Found: it was told once, and lost if the server was busy for a second."""
+    stage.submit(JOB)
+    stage.change(ACQUIRE["v1"], unreadable)
+    tried = away(stage, leaping, 1800)
+    run = pilot(kit={"clock": leaping})
+    assert [job["state"] for job in stage.jobs()] == ["failed"], run.story()
+    assert (run.ending.failed, run.ending.exit_code, len(tried) > 5) == (1, 0, True)
+    assert "outFiles" in last(stage)["pilot_error_diag"]
+
+
+@scenario("F-06")
+@pytest.mark.parametrize("outbox", [True, False])
+def test_the_end_of_a_refused_job_that_one_pilot_could_not_tell_is_told_by_another(
+    stage, pilot, tmp_path, leaping, outbox
+):
+    stage.submit(JOB, 2)
+    stage.change(ACQUIRE["v1"], unreadable)
+    stage.refuse(UPDATE["v1"], 503, times=999)
+    shared = {"report.outbox": str(tmp_path / "outbox")} if outbox else {}
+    first = pilot(kit={"clock": leaping}, **shared)
+    assert (first.ending.failed, first.ending.exit_code) == (1, NO_SERVER), first.story()
+    stage.relent()
+    if outbox:
+        pilot(kit={"clock": leaping}, **shared)
+    else:
+        recovered(stage, first.root, leaping)
+    assert {job["id"]: job["state"] for job in stage.jobs()}[1] == "failed"
 
 
 @scenario("F-07", "I9")

@@ -10,6 +10,8 @@ import pytest
 import pilot_core.agent.intake as intake_module
 from pilot_core.agent.intake import DOUBLE_S, Intake
 from pilot_core.agent.jobs import HeldJob
+from pilot_core.config.schema import ReportOptions
+from pilot_core.control.job import Refusal
 from pilot_core.errors import Code, Party, PilotError
 from pilot_core.io.cancel import CancelFlag
 from pilot_core.io.files import Lock, Taken
@@ -35,8 +37,9 @@ class Jobs:
     def taken(self, raw):
         self.told.append(("taken", raw["id"]))
 
-    def refuse(self, raw, error):
+    def refuse(self, raw, error, root):
         self.told.append(("refused", raw["id"], error))
+        return Refusal(job=raw["id"], waits_in=root / "letter.json")
 
     def give_back(self, raw):
         if self.takes_back:
@@ -51,7 +54,7 @@ class Desk:
         self.flushes, self.flushed, self.loop = list(flushes), 0, SimpleNamespace(ended=False, soon=lambda call: call())
         self.held, self.posted = [], []
         poster = SimpleNamespace(keep=lambda *_: None, post=self.posted.append, flush=self.flush)
-        setup = SimpleNamespace(settings_of=lambda job: None)
+        setup = SimpleNamespace(settings_of=lambda job: None, settings=SimpleNamespace(of=lambda section: section()))
         self.intake = Intake(setup, root, None, None, poster, self.loop, jobs, None, self.held.append)
 
     def flush(self, limit_s):
@@ -109,6 +112,8 @@ def test_one_that_cannot_go_back_is_refused_with_the_place(tmp_path, holding):
     assert (name, error.code) == ("b", Code.NOLOCALSPACE)
     assert "/w/pilot.log" in str(error)
     assert e.JobRefused(error=error) in desk.posted
+    waits = e.LetterWaits(job="b", path=str(tmp_path / "letter.json"), budget_s=ReportOptions().final_budget_s)
+    assert waits in desk.posted, "and its end is tried as long as any"
 
 
 def test_the_answer_waits_until_the_jobs_are_written(tmp_path, holding):

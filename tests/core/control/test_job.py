@@ -17,8 +17,15 @@ from hypothesis import strategies as st
 from pilot_core.clock import SystemClock
 from pilot_core.config.layers import Layer, Rank, Schema, Settings
 from pilot_core.config.schema import CORE
-from pilot_core.control.job import JobControl, tail_of, why_kept
-from pilot_core.control.outbox import _deliver, deliver_left, deliver_outbox, put_letter, set_room_aside
+from pilot_core.control.job import JobControl, Refusal, tail_of, why_kept
+from pilot_core.control.outbox import (
+    _deliver,
+    deliver_left,
+    deliver_outbox,
+    put_letter,
+    set_room_aside,
+    waiting_below,
+)
 from pilot_core.control.past import forget_past
 from pilot_core.errors import Code, PilotError
 from pilot_core.io.cancel import CancelFlag
@@ -209,18 +216,42 @@ def test_directories_of_an_accepted_job_are_right_below_the_work_directory(tmp_p
 
 def test_a_refused_job_is_reported_without_secrets(tmp_path: Path) -> None:
     desk = Desk(tmp_path)
-    assert desk.jobs.refuse({"id": 1}, PilotError(Code.CONVERSIONFAILURE, f"password {SECRET}"))
+    refusal = desk.jobs.refuse({"id": 1}, PilotError(Code.CONVERSIONFAILURE, f"password {SECRET}"), tmp_path)
+    assert refusal.waits_in is not None
+    assert SECRET not in refusal.waits_in.read_text()
+    desk.jobs.deliver(refusal.waits_in)
+    assert not refusal.waits_in.exists()
     assert MASK in str(desk.post.sent[0].body)
     assert SECRET not in str(desk.post.sent[0].body)
-    assert not desk.jobs.refuse({}, BOOM)
+    assert desk.jobs.refuse({}, BOOM, tmp_path) == Refusal()
 
 
 def test_a_refusal_that_does_not_arrive_waits_in_the_outbox(tmp_path: Path) -> None:
     desk = Desk(tmp_path, report__outbox=str(tmp_path / "out"))
     desk.post.trouble = [BOOM]
-    assert desk.jobs.refuse({"id": 1}, BOOM)
+    refusal = desk.jobs.refuse({"id": 1}, BOOM, tmp_path)
+    assert refusal.waits_in is not None
+    with pytest.raises(PilotError):
+        desk.jobs.deliver(refusal.waits_in)
     assert [each.error for each in deliver_outbox(tmp_path / "out", {"post": desk.post.send})] == [None]
     assert desk.post.sent[0].job == "1"
+    desk.jobs.deliver(refusal.waits_in)
+    assert len(desk.post.sent) == 1, "another pilot has told it"
+
+
+def test_without_an_outbox_it_waits_where_the_next_pilot_here_looks(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+    desk.jobs.refuse({"id": 1}, BOOM, tmp_path)
+    assert [each.error for each in deliver_left(tmp_path, {"post": desk.post.send})] == [None]
+    assert waiting_below(tmp_path) == []
+
+
+@pytest.mark.parametrize("trouble", [[], [BOOM]])
+def test_where_no_disk_takes_it_it_is_told_at_once(tmp_path: Path, trouble: list[PilotError]) -> None:
+    desk = Desk(tmp_path, report__outbox=str(tmp_path / "file" / "out"))
+    (tmp_path / "file").write_text("")
+    desk.post.trouble = list(trouble)
+    assert desk.jobs.refuse({"id": 1}, BOOM, tmp_path / "file") == Refusal(job="1", told=not trouble)
 
 
 # --- verifying ---

@@ -233,6 +233,48 @@ def test_a_refused_job_counts_as_one():
     assert life.asked(c.Exit)
 
 
+def refused(**limits):
+    """A pilot whose only job was refused, with the letter about it on its way."""
+    waits = e.LetterWaits(job="7", path="/w/7.json", budget_s=100.0, mono=1000.0)
+    life = Life(max_jobs=1, **limits).see(waits)
+    assert life.asked(c.Deliver) == [c.Deliver(path="/w/7.json")]
+    return life.see(e.JobRefused(error=FAULT), e.Answered(jobs=1))
+
+
+def tried(mono, error=NO_ANSWER):
+    return e.LetterTried(path="/w/7.json", error=error, mono=mono)
+
+
+def test_a_pilot_does_not_end_before_the_end_of_a_refused_job_is_told():
+    """Found: it was told once, and the pilot ended with 0."""
+    life = refused()
+    assert not life.asked(c.Exit)
+    (again,) = life.see(tried(1001.0)).asked(c.SetTimer)
+    assert 7 < again.after_s < 13
+    assert life.see(again.event).asked(c.Deliver)
+    (end,) = life.see(tried(1020.0, None)).asked(c.Exit)
+    assert end.error is None
+
+
+def test_the_end_of_a_refused_job_that_nobody_hears_is_the_pilots_error():
+    life, mono = refused(), 1000.0
+    while again := life.see(tried(mono)).asked(c.SetTimer):
+        mono += again[0].after_s
+        life.see(again[0].event)
+    (end,) = life.asked(c.Exit)
+    assert (end.error.code, end.error.code.exit_code) == (Code.COMMUNICATIONFAILURE, 79)
+    assert mono < 1100
+
+
+def test_a_stop_leaves_the_end_of_a_refused_job_a_last_try():
+    life = refused().see(tried(1001.0), e.HaltAsked(error=STOP, hurry_s=5.0, mono=1002.0))
+    (now,) = [each for each in life.asked(c.SetTimer) if each.key == "letter//w/7.json"]
+    assert now.after_s == 0
+    assert life.see(now.event).asked(c.Deliver)
+    assert life.see(now.event).commands == (), "one at a time"
+    assert life.see(tried(1003.0)).asked(c.Exit)
+
+
 def test_descriptions_that_make_no_sense_make_no_black_hole():
     """Found: five misspelt keys in a box, and the node took no more work."""
     life = Life(black_hole_failures=2).see(*[e.JobRefused(error=FAULT)] * 3)

@@ -96,9 +96,18 @@ class Intake:
 
     def _refuse(self, raw: Mapping[str, object], error: PilotError) -> Settled:
         log.error("a job is refused: %s", error)
-        self.jobs.refuse(raw, error)
+        self._tell_end(raw, error)
         self.poster.post(e.JobRefused(error=error))
         return Settled.HERE
+
+    def _tell_end(self, raw: Mapping[str, object], error: PilotError) -> bool:
+        """Have the server hear of a job that was never begun, which may take a while; false if it never will."""
+        refusal = self.jobs.refuse(raw, error, self.root)
+        if refusal.waits_in is None:
+            return refusal.told
+        budget_s = self._final_budget_s(self.setup.settings.of(ReportOptions))
+        self.poster.post(e.LetterWaits(job=refusal.job, path=str(refusal.waits_in), budget_s=budget_s))
+        return True
 
     def _read(self, raw: Mapping[str, object]) -> tuple[Job, Settings]:
         job = self.jobs.read(raw)
@@ -149,7 +158,7 @@ class Intake:
         log.warning("%s: a job was left before it began: %s", left.control, died)
         check_hearer(left, self.setup.communicator.name)
         end_left(left.control, self.setup.settings.of(PayloadOptions).grace_s)
-        if left.raw and not (self.jobs.give_back(left.raw) or self.jobs.refuse(left.raw, died)):
+        if left.raw and not (self.jobs.give_back(left.raw) or self._tell_end(left.raw, died)):
             raise PilotError(Code.COMMUNICATIONFAILURE, "nobody could be told that this job never began")
         let_go(left.control)
 

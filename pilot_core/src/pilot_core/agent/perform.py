@@ -303,6 +303,10 @@ class Performer:
         """Send an update of a job."""
         self.reporting.report(order.job)
 
+    def deliver(self, order: c.Deliver) -> None:
+        """Send a letter that waits."""
+        self.reporting.deliver(order.path)
+
     def tell(self, order: c.Tell) -> None:
         """Let observers know of a job's new phase."""
         log.info("job %s: %s", order.job.id, order.phase)
@@ -385,6 +389,7 @@ PERFORM: Mapping[type[c.Command], Callable[[Performer, Any], None]] = {
     c.Cancel: Performer.cancel,
     c.Abandon: Performer.abandon,
     c.Report: Performer.report,
+    c.Deliver: Performer.deliver,
     c.Watch: Performer.watch,
     c.Unwatch: Performer.unwatch,
     c.SetTimer: Performer.set_timer,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from functools import partial
+from pathlib import Path
 from threading import Event
 from typing import Any
 
@@ -53,6 +54,14 @@ class Reporting:
         held.updated = Event()
         send, end = partial(self._send, held, job), partial(self._answered, held)
         self.within(self.budget_s, key, f"report/{held.id}", send, end)
+
+    def deliver(self, path: str) -> None:
+        """Try to deliver the last word on a refused job."""
+        send, end = partial(self.jobs.deliver, Path(path)), partial(self._delivered, path)
+        self.within(self.budget_s, f"letter/{path}", f"letter/{Path(path).stem}", send, end)
+
+    def _delivered(self, path: str, answer: PilotError | None) -> None:
+        self.poster.post(e.LetterTried(path=path, error=answer))
 
     def renew(self) -> None:
         """Have what opens the server renewed, now and whenever the communicator wants it."""

@@ -60,11 +60,10 @@ def _announce(left: list[dict[str, object]], workdir: Path) -> None:
 def _waiting(root: Path, settings: Settings) -> list[Path]:
     """The last reports that no pilot could deliver yet, here and in the outbox."""
     from pilot_core.config.schema import ReportOptions
-    from pilot_core.control.outbox import WAITING
+    from pilot_core.control.outbox import waiting_below
 
     outbox = settings.of(ReportOptions).outbox
-    here = sorted(root.glob(f"PanDA_Pilot-*.control*/{WAITING}"))
-    return here + (sorted(outbox.glob("*.json")) if outbox else [])
+    return waiting_below(root) + (sorted(outbox.glob("*.json")) if outbox else [])
 
 
 def _tell_waiting(waiting: list[Path], as_json: bool) -> int:

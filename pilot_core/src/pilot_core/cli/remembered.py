@@ -72,10 +72,10 @@ def _of_who_left_jobs(root: Path, all_said: list[Said]) -> Said:
 def _awaited(root: Path) -> set[str]:
     """The communicators by which something of what was left is to be told; "" is one that is not known."""
     from pilot_core.agent.recover import left_jobs
-    from pilot_core.control.outbox import WAITING, read_letter
+    from pilot_core.control.outbox import read_letter, waiting_below
 
     names = {left.communicator for left in left_jobs(root)}
-    for path in root.glob(f"PanDA_Pilot-*.control*/{WAITING}"):
+    for path in waiting_below(root):
         with suppress(OSError, NotJson, PilotError):
             names.add(read_letter(path).communicator)
     return names

@@ -223,9 +223,13 @@ class ReportOptions:
 
     heartbeat_s: float = option(1800.0, help="Between two updates of a running job.", unit="s", least=0.01)
     final_budget_s: float = option(
-        600.0, help="How long a final update is tried before it is put aside.", unit="s", least=0.1
+        3600.0, help="How long a final update is tried before it is put aside.", unit="s", least=0.1
     )
-    outbox: Path | None = option(None, help="Where undelivered final updates wait for the next pilot.")
+    outbox: Path | None = option(
+        None,
+        help="Where undelivered final updates wait for the next pilot; without it they wait in the work directory, for "
+        "the next pilot there or for `pilot recover`.",
+    )
     when_lost: str = option(
         "finish",
         help="A job whose server is out of reach finishes and leaves its result in the outbox, finishes and holds the "

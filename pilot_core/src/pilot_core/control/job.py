@@ -6,7 +6,7 @@ import json
 import logging
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
@@ -20,7 +20,15 @@ from pilot_core.control.blame import by_plugin
 from pilot_core.control.checks import check_id, own_checks
 from pilot_core.control.entrusted import forget, keep
 from pilot_core.control.history import message_in
-from pilot_core.control.outbox import give_room_back, keep_letter, put_letter, read_letter, write_letter
+from pilot_core.control.outbox import (
+    REFUSED,
+    deliver_letter,
+    give_room_back,
+    keep_letter,
+    put_letter,
+    read_letter,
+    write_letter,
+)
 from pilot_core.control.record import Surroundings, record_of, scrub_all
 from pilot_core.errors import Code, Party, PilotError
 from pilot_core.io.files import NotJson, write_atomic
@@ -48,6 +56,15 @@ T = TypeVar("T")
 FINAL, RECORD = "final.json", "record.json"
 LONGEST_SECRET_B = 8192
 log = logging.getLogger(__name__)
+
+
+@frozen(kw_only=True)
+class Refusal:
+    """What becomes of the last word on a refused job: it was told, or waits to be told, or is known to nobody."""
+
+    job: str = ""
+    told: bool = False
+    waits_in: Path | None = None
 
 
 @frozen(eq=False)
@@ -120,25 +137,38 @@ class JobControl:
                 owners[key.name], extras[key.name] = answer.plugin, _plain(answer.plugin, key.name, value)
         return extras
 
-    def refuse(self, raw: Mapping[str, object], error: PilotError) -> bool:
-        """Report a job that cannot be taken, by the outbox if need be; False says that nobody will hear of it."""
-        outbox = self.settings.of(ReportOptions).outbox
+    def refuse(self, raw: Mapping[str, object], error: PilotError, root: Path) -> Refusal:
+        """Write down the last word on a job that cannot be taken; only where no disk takes it, it is sent at once."""
+        letter = self._refusal(raw, error)
+        if letter is None:
+            return Refusal()
+        for place in (self.settings.of(ReportOptions).outbox, root / REFUSED):
+            if place and (kept := self._kept(partial(put_letter, letter, place))):
+                return Refusal(job=letter.job, waits_in=kept)
+        try:
+            self._send(letter)
+        except (PluginFailed, PilotError) as failed:
+            log.error("the report of refused job %s was not delivered: %s", letter.job, failed)
+            return Refusal(job=letter.job)
+        return Refusal(job=letter.job, told=True)
+
+    def _refusal(self, raw: Mapping[str, object], error: PilotError) -> Letter | None:
         try:
             letter = self._call("refuse", self.communicator.refuse, raw, error)
-            if letter is None:
-                log.error("a refused job could not be reported, as too little of it is known: %s", error)
-                return False
         except (PluginFailed, PilotError) as failed:
             log.error("a refused job could not be reported: %s; it was refused for %s", failed, error)
-            return False
-        letter = evolve(letter, body=scrub_all(pack(letter.body), self.redactor))
-        try:
-            self._call("send", self.communicator.send, letter)
-        except (PluginFailed, PilotError) as failed:
-            kept = outbox is not None and self._kept(lambda: put_letter(letter, outbox)) is not None
-            log.error("the report of refused job %s was not delivered%s: %s", letter.job, " yet" * kept, failed)
-            return kept
-        return True
+            return None
+        if letter is None:
+            log.error("a refused job could not be reported, as too little of it is known: %s", error)
+            return None
+        return evolve(letter, body=scrub_all(pack(letter.body), self.redactor))
+
+    def deliver(self, path: Path) -> None:
+        """Send a letter that waits; it is gone when it was delivered."""
+        deliver_letter(path, {self.communicator.name: self._send})
+
+    def _send(self, letter: Letter) -> Reply:
+        return self._call("send", self.communicator.send, letter)
 
     def taken(self, raw: Mapping[str, object]) -> None:
         """Let the communicator know that a job is in our journal."""
@@ -184,11 +214,11 @@ class JobControl:
     def report(self, job: Job, workdir: Path, debug: bool = False) -> Reply:
         """Tell how a job stands."""
         letter = self._letter(job, workdir, final=False, debug=debug)
-        return self._call("send", self.communicator.send, letter)
+        return self._send(letter)
 
     def conclude(self, task: Task) -> Result:
         """Deliver the final update: the very letter that an earlier try, or another pilot, has written down."""
-        reply = self._call("send", self.communicator.send, self._final(task))
+        reply = self._send(self._final(task))
         return Result(notes={"reply": dict(reply.notes)} if reply.notes else {})
 
     def write_final(self, task: Task) -> None:
@@ -258,7 +288,10 @@ class JobControl:
     def _put_aside(self, task: Task) -> dict[str, object]:
         outbox = self.settings.of(ReportOptions).outbox
         place = self._kept(lambda: keep_letter(self._final(task), task.control / FINAL, outbox))
-        return {} if place is None else {WAITS_IN: str(place)}
+        if place is None:
+            return {}
+        log.warning("an undelivered letter waits in %s", place)
+        return {WAITS_IN: str(place)}
 
     def _kept(self, keep: Callable[[], Path]) -> Path | None:
         try:
@@ -266,7 +299,6 @@ class JobControl:
         except (OSError, NotJson, PluginFailed, PilotError) as error:
             log.error("an undelivered letter could not be put aside: %s", error)
             return None
-        log.warning("an undelivered letter waits in %s", place)
         return place
 
     @cached_property

@@ -23,6 +23,8 @@ FORMAT = 1
 RESERVE, RESERVE_B = "final.reserve", 1 << 16
 WAITING = "waiting.json"
 """The name of a letter that waits in a job's own control directory, for want of an outbox."""
+REFUSED = "pilot.control/refused"
+"""Where below a work directory the last words on refused jobs wait, which have no control directory of their own."""
 log = logging.getLogger(__name__)
 
 Send = Callable[[Letter], object]
@@ -109,8 +111,22 @@ def deliver_outbox(outbox: Path, senders: Mapping[str, Send]) -> list[Delivery]:
 
 
 def deliver_left(root: Path, senders: Mapping[str, Send]) -> list[Delivery]:
-    """Send what waits in the control directories below a work directory."""
-    return _deliver_all(sorted(root.glob(f"PanDA_Pilot-*.control*/{WAITING}")), senders)
+    """Send what waits below a work directory."""
+    return _deliver_all(waiting_below(root), senders)
+
+
+def waiting_below(root: Path) -> list[Path]:
+    """The letters that wait in the control directories below a work directory."""
+    return sorted((*root.glob(f"PanDA_Pilot-*.control*/{WAITING}"), *root.glob(f"{REFUSED}/*.json")))
+
+
+def deliver_letter(path: Path, senders: Mapping[str, Send]) -> None:
+    """Send a letter that waits, unless somebody else has sent it. ``PilotError`` if it still waits."""
+    delivery = _deliver(path, senders)
+    if delivery is not None and delivery.error is not None:
+        raise delivery.error
+    if path.exists():
+        raise PilotError(Code.COMMUNICATIONFAILURE, f"{path}: another pilot tries to send it")
 
 
 def _deliver_all(paths: Iterable[Path], senders: Mapping[str, Send]) -> list[Delivery]:

@@ -108,6 +108,13 @@ class Forget(Command):
 
 
 @frozen(kw_only=True)
+class Deliver(Command):
+    """Try to deliver a letter that waits."""
+
+    path: str
+
+
+@frozen(kw_only=True)
 class Ask(Command):
     """Ask the communicator for work that fits this much."""
 

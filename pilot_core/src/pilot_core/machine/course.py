@@ -49,7 +49,7 @@ class Course:
     tries: int = 0
     began: float = 0.0
     heartbeat_s: float = 1800.0
-    final_budget_s: float = 600.0
+    final_budget_s: float = 3600.0
     final_until: float = 0.0
     unheard: PilotError | None = None
     """Why the last try to deliver the final update came to nothing."""

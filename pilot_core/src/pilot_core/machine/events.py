@@ -58,7 +58,7 @@ class Accepted(JobEvent):
     raw: Mapping[str, object] = field(factory=dict)
     communicator: str = ""
     heartbeat_s: float = 1800.0
-    final_budget_s: float = 600.0
+    final_budget_s: float = 3600.0
 
 
 @frozen(kw_only=True)
@@ -244,6 +244,30 @@ class JobRefused(Event):
     """A job was offered that could not even be begun."""
 
     error: PilotError
+
+
+@frozen(kw_only=True)
+class LetterWaits(Event):
+    """The last word on a refused job is on the disk, to be delivered within so long."""
+
+    job: str
+    path: str
+    budget_s: float
+
+
+@frozen(kw_only=True)
+class LetterTried(Event):
+    """It was delivered, or why not."""
+
+    path: str
+    error: PilotError | None = None
+
+
+@frozen(kw_only=True)
+class LetterDue(Event):
+    """Time to try it again."""
+
+    path: str
 
 
 @frozen(kw_only=True)

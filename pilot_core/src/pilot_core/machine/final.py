@@ -55,7 +55,7 @@ def is_final(course: Course, ticket: int) -> bool:
 
 def not_delivered(course: Course, event: e.WorkFailed | e.WorkExpired) -> Move:
     """Try again later, or leave it to the outbox."""
-    wait_s = _wait_s(course)
+    wait_s = pause_s(course.job.id, course.tries)
     if event.mono + wait_s >= _deadline(course):
         why = event.error if isinstance(event, e.WorkFailed) else PilotError(code(1318), SILENT)
         return prefixed(_told(course, event, ""), clean(evolve(course, unheard=why), event, delivered=False))
@@ -65,10 +65,10 @@ def not_delivered(course: Course, event: e.WorkFailed | e.WorkExpired) -> Move:
     return evolve(course, stand=Stand.RETRY, tries=course.tries + 1), commands
 
 
-def _wait_s(course: Course) -> float:
+def pause_s(job: str, tries: int) -> float:
     """Longer each time, and another for each job: after an outage they are not to come back all at once."""
-    spread = crc32(f"{course.job.id}/{course.tries}".encode()) / 2**32
-    longer_s: float = min(RETRY_FIRST_S * 2**course.tries, RETRY_LONGEST_S)
+    spread = crc32(f"{job}/{tries}".encode()) / 2**32
+    longer_s: float = min(RETRY_FIRST_S * 2**tries, RETRY_LONGEST_S)
     return longer_s * (0.75 + spread / 2)
 
 

@@ -17,6 +17,7 @@ from attrs import field, frozen
 from pilot_core.errors import PilotError, Stage, code, merge
 from pilot_core.machine import commands as c
 from pilot_core.machine import events as e
+from pilot_core.machine import letters
 from pilot_core.model.change import evolve
 from pilot_core.model.job import Job
 from pilot_core.model.queue import Resources
@@ -100,6 +101,8 @@ class Pilot:
     """The last job's error, where it is one that the pilot's exit code shows."""
     unheard: PilotError | None = None
     """Why the final update of some job was not delivered."""
+    owed: Mapping[str, letters.Owed] = field(factory=dict)
+    """The last words on refused jobs, by their places on the disk."""
 
     def free(self, *turns: Turn) -> Resources:
         """What is left of the slot beside the disk of all claims and the rest of those in ``turns``."""
@@ -178,7 +181,7 @@ def _enough(pilot: Pilot) -> bool:
 
 
 def _end(pilot: Pilot) -> Move:
-    if pilot.claims or pilot.asking or pilot.mode is Mode.ENDED:
+    if pilot.claims or pilot.owed or pilot.asking or pilot.mode is Mode.ENDED:
         return pilot, ()
     if pilot.mode in (Mode.DRAINING, Mode.STOPPING) or (pilot.mode is Mode.OPEN and _enough(pilot)):
         return evolve(pilot, mode=Mode.ENDED), (c.Exit(error=pilot.reason or pilot.unheard or pilot.last),)
@@ -284,18 +287,11 @@ def _slot_freed(pilot: Pilot, event: e.SlotFreed) -> Move:
 def _job_over(pilot: Pilot, event: e.JobOver) -> Move:
     claims = {job: claim for job, claim in pilot.claims.items() if job != event.job}
     line = tuple(job for job in pilot.line if job != event.job)
-    left = evolve(pilot, claims=claims, line=line, unheard=_unheard(event) or pilot.unheard)
+    unheard = pilot.unheard if event.unheard is None else letters.unheard_of(event.job, event.unheard)
+    left = evolve(pilot, claims=claims, line=line, unheard=unheard)
     if event.error is None or event.error.code.number == CHECKPOINTED:
         return evolve(left, finished=left.finished + 1, quick_failures=0, last=None), ()
     return _failed(left, event.error, event.lasted_s)
-
-
-def _unheard(event: e.JobOver) -> PilotError | None:
-    """Why nobody heard of the job's end, by a code that the pilot's exit code shows."""
-    why = event.unheard
-    if why is None or why.code.exit_code > 1:
-        return why
-    return PilotError(code(1318), f"the final update of job {event.job} was not delivered: {why}")
 
 
 def _refused(pilot: Pilot, event: e.JobRefused) -> Move:
@@ -348,10 +344,13 @@ def _halt(pilot: Pilot, event: e.HaltAsked) -> Move:
     if pilot.mode is Mode.ENDED:
         return pilot, ()
     if pilot.mode is Mode.STOPPING:
-        return pilot, tuple(c.Post(event=e.Hastened(job=job)) for job in pilot.claims)
+        owed, last_tries = letters.hasten(pilot.owed, event.mono)
+        hastened = tuple(c.Post(event=e.Hastened(job=job)) for job in pilot.claims)
+        return evolve(pilot, owed=owed), (*hastened, *last_tries)
+    owed, last_tries = letters.hasten(pilot.owed, event.mono + event.hurry_s)
     stop = tuple(c.Post(event=e.StopAsked(job=job, error=event.error, hurry_s=event.hurry_s)) for job in pilot.claims)
     give_up = c.SetTimer(key="ask", after_s=GIVE_UP_ASKING_S, event=e.AskGivenUp())
-    return evolve(pilot, mode=Mode.STOPPING, reason=event.error), (*stop, give_up)
+    return evolve(pilot, mode=Mode.STOPPING, reason=event.error, owed=owed), (*stop, *last_tries, give_up)
 
 
 def _and(commands: tuple[c.Command, ...], move: Move) -> Move:
@@ -371,6 +370,9 @@ RULES: dict[type[e.Event], Callable[[Pilot, Any], Move]] = {
     e.SlotFreed: _slot_freed,
     e.JobOver: _job_over,
     e.JobRefused: _refused,
+    e.LetterWaits: letters.owe,
+    e.LetterTried: letters.tried,
+    e.LetterDue: letters.due,
     e.DrainAsked: _drain,
     e.PauseAsked: _pause,
     e.ResumeAsked: _resume,
