@@ -164,6 +164,29 @@ def test_a_token_that_is_refused_at_the_end_is_renewed_and_shown(stage, pilot, r
     assert [new in each.headers["authorization"] for each in stage.said(UPDATE["v1"]) if ends(each)] == [False, True]
 
 
+OLD_RENEWAL = "/server/panda/get_access_token"
+
+
+@scenario("A-06", "T-07")
+@pytest.mark.parametrize("speaks", ["v1", "legacy"])
+@pytest.mark.parametrize("told", [True, False])
+def test_a_token_is_renewed_by_either_generation(stage, pilot, renewable, speaks, told):
+    """Found: where the dialect was to be found out, an older server was asked by paths that it did not have."""
+    _, new, settings = renewable
+    stage.submit(JOB)
+    stage.relent()
+    path, other = (RENEWAL, OLD_RENEWAL) if speaks == "v1" else (OLD_RENEWAL, RENEWAL)
+    given = {"success": True, "data": {"user_proxy": new}} if speaks == "v1" else {"StatusCode": 0, "userProxy": new}
+    stage.say(path, given, times=9)
+    unknown = (b"ERROR : method get_access_token is forbidden", 403) if speaks == "v1" else (b"not found", 404)
+    for gone in (other, *(calls["v1" if speaks == "legacy" else "legacy"] for calls in (ACQUIRE, UPDATE))):
+        stage.say(gone, *unknown, times=9)
+    run = pilot(**settings, **{"panda.dialect": speaks if told else "auto"})
+    assert run.ending.finished == 1, run.story()
+    assert stage.token().read_text() == new
+    assert len(stage.said(path)) == 1
+
+
 @scenario("A-07", "A-14", "F-06", "I8")
 def test_a_token_that_stays_refused_is_not_shown_again_and_again(stage, pilot, renewable, leaping):
     """The job goes on; its end is tried within its budget, each time with the same token as there is no other."""

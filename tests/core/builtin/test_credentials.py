@@ -17,7 +17,9 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from pilot_core.builtin.credentials import LEGACY, NAMES, V1, Renewal, Renewing, Watch, login_from, secrets_of
+from pilot_core.builtin.credentials import NAMES, Renewal, Renewing, Watch, login_from, secrets_of
+from pilot_core.builtin.panda.dialects import LEGACY, V1
+from pilot_core.builtin.panda.speech import Speech
 from pilot_core.errors import Code, PilotError
 from pilot_core.io.credentials import Credentials
 from pilot_core.io.http import Web
@@ -113,6 +115,10 @@ def shown(tmp_path: Path) -> Credentials:
     )
 
 
+def asking(web: Web):
+    return Speech(web, "v1", 60.0).inquire
+
+
 def present(shown: Credentials) -> str:
     path = shown.token or shown.proxy
     assert path
@@ -126,8 +132,8 @@ def present(shown: Credentials) -> str:
 def test_a_token_is_renewed_under_whatever_name_it_comes(server, web, shown, name):
     """server:A-06"""
     token = server.gives(jwt(20 * HOUR_S), name)
-    assert Renewal(web, shown, Renewing()).renew(QUEUE) == HOUR_S
-    assert server.asked == [("GET", V1.token, {"client_name": "pilot_server", "token_key": "the key"})]
+    assert Renewal(asking(web), shown, Renewing()).renew(QUEUE) == HOUR_S
+    assert server.asked == [("GET", V1.calls["token"], {"client_name": "pilot_server", "token_key": "the key"})]
     assert present(shown) == token
     assert stat.S_IMODE(shown.token.stat().st_mode) == 0o600
 
@@ -135,8 +141,8 @@ def test_a_token_is_renewed_under_whatever_name_it_comes(server, web, shown, nam
 def test_an_older_server_is_asked_in_its_own_words(server, web, shown):
     token = jwt(20 * HOUR_S)
     server.says = {"StatusCode": 0, "userProxy": token, "errorDialog": ""}
-    Renewal(web, shown, Renewing(), LEGACY).renew(QUEUE)
-    assert server.asked == [("POST", LEGACY.token, {"client_name": "pilot_server", "token_key": "the key"})]
+    Renewal(Speech(web, "legacy", 60.0).inquire, shown, Renewing()).renew(QUEUE)
+    assert server.asked == [("POST", LEGACY.calls["token"], {"client_name": "pilot_server", "token_key": "the key"})]
     assert present(shown) == token
 
 
@@ -158,7 +164,7 @@ def test_a_server_that_has_nothing_better_changes_nothing(server, web, shown, ca
     caplog.set_level(logging.INFO)
     before = present(shown)
     server.status, server.says = status, json.loads(json.dumps(says).replace("TOKEN", jwt(20 * HOUR_S)))
-    assert Renewal(web, shown, Renewing()).renew(QUEUE) == HOUR_S
+    assert Renewal(asking(web), shown, Renewing()).renew(QUEUE) == HOUR_S
     assert present(shown) == before
     assert told in caplog.text
     assert f"token {shown.token}" in caplog.text
@@ -166,11 +172,11 @@ def test_a_server_that_has_nothing_better_changes_nothing(server, web, shown, ca
 
 def test_a_key_or_a_directory_that_cannot_be_used_is_named(server, web, shown, caplog, tmp_path):
     key = Credentials(token=shown.token, token_key=tmp_path / "gone")
-    Renewal(web, key, Renewing()).renew(QUEUE)
+    Renewal(asking(web), key, Renewing()).renew(QUEUE)
     assert f"token key {tmp_path}/gone: cannot be read" in caplog.text
     server.gives(jwt(20 * HOUR_S))
     away = Credentials(token=tmp_path / "away" / "token", token_key=shown.token_key)
-    Renewal(web, away, Renewing()).renew(QUEUE)
+    Renewal(asking(web), away, Renewing()).renew(QUEUE)
     assert "its file cannot be written: No such file" in caplog.text
 
 
@@ -181,7 +187,7 @@ def test_a_key_or_a_directory_that_cannot_be_used_is_named(server, web, shown, c
 def test_nothing_is_renewed_where_nobody_wants_or_can(server, web, shown, how, catchall, key):
     shown = shown if key else Credentials(token=shown.token)
     queue = Queue(name="q", params={"catchall": catchall})
-    assert Renewal(web, shown, how).renew(queue) is None
+    assert Renewal(asking(web), shown, how).renew(queue) is None
     assert server.asked == []
 
 
@@ -190,12 +196,12 @@ def test_nothing_is_renewed_where_nobody_wants_or_can(server, web, shown, how, c
 )
 def test_it_is_tried_more_often_towards_the_end(server, web, shown, left_s, next_s):
     shown.token.write_text("opaque" if left_s is None else jwt(left_s))
-    assert Renewal(web, shown, Renewing()).renew(QUEUE) == pytest.approx(next_s, abs=5)
+    assert Renewal(asking(web), shown, Renewing()).renew(QUEUE) == pytest.approx(next_s, abs=5)
 
 
 def test_a_token_that_is_refused_is_renewed_once_and_not_for_ever(server, web, shown):
     """server:A-04 server:A-14"""
-    renewal, old = Renewal(web, shown, Renewing()), present(shown)
+    renewal, old = Renewal(asking(web), shown, Renewing()), present(shown)
     new = server.gives(jwt(20 * HOUR_S))
     with ThreadPoolExecutor(4) as pool:
         assert list(pool.map(renewal.retry, [old] * 4)) == [True] * 4
@@ -209,15 +215,15 @@ def test_a_token_that_is_refused_is_renewed_once_and_not_for_ever(server, web, s
 
 def test_a_refusal_says_which_file_and_since_when(web, shown, tmp_path):
     refused = PilotError(Code.NOPROXY, "not accepted", permanent=True)
-    assert Renewal(web, shown, Renewing()).explained(refused) is refused
+    assert Renewal(asking(web), shown, Renewing()).explained(refused) is refused
     shown.token.write_text(jwt(-2 * HOUR_S))
-    told = Renewal(web, shown, Renewing()).explained(refused)
+    told = Renewal(asking(web), shown, Renewing()).explained(refused)
     assert told.code is Code.NOPROXY
     assert told.facts["permanent"] is True
     assert f"token {shown.token} has expired, 2:00 h ago" in told.detail
     assert "not accepted" in told.detail
     other = PilotError(Code.COMMUNICATIONFAILURE, "down")
-    assert Renewal(web, shown, Renewing()).explained(other) is other
+    assert Renewal(asking(web), shown, Renewing()).explained(other) is other
 
 
 # --- proxies --------------------------------------------------------------------------------------------------------
@@ -225,19 +231,19 @@ def test_a_refusal_says_which_file_and_since_when(web, shown, tmp_path):
 
 def test_a_proxy_is_renewed_with_its_role_and_never_without(server, web, tmp_path):
     shown = Credentials(proxy=write(tmp_path / "proxy", a_proxy(tmp_path, 1)))
-    assert Renewal(web, shown, Renewing()).renew(QUEUE) is None
+    assert Renewal(asking(web), shown, Renewing()).renew(QUEUE) is None
     assert server.asked == []
     longer = server.gives(a_proxy(tmp_path, 4))
-    assert Renewal(web, shown, Renewing(role="vo:/vo/Role=production")).renew(QUEUE) == HOUR_S
-    assert server.asked == [("GET", V1.proxy, {"role": "vo:/vo/Role=production"})]
+    assert Renewal(asking(web), shown, Renewing(role="vo:/vo/Role=production")).renew(QUEUE) == HOUR_S
+    assert server.asked == [("GET", V1.calls["proxy"], {"role": "vo:/vo/Role=production"})]
     assert present(shown) == longer
     server.gives(a_proxy(tmp_path, 2))
-    Renewal(web, shown, Renewing(role="vo")).renew(QUEUE)
+    Renewal(asking(web), shown, Renewing(role="vo")).renew(QUEUE)
     assert present(shown) == longer
 
 
 def test_a_proxy_of_somebody_else_is_given_if_it_is_one(server, web, shown, tmp_path):
-    renewal = Renewal(web, shown, Renewing())
+    renewal = Renewal(asking(web), shown, Renewing())
     server.says = {"success": False, "message": "not found"}
     with pytest.raises(PilotError, match="says: not found"):
         renewal.fetch_proxy(role="vo", dn="someone")
@@ -247,9 +253,9 @@ def test_a_proxy_of_somebody_else_is_given_if_it_is_one(server, web, shown, tmp_
     proxy = server.gives(a_proxy(tmp_path, 4))
     assert renewal.fetch_proxy(role="vo", dn="someone") == proxy
     assert server.asked == [
-        ("GET", V1.proxy, {"role": "vo", "dn": "someone"}),
-        ("GET", V1.proxy, {}),
-        ("GET", V1.proxy, {"role": "vo", "dn": "someone"}),
+        ("GET", V1.calls["proxy"], {"role": "vo", "dn": "someone"}),
+        ("GET", V1.calls["proxy"], {}),
+        ("GET", V1.calls["proxy"], {"role": "vo", "dn": "someone"}),
     ]
 
 
@@ -272,7 +278,7 @@ KEPT = {"MB_USERNAME": "pilot", "MB_PASSWORD": "friend", "OTHER": "else"}
 def test_what_opens_the_message_broker_is_kept_by_the_server(server, web, older, says, login):
     """server:M-05"""
     server.says = says
-    assert login_from(web, lambda: older) == login
+    assert login_from(Speech(web, "legacy" if older else "v1", 60.0).inquire) == login
     ((method, path, _),) = server.asked
     assert (method, path.rpartition("/")[2]) == ("POST" if older else "GET", "get_user_secrets")
 

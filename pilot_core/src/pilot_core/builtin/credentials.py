@@ -12,8 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
-from urllib.parse import urlencode
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from attrs import frozen
 
@@ -21,13 +20,12 @@ from pilot_core.sdk import Code, Connection, Monitor, PilotError, Queue, Reading
 from pilot_core.sdk.web import Credentials, find_credentials, replace_proxy, replace_token, span, unfit_proxy
 
 if TYPE_CHECKING:
-    from pilot_core.sdk.web import Answer, Web
+    from pilot_core.sdk.web import Answer
 
 NAMES: Final = ("user_proxy", "userProxy", "access_token", "token")
 """What servers call a new credential; the first is what they call a token."""
 NO_RENEWAL: Final = "no_token_renewal"
 SOONEST_S: Final = 60.0
-REQUEST_S: Final = 60.0
 SECRETS: Final = ("secrets", "pilotSecrets", "pandaProxySecretKey")
 HARMLESS: Final = frozenset({"username", "user", "registry_path", "url", "host", "port", "type", "name", "path"})
 """What stands beside a secret in a structure of several: masked, it would tear holes into every log."""
@@ -67,17 +65,8 @@ def _parsed(text: str) -> object:
 # --- renewal --------------------------------------------------------------------------------------------------------
 
 
-@frozen
-class Calls:
-    """How a generation of servers is asked for credentials."""
-
-    method: str
-    token: str
-    proxy: str
-
-
-V1: Final = Calls("GET", "/api/v1/creds/get_access_token", "/api/v1/creds/get_proxy")
-LEGACY: Final = Calls("POST", "/server/panda/get_access_token", "/server/panda/getProxy")
+Ask: TypeAlias = "Callable[[str, Mapping[str, object]], Answer]"
+"""Asks a server for a ``token``, a ``proxy`` or ``secrets``."""
 
 
 @frozen(kw_only=True)
@@ -93,11 +82,10 @@ class Renewing:
 class Renewal:
     """Renews what is shown to the server. For any thread; only one at a time asks."""
 
-    def __init__(self, web: Web, shown: Credentials, how: Renewing, calls: Calls = V1) -> None:
-        self._web = web
+    def __init__(self, ask: Ask, shown: Credentials, how: Renewing) -> None:
+        self._ask = ask
         self._shown = shown
         self._how = how
-        self._calls = calls
         self._lock = threading.Lock()
         self._asked_for = ""
 
@@ -138,7 +126,8 @@ class Renewal:
 
     def fetch_proxy(self, *, role: str = "", dn: str = "") -> str:
         """A proxy that the server keeps, such as one for the user of a job on a unified queue."""
-        given = self._ask(self._calls.proxy, {name: value for name, value in (("role", role), ("dn", dn)) if value})
+        named = {name: value for name, value in (("role", role), ("dn", dn)) if value}
+        given = _given(self._ask("proxy", named))
         if why := unfit_proxy(given, time.time()):
             raise PilotError(Code.NOPROXY, f"the proxy that the server gave is not used: {why}")
         return given
@@ -170,19 +159,13 @@ class Renewal:
         except (OSError, UnicodeDecodeError) as error:
             told = f"token key {self._shown.token_key}: cannot be read ({error}); see connection.token_key"
             raise PilotError(Code.NOPROXY, told) from None
-        given = self._ask(self._calls.token, {"client_name": self._how.client, "token_key": key})
+        given = _given(self._ask("token", {"client_name": self._how.client, "token_key": key}))
         return replace_token(self._shown.token, given.strip(), time.time())
 
     def _renew_proxy(self) -> str:
         assert self._shown.proxy is not None
-        return replace_proxy(self._shown.proxy, self._ask(self._calls.proxy, {"role": self._how.role}), time.time())
-
-    def _ask(self, path: str, asked: Mapping[str, str]) -> str:
-        if self._calls.method == "GET":
-            return _given(self._web.call("GET", path, query=asked, limit_s=REQUEST_S, repeat=True))
-        form = {"Content-Type": "application/x-www-form-urlencoded"}
-        body = urlencode(asked).encode()
-        return _given(self._web.call("POST", path, data=body, headers=form, limit_s=REQUEST_S, repeat=True))
+        given = _given(self._ask("proxy", {"role": self._how.role}))
+        return replace_proxy(self._shown.proxy, given, time.time())
 
     def _next_s(self) -> float:
         """At the usual pace, and sooner towards the end; with what is over no server lets itself be asked."""
@@ -198,17 +181,9 @@ LOGIN: Final = ("MB_USERNAME", "MB_PASSWORD")
 """By which names the server keeps what opens the message broker."""
 
 
-def login_from(web: Web, older: Callable[[], bool]) -> tuple[str, str]:
+def login_from(ask: Ask) -> tuple[str, str]:
     """User and password for the message broker, which the server keeps; nothing where it keeps none."""
-    if older():
-        form = {"Content-Type": "application/x-www-form-urlencoded"}
-        asked = urlencode({"keys": ",".join(LOGIN), "get_json": "True"}).encode()
-        path = "/server/panda/get_user_secrets"
-        answer = web.call("POST", path, data=asked, headers=form, limit_s=REQUEST_S, repeat=True)
-    else:
-        query = [("keys", name) for name in LOGIN]
-        path = f"/api/v1/creds/get_user_secrets?{urlencode(query)}"
-        answer = web.call("GET", path, limit_s=REQUEST_S, repeat=True)
+    answer = ask("secrets", {"keys": LOGIN})
     kept = _kept_secrets(answer.json() if answer.status == 200 else None)
     user, password = (str(kept.get(name) or "") for name in LOGIN)
     return user, password

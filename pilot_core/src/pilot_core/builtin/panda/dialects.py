@@ -49,6 +49,8 @@ class Dialect:
     write_all: Callable[[Sequence[Mapping[str, object]], str], dict[str, Any]]
     """The same for many updates at once, by this harvester's pilot."""
     read_all: Callable[[Answer], list[Envelope] | None]
+    inquire: Callable[[Mapping[str, object]], dict[str, Any]]
+    """How to ask for something that is kept for the pilot: the method, and the arguments for what is asked."""
     disowned: Callable[[Answer], bool]
     """Whether an answer says that the server is of the other generation."""
 
@@ -88,6 +90,16 @@ def _all_as_form(bodies: Sequence[Mapping[str, object]], harvester: str) -> dict
     return _form({"jobList": dumps([named_as_before(body) for body in bodies])})
 
 
+def _get(asked: Mapping[str, object]) -> dict[str, Any]:
+    return {"method": "GET", "query": asked}
+
+
+def _post_form(asked: Mapping[str, object]) -> dict[str, Any]:
+    """A list is one text of an older server's, which answers such a question in JSON only if it is told so."""
+    lists = {name: ",".join(value) for name, value in asked.items() if isinstance(value, tuple)}
+    return {"method": "POST", **_form({**asked, **lists, **({"get_json": "True"} if lists else {})})}
+
+
 def _has_no_api(answer: Answer) -> bool:
     return answer.status == 404
 
@@ -122,11 +134,15 @@ V1: Final = Dialect(
         "acquire": "/api/v1/pilot/acquire_jobs",
         "update": "/api/v1/pilot/update_job",
         "updates": "/api/v1/pilot/update_jobs_bulk",
+        "token": "/api/v1/creds/get_access_token",
+        "proxy": "/api/v1/creds/get_proxy",
+        "secrets": "/api/v1/creds/get_user_secrets",
     },
     write=_as_json,
     read=read_envelope,
     write_all=_all_as_json,
     read_all=read_envelopes,
+    inquire=_get,
     disowned=_has_no_api,
 )
 LEGACY: Final = Dialect(
@@ -135,10 +151,14 @@ LEGACY: Final = Dialect(
         "acquire": "/server/panda/getJob",
         "update": "/server/panda/updateJob",
         "updates": "/server/panda/updateJobsInBulk",
+        "token": "/server/panda/get_access_token",
+        "proxy": "/server/panda/getProxy",
+        "secrets": "/server/panda/get_user_secrets",
     },
     write=_as_form,
     read=read_old_envelope,
     write_all=_all_as_form,
     read_all=read_old_envelopes,
+    inquire=_post_form,
     disowned=_has_the_api_alone,
 )

@@ -18,6 +18,7 @@ from pilot_core.builtin.panda.dialects import KNOWN, LEGACY, V1, VITAL, WORDS, D
 from pilot_core.builtin.panda.words import fitted
 
 if TYPE_CHECKING:
+    from pilot_core.sdk.web import Answer as WebAnswer
     from pilot_core.sdk.web import Web
 
 log = logging.getLogger(__name__)
@@ -58,6 +59,15 @@ class Speech:
         bodies = [fitted(WORDS["update"], {n: v for n, v in each.items() if n not in left_out}) for each in updates]
         dialect, answer = self._post("updates", lambda dialect: dialect.write_all(bodies, harvester), repeat=True)
         return dialect.read_all(answer)
+
+    def inquire(self, call: str, asked: Mapping[str, object]) -> WebAnswer:
+        """Ask for what a server may keep for the pilot. Who has no such call may be of either generation."""
+        for dialect in self.dialects:
+            how = dialect.inquire(asked)
+            answer = self._web.call(path=dialect.calls[call], limit_s=self._limit_s, repeat=True, **how)
+            if not dialect.disowned(answer):
+                break
+        return answer
 
     def _say(self, call: str, body: Mapping[str, object], repeat: bool) -> Envelope:
         dialect, answer = self._post(call, lambda dialect: dialect.write(body), repeat)

@@ -16,12 +16,9 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from attrs import define, evolve, field
 
 from pilot_core import __version__
-from pilot_core.builtin.credentials import LEGACY as OLD_CALLS
-from pilot_core.builtin.credentials import V1 as CALLS
 from pilot_core.builtin.credentials import Renewal, Renewing, login_from, secrets_of
 from pilot_core.builtin.panda.answers import Envelope, failure, refusal_of
 from pilot_core.builtin.panda.commands import KEEP, Pace, reply_to, wanted_in
-from pilot_core.builtin.panda.dialects import LEGACY
 from pilot_core.builtin.panda.node import NodeReports, Worker, cpu_fields
 from pilot_core.builtin.panda.options import PandaOptions
 from pilot_core.builtin.panda.reading import MB, is_unset, key_of, read_job, truth, whole
@@ -124,8 +121,7 @@ class Panda(Communicator):
             how = Renewing(
                 tokens=options.renew, every_s=options.renew_s, client=options.token_client, role=options.proxy_role
             )
-            calls = OLD_CALLS if self._speech.dialects[0] is LEGACY else CALLS
-            self._renewal = Renewal(self._web, find_credentials(self.settings.of(Connection)), how, calls)
+            self._renewal = Renewal(self._speech.inquire, find_credentials(self.settings.of(Connection)), how)
         return self._renewal
 
     def entrust(self, raw: Mapping[str, object], job: Job, queue: Queue) -> Mapping[str, str]:
@@ -158,7 +154,7 @@ class Panda(Communicator):
     def _broker_of(self, settings: Settings) -> Broker:
         from pilot_core.builtin.panda.broker import Broker
 
-        login = partial(login_from, self._web, lambda: self._speech.dialects[0] is LEGACY)
+        login = partial(login_from, self._speech.inquire)
         return Broker(self._options, settings.of(Connection), login)
 
     def listen(self, hear: Callable[[Hint], None]) -> None:
