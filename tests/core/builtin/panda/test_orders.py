@@ -27,6 +27,8 @@ def workdir(tmp_path):
     (directory / "sub").mkdir()
     (directory / "out").symlink_to(tmp_path)
     (tmp_path / "secret").write_text("sesame")
+    (directory / "panda_secrets.json").write_text("sesame, open sesame")
+    (directory / "link").symlink_to("panda_secrets.json")
     return directory
 
 
@@ -43,6 +45,9 @@ def workdir(tmp_path):
         ("du -h -d 1 sub", "sub"),
         ("ps -o pid,args -p {me}", "python"),
         ("ps aux", "pytest"),
+        ("ps -ef", "pytest"),
+        ("ps ax -o pid,args", "pytest"),
+        ("ps -f -u 0", "00:0"),
     ],
 )
 def test_a_job_can_be_looked_at(workdir, order, shows):
@@ -74,13 +79,15 @@ def test_a_file_can_be_named_by_its_whole_path(workdir):
         *("tail -f payload.stdout", "tail --follow payload.stdout", "tail --pid=1 payload.stdout"),
         *("du --files0-from=secret", "du -X payload.stdout", "du -L .", "ls -RL .", "ls --color=always"),
         *("ps e", "ps auxe", "ps aux e", "ps -o environ", "ps -oenviron", "ps --format=environ", "ps -p 1 /etc"),
+        *("ps -auxe", "ps -fewwx", "ps ax -e", "ps -e ax", "ps -ef -u x", "ps -p ax -e", "ps -o", "ps aux -u e"),
+        *("tail -c 14 panda_secrets.json", "tail link", "ls -l ./panda_secrets.json", "du {}/panda_secrets.json"),
         *("gdb", "gdb -p 1", "gdb -ex bt", "gdb -x file", "gdb -p 1 -ex bt", "gdb /bin/ls"),
     ],
 )
 def test_all_else_is_refused_in_words(workdir, order):
     """server:C-10 (what is refused)"""
     before = sorted(os.listdir(workdir))
-    told = carry_out(order, workdir)
+    told = carry_out(order.format(workdir), workdir)
     assert told.startswith("refused: ")
     assert "sesame" not in told
     assert "root:" not in told

@@ -192,7 +192,7 @@ def test_outputs_without_scopes_are_refused(wire_job):
     assert [*problems(wire_job(scopeOut="so1"))] == ["scopeOut[1]"]
 
 
-@pytest.mark.parametrize("evil", ["../../etc/x", "/abs", "new\nline", "..", "-rf", "a\0b"])
+@pytest.mark.parametrize("evil", ["../../etc/x", "/abs", "new\nline", "..", "-rf", "a\0b", "half \ud800"])
 @pytest.mark.parametrize("field", ["inFiles", "outFiles"])
 def test_names_that_are_no_names_are_refused(wire_job, field, evil):
     """server:D-10"""

@@ -17,7 +17,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from pilot_core.builtin.panda.reading import SECRETS_FILE
+from pilot_core.sdk import PROXY
+
 LIMIT_S: Final = 20.0
+ENTRUSTED: Final = frozenset({SECRETS_FILE, PROXY})
 KEPT_B: Final = 1 << 14
 """More than anybody is shown, so that a secret that is cut in two was whole when secrets were looked for."""
 SAFE_ENVIRONMENT: Final[Mapping[str, str]] = {"PATH": "/usr/bin:/bin:/usr/local/bin", "LC_ALL": "C"}
@@ -25,9 +29,10 @@ _PLAIN: Final = re.compile(r"[\w./=:,+@%~ -]+")
 _TAIL_OPTION: Final = re.compile(r"-[qvzs]*[nc]?\+?\d*[bkMG]?", re.ASCII)
 _LS_OPTION: Final = re.compile(r"-(?:(?![LH])[A-Za-z0-9])+", re.ASCII)
 _DU_OPTION: Final = re.compile(r"-(?:(?![LHDX])[A-Za-z0-9])+", re.ASCII)
-_PS_VALUED: Final = re.compile(r"-\w*[uUpoCgGts]|--(?:user|pid|ppid|format|sort|group|tty)", re.ASCII)
-_PS_OPTION: Final = re.compile(r"-\w+|--(?!environ)[a-z]+(?:=[\w,%+-]+)?", re.ASCII)
-_PS_LETTERS: Final = re.compile(r"[a-df-zA-Z]+", re.ASCII)
+_PS_WORDS: Final = frozenset({"ax", "aux", "ux"})
+_PS_OPTION: Final = re.compile(r"-[eflAa]+", re.ASCII)
+_PS_COLUMNS: Final = re.compile(r"(?!.*env)[a-z_%]+(?:,[a-z_%]+)*", re.ASCII)
+_PS_VALUES: Final = {"-p": re.compile(r"\d{1,9}(?:,\d{1,9})*", re.ASCII), "-o": _PS_COLUMNS}
 _GDB: Final = re.compile(r"(?:--?batch )?(?:-p |--?pid[ =])(\d{1,9})(?: --?batch)?", re.ASCII)
 
 
@@ -66,6 +71,8 @@ def _files(option: re.Pattern[str]) -> Callable[[Sequence[str], Path], Sequence[
                     raise Refused(f"the option {word} is not taken")
             elif not _is_inside(workdir / word, workdir):
                 raise Refused(f"{word} is not in the job's directory")
+            elif ENTRUSTED & {Path(word).name, (workdir / word).resolve().name}:
+                raise Refused(f"{word} is what the job's owner entrusted to it")
         return words
 
     return check
@@ -79,15 +86,34 @@ def _is_inside(path: Path, workdir: Path) -> bool:
 
 
 def _processes(words: Sequence[str], workdir: Path) -> Sequence[str]:
-    """Arguments of ps, without any that would show environments."""
-    before = ""
-    for word in words:
-        valued = bool(_PS_VALUED.fullmatch(before))
-        fits = valued or _PS_OPTION.fullmatch(word) or _PS_LETTERS.fullmatch(word)
-        if not fits or "env" in word.lower():
-            raise Refused(f"{word} is not taken, as it may show what processes have in their environment")
-        before = word
+    """Arguments of ps that never show environments: what it cannot read in one way of its two, it reads in the other.
+
+    So each is of a closed list, and beside one of the older way no option is taken that means something else there.
+    """
+    older = not _PS_WORDS.isdisjoint(words)
+    following = iter(words)
+    for word in following:
+        if word == "-o" or (word in ("-p", "-u") and not older):
+            fits = _is_ps_value(word, next(following, ""))
+        else:
+            fits = word in _PS_WORDS or (not older and bool(_PS_OPTION.fullmatch(word)))
+        if not fits:
+            raise Refused(f"{word} is not taken so, as it may show what processes have in their environment")
     return words
+
+
+def _is_ps_value(option: str, value: str) -> bool:
+    return _is_user(value) if option == "-u" else bool(_PS_VALUES[option].fullmatch(value))
+
+
+def _is_user(name: str) -> bool:
+    """Whether ps will take it for a user."""
+    from pwd import getpwnam
+
+    try:
+        return (name.isascii() and name.isdecimal() and len(name) < 10) or bool(getpwnam(name))
+    except KeyError:
+        return False
 
 
 def _stacks(words: Sequence[str], workdir: Path) -> Sequence[str]:

@@ -24,6 +24,8 @@ from pilot_core.sdk.io import UnsafeName, safe_name
 from pilot_core.sdk.wire import Fields, shown
 
 MB: Final = 10**6
+SECRETS_FILE: Final = "panda_secrets.json"
+"""Where payloads look for the secrets of their owner."""
 ZIP: Final = "zip://"
 INPUT_LISTS: Final = ("scopeIn", "GUID", "fsize", "checksum", "ddmEndPointIn", "realDatasetsIn")
 ACCESS_LIST: Final = "prodDBlockToken"
@@ -202,7 +204,7 @@ class _Wire:
         files: dict[str, FileSpec] = {}
         for number, written in enumerate(names):
             lfn, url = _unprefixed(written)
-            self._check_name("inFiles", number, lfn)
+            self._is_name("inFiles", number, lfn)
             if lfn not in files:
                 file = self._input(lfn, self._seen(sources.get(lfn, url)), number, columns)
                 files[lfn] = evolve(file, direct=lfn in direct)
@@ -235,10 +237,10 @@ class _Wire:
             self.fields.problem("logFile", f"{shown(log_name)} is not among outFiles")
         files: dict[str, FileSpec] = {}
         for number, (lfn, scope) in enumerate(self._scoped(names, log_name)):
-            self._check_name("outFiles", number, lfn)
+            named = self._is_name("outFiles", number, lfn)
             if lfn not in files:
                 guid = self.fields.text("logGUID") if lfn == log_name else ""
-                guid = guid or str(uuid5(NAMESPACE_URL, f"{namespace}/{lfn}"))
+                guid = guid or (str(uuid5(NAMESPACE_URL, f"{namespace}/{lfn}")) if named else "")
                 dataset, endpoint = (self._cell(name, number, columns) for name in OUTPUT_LISTS)
                 spec = FileSpec(lfn=lfn, scope=scope, guid=guid, dataset=dataset, endpoint=endpoint)
                 files[lfn] = asked.of(spec)
@@ -299,14 +301,15 @@ class _Wire:
             always=frozenset(fields.texts("always")),
         )
 
-    def _check_name(self, where: str, number: int, lfn: str) -> None:
-        if is_unset(lfn):
-            self.fields.problem(f"{where}[{number}]", "names no file")
-            return
+    def _is_name(self, where: str, number: int, lfn: str) -> bool:
         try:
-            safe_name(lfn)
+            if not is_unset(lfn):
+                return bool(safe_name(lfn))
+            why = "names no file"
         except UnsafeName as unsafe:
-            self.fields.problem(f"{where}[{number}]", f"{shown(lfn)} cannot name a file: {unsafe.why}")
+            why = f"{shown(lfn)} cannot name a file: {unsafe.why}"
+        self.fields.problem(f"{where}[{number}]", why)
+        return False
 
     def _size(self, number: int, written: str) -> int | None:
         """The size, where it is known: 0 says that it is not."""

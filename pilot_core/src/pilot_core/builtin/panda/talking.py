@@ -21,7 +21,7 @@ from pilot_core.builtin.panda.answers import Envelope, failure, refusal_of
 from pilot_core.builtin.panda.commands import KEEP, Pace, reply_to, wanted_in
 from pilot_core.builtin.panda.node import NodeReports, Worker, cpu_fields
 from pilot_core.builtin.panda.options import PandaOptions
-from pilot_core.builtin.panda.reading import MB, is_unset, key_of, read_job, truth, whole
+from pilot_core.builtin.panda.reading import MB, SECRETS_FILE, is_unset, key_of, read_job, truth, whole
 from pilot_core.builtin.panda.speech import Speech
 from pilot_core.builtin.panda.together import Together
 from pilot_core.builtin.panda.updating import Identity, diagnosis_of, fields_of, reduced
@@ -57,8 +57,6 @@ SEARCH_S: Final = 60
 LONGEST_PAUSE_S: Final = 600
 SHORTEST_HEARTBEAT_S: Final = 1.0
 DAY_S: Final = 86400.0
-SECRETS_FILE: Final = "panda_secrets.json"
-"""Where payloads look for the secrets of their owner."""
 OF_USERS: Final = frozenset({"user", "panda"})
 PERMANENT: Final = frozenset({50, 60, 70, 80})
 UNIFIED: Final = frozenset({"", "managed", "user", "unified"})
