@@ -7,7 +7,6 @@ from itertools import pairwise
 import pytest
 
 from pilot_core.agent.run import run as run_pilot
-from pilot_core.io import http
 from pilot_core.io.process_plain import PlainStarter
 from pilot_core.redact import Redactor
 from pilot_core.testing import PilotKit
@@ -19,12 +18,6 @@ from .stage import ACQUIRE, JOB, NO_SERVER, UPDATE, ends, in_words, last, told
 
 HOUR_S = 3600.0
 NOT_NOW = in_words("v1", StatusCode=30, ErrorDiag="Database error")
-
-
-@pytest.fixture(autouse=True)
-def at_once(monkeypatch):
-    """A request that fails has failed: what follows is the pilot's business."""
-    monkeypatch.setattr(http, "PAUSES_S", ())
 
 
 def away(stage, clock, lasts_s, when=lambda heard: True):

@@ -62,7 +62,7 @@ HALF = {"outFiles": "out.txt,\ud800,log.tgz", "scopeOut": "s,s"}
 @pytest.mark.parametrize("spoken", ["v1", "legacy"])
 @settings(max_examples=3, deadline=None, phases=(Phase.explicit, Phase.reuse, Phase.generate))
 @draws(damages=st.lists(DAMAGE, min_size=JOBS, max_size=JOBS))
-@example(damages=[HALF] * JOBS)
+@example(damages=[HALF, {"transformation": "x" * 5000}] * (JOBS // 2))
 def test_of_every_job_the_server_hears_the_end_and_what_was_wrong(tmp_path_factory, spoken, damages):
     with Stage(tmp_path_factory.mktemp("reads")) as stage:
         order = iter(damages)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from shlex import quote
@@ -75,7 +76,7 @@ def _side(job: Job, name: str, workdir: Path) -> Sequence[SideProcess]:
 
 def _program(name: str, workdir: Path) -> str:
     """A relative name is a file of the job's directory if it holds a slash or is there, and else found on the path."""
-    local = not name.startswith("/") and ("/" in name or (workdir / name).is_file())
+    local = not name.startswith("/") and ("/" in name or os.path.isfile(workdir / name))
     return str(workdir / name) if local else name
 
 

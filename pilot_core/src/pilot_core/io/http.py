@@ -1,9 +1,10 @@
 """The pilot's one way to speak HTTP: calls with small answers, and files that stream either way.
 
 One limit holds for a whole call: the search for a name, every address, every repetition, the answer to its last
-byte. A request is repeated by itself only while it cannot have arrived, or if the caller says that repeating does no
-harm. Whatever the status, an answer is an answer; where there is none, ``PilotError.facts["sent"]`` says whether the
-request may have arrived, and ``facts["cause"]`` names the cause in a word.
+byte. A request is repeated by itself only while it cannot have arrived; what may have arrived goes to the next address
+only if the caller says that repeating does no harm. Whatever the status, an answer is an answer; where there is none,
+``PilotError.facts["sent"]`` says whether the request may have arrived, and ``facts["cause"]`` names the cause in a
+word.
 
 What is needed to connect is imported by the first call. It is the standard library's client, which is quick to load,
 cheap to use, and lets a limit reach down to its sockets.
@@ -42,7 +43,6 @@ PAUSES_S: Final = (0.2, 1.0)
 
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _MOST_REDIRECTS: Final = 5
-_PASSING: Final = frozenset({500, 502, 503, 504})
 _PASSING_CAUSES: Final = frozenset({"refused", "no route", "timed out", "cut off"})
 
 
@@ -133,7 +133,10 @@ class Web:
         repeat: bool = False,
         compress: bool = False,
     ) -> Answer:
-        """Ask for something small. ``compress`` says that the server understands a gzipped body."""
+        """Ask for something small. ``repeat`` says that another address may be asked for what may have arrived.
+
+        ``compress`` says that the server understands a gzipped body.
+        """
         body = data or b""
         named = {"Accept": "application/json"}
         if json is not None:
@@ -208,16 +211,14 @@ class Web:
             self._lines.close()
 
     def _repeated(self, path: str, request: _Request, limit: Limit, repeat: bool) -> Answer:
+        """Ask again what cannot have arrived. Whether anything else is to be, and when, its owner knows."""
         for pause_s in PAUSES_S:
             try:
-                answer = self._anywhere(path, request, limit, repeat)
+                return self._anywhere(path, request, limit, repeat)
             except PilotError as failed:
-                sent, cause = failed.facts.get("sent"), failed.facts.get("cause")
-                if (sent and not repeat) or cause not in _PASSING_CAUSES or not self._rested(pause_s, limit):
+                arrived, cause = failed.facts.get("sent"), failed.facts.get("cause")
+                if arrived or cause not in _PASSING_CAUSES or not self._rested(pause_s, limit):
                     raise
-            else:
-                if not repeat or answer.status not in _PASSING or not self._rested(pause_s, limit):
-                    return answer
         return self._anywhere(path, request, limit, repeat)
 
     def _rested(self, pause_s: float, limit: Limit) -> bool:
