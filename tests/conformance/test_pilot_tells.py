@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import re
 import threading
+from types import SimpleNamespace
 
 import pytest
 
+from pilot_core.sdk import Patch, hookimpl
 from pilot_core.testing.fakes import Payload
 from pilot_core.testing.server import Fault
 
@@ -180,6 +182,35 @@ def test_a_log_that_cannot_be_stored_is_not_in_the_last_word(stage, pilot, requi
     assert last(stage)["job_status"] == end, run.story()
     assert "log.tgz" not in last(stage).get("job_output_report", "")
     assert "log.tgz" in last(stage)["pilot_error_diag"]
+
+
+@scenario("F-01")
+def test_the_time_that_it_took_to_get_the_job_is_told(stage, pilot, monkeypatch):
+    stage.submit(JOB)
+    late = iter(range(0, 9000, 90))
+    own = SimpleNamespace(monotonic=lambda: float(next(late)))
+    monkeypatch.setattr("pilot_core.builtin.panda.talking.time", own)
+    run = pilot()
+    assert last(stage)["pilot_timing"].split("|")[0] == "90", run.story()
+
+
+class Reports:
+    """A plugin by which a payload's report goes into every update."""
+
+    @staticmethod
+    @hookimpl
+    def pilot_report_fields(job, final):
+        return [Patch.set("meta_data", '{"files": {}}')]
+
+
+@scenario("R-10")
+@pytest.mark.parametrize("exit_code", [0, 3])
+def test_a_payloads_report_is_told_once_and_of_no_failed_job(stage, pilot, exit_code):
+    """Whatever a plugin says: a server keeps the first report that it is told."""
+    stage.submit(JOB)
+    run = pilot(payload=Payload(exit_code=exit_code, files={"out.txt": b"made\n"}), kit={"plugins": [Reports]})
+    told = [each for each in stage.said(UPDATE["v1"]) if "meta_data" in each.body]
+    assert [each.state for each in told] == (["finished"] if exit_code == 0 else []), run.story()
 
 
 @scenario("R-03", "R-09", "R-10")

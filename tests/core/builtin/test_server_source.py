@@ -221,11 +221,10 @@ def test_a_kept_document_serves_other_pilots_until_it_is_old(pilot, cache, later
     later(3 * 3600 + 1)
     cache.pages[QUEUE] = {**FLAT, "maxrss": 1}
     assert pilot().queue("Q/1")["maxrss"] == 1
-    kept = {path.name: path for path in (tmp_path / "kept").iterdir()}
-    assert json.loads(kept["server.queue%20Q%2F1.json"].read_bytes())["maxrss"] == 1
-    assert json.loads(kept["server.queue%20Q%2F1.from.json"].read_bytes())["place"] == cache.url + QUEUE
-    assert {path.stat().st_mode & 0o777 for path in kept.values()} == {0o600}
-    assert len(kept) == 2
+    (kept,) = (tmp_path / "kept").iterdir()
+    note, document = map(json.loads, kept.read_bytes().splitlines())
+    assert (note["place"], document["maxrss"]) == (cache.url + QUEUE, 1), "one file: nothing comes between the two"
+    assert (kept.name, kept.stat().st_mode & 0o777) == ("server.queue%20Q%2F1.kept", 0o600)
 
 
 def test_whence_and_how_old_is_known(pilot, cache, later):
@@ -256,7 +255,7 @@ def test_the_old_is_used_while_nobody_is_there(make, cache, tmp_path, later, pil
     cache.pages.clear()
     cache.asked.clear()
     gone = nobody()
-    note = tmp_path / "kept" / "cric.queue%20Q%2F1.from.json"
+    note = tmp_path / "kept" / "cric.queue%20Q%2F1.kept"
     note.write_text(note.read_text().replace(cache.url, gone))
     source = pilot(Cric, queue_cric={"queues": f"{gone}{QUEUE}"})
     assert source.queue("Q/1") == FLAT
@@ -295,31 +294,31 @@ def test_what_did_not_change_is_not_sent_again(pilot, cache, later):
     assert len(cache.asked) == 3
 
 
-def _spoil(kept, note):
+def _spoil(kept):
     kept.write_bytes(kept.read_bytes()[:-9])
 
 
-def _alter(kept, note):
-    kept.write_bytes(kept.read_bytes().replace(b"8", b"9"))
+def _alter(kept):
+    note, _, body = kept.read_bytes().partition(b"\n")
+    kept.write_bytes(note + b"\n" + body.replace(b"8", b"9"))
 
 
-def _forget(kept, note):
-    note.unlink()
+def _forget(kept):
+    kept.write_bytes(kept.read_bytes().partition(b"\n")[2])
 
 
-def _garble(kept, note):
-    note.write_text("[]")
+def _garble(kept):
+    kept.write_bytes(b"[]\n" + kept.read_bytes().partition(b"\n")[2])
 
 
-def _open(kept, note):
+def _open(kept):
     kept.chmod(0o666)
 
 
 @pytest.mark.parametrize("spoil", [_spoil, _alter, _forget, _garble, _open])
 def test_a_cache_that_is_not_whole_or_not_ours_is_not_believed(pilot, cache, tmp_path, spoil):
     pilot().queue("Q/1")
-    folder = tmp_path / "kept"
-    spoil(folder / "server.queue%20Q%2F1.json", folder / "server.queue%20Q%2F1.from.json")
+    spoil(tmp_path / "kept" / "server.queue%20Q%2F1.kept")
     assert pilot().queue("Q/1") == pilot().queue("Q/1") == FLAT
     assert cache.asked == [QUEUE, QUEUE]
 

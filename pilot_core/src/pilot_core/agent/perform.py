@@ -360,9 +360,12 @@ class Performer:
         self.within(self.budgets.ask_s, "ask", "ask", ask, end)
 
     def _answered(self, given_up: CancelFlag, answer: e.Answered | PilotError) -> None:
+        """After a failure it is asked again at some time that other pilots hardly choose as well."""
+        from random import uniform
+
         given_up.set()
         if isinstance(answer, PilotError):
-            answer = e.Answered(error=answer, again_s=self.ask_again_s)
+            answer = e.Answered(error=answer, again_s=self.ask_again_s * uniform(1, 3))
         self.poster.post(answer)
 
     def do_check(self, _: c.Check) -> None:

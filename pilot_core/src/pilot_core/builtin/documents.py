@@ -1,7 +1,7 @@
 """Documents of facts, from files and servers: fetched once in a while, and kept in the site's cache directory.
 
-Beside each kept document lies a note of whence and when it came. Only what was read and found good replaces it, in one
-step. An older one is used where no newer is to be had, with a warning that says how old it is.
+The first line of a kept document is a note of whence and when it came. Only what was read and found good replaces both,
+in one step. An older one is used where no newer is to be had, with a warning that says how old it is.
 """
 
 from __future__ import annotations
@@ -144,19 +144,20 @@ class Documents:
 
     # --- the cache directory -----------------------------------------------------------------------------------------
 
-    def _paths(self, folder: Path, what: str) -> tuple[Path, Path]:
+    def _path_of(self, folder: Path, what: str) -> Path:
         name = quote(what, safe="")
         if len(name) > LONGEST_NAME:
             name = hashlib.sha256(what.encode()).hexdigest()
-        return folder / f"{self._source}.{name}.json", folder / f"{self._source}.{name}.from.json"
+        return folder / f"{self._source}.{name}.kept"
 
     def _kept(self, what: str, place: str) -> Document | None:
         """What the cache holds, if it is whole, from this very place, and written by somebody we trust."""
         if self._folder is None:
             return None
-        document, note = self._paths(self._folder, what)
+        document = self._path_of(self._folder, what)
         try:
-            told, body = json.loads(_read_own(note)), _read_own(document)
+            note, _, body = _read_own(document).partition(b"\n")
+            told = json.loads(note)
             if told["place"] != place or told["sha256"] != hashlib.sha256(body).hexdigest():
                 return None
             facts, taken = _facts(body, str(document)), float(told["taken"])
@@ -170,13 +171,12 @@ class Documents:
     def _keep(self, what: str, new: Document) -> bool:
         if self._folder is None:
             return False
-        document, note = self._paths(self._folder, what)
+        document = self._path_of(self._folder, what)
         sha256 = hashlib.sha256(new.body).hexdigest()
         told = {"place": new.place, "taken": new.taken, "tag": new.tag, "sha256": sha256}
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            write_atomic(document, new.body)
-            write_atomic(note, json.dumps(told))
+            write_atomic(document, json.dumps(told).encode() + b"\n" + new.body)
         except OSError as error:
             log.warning("%s cannot be kept: %s", document, error.strerror)
             return False

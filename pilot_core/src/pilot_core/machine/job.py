@@ -213,7 +213,7 @@ def _next(course: Course, event: e.JobEvent) -> Move:
 
 
 def _payload_started(course: Course, event: e.PayloadStarted) -> Move:
-    notes = {**course.job.notes, "pid": event.pid}
+    notes = {"payload_at": event.at, **course.job.notes, "pid": event.pid}
     running = evolve(course, job=evolve(course.job, notes=notes), payload_started=True)
     return running, (c.Report(job=running.job), c.Watch(job=running.job))
 

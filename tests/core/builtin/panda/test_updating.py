@@ -10,6 +10,7 @@ from attrs import evolve
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pilot_core.builtin.panda.extras import BATCH
 from pilot_core.builtin.panda.reading import read_job
 from pilot_core.builtin.panda.updating import SPARED, Identity, fields_of, reduced
 from pilot_core.builtin.panda.words import ASKS, TELLS, clean, fitted, head, last_lines, line, pairs, tail
@@ -25,6 +26,7 @@ from pilot_core.sdk import (
     STAGE_OUT,
     Code,
     Job,
+    JobExtras,
     Phase,
     PilotError,
     Update,
@@ -67,6 +69,7 @@ def a_job(**changes):
         log=FileSpec(lfn="log.tgz", guid="g-log"),
         needs=Resources(cores=8),
         times=dict(TIMES),
+        extras=JobExtras({BATCH.name: "4711.ce"}),
     )
     return evolve(job, **changes)
 
@@ -76,9 +79,9 @@ def stored(lfn, checksum=ADLER, **changes):
     return Receipt(lfn=lfn, checksum=checksum, **{**told, **changes})
 
 
-def told(job=None, *, final=False, at=NOON + 3663, **changes):
+def told(job=None, *, final=False, at=NOON + 3663, got_s=0.0, **changes):
     update = Update(job=job or a_job(), final=final, at=at, node="host", **changes)
-    return fitted(TELLS, fields_of(update, WHO))
+    return fitted(TELLS, fields_of(update, WHO, got_s=got_s))
 
 
 # --- what is said when ------------------------------------------------------------------------------------------------
@@ -116,6 +119,8 @@ def test_the_timing_has_six_numbers_none_below_zero():
     """server:F-18"""
     job = a_job(outcome=Outcome(exit_code=0, wall_s=3605.4))
     assert told(job, final=True)["pilot_timing"] == "0|41|3605|5|12|0"
+    begun = evolve(job, notes={"payload_at": TIMES[RUNNING] + 7.2})
+    assert told(begun, final=True, got_s=2.6)["pilot_timing"] == "3|41|3605|5|12|7", "nothing is said to take no time"
     back = {**TIMES, RUNNING: NOON - 7200, STAGE_OUT: NOON - 3600}
     timing = told(evolve(job, times=back), final=True, at=NOON - 7200)["pilot_timing"]
     assert timing == "0|0|3605|0|12|0"
@@ -175,8 +180,7 @@ def test_big_numbers_are_whole_and_implausible_ones_are_dropped():
 def test_the_batch_id_is_told_by_the_pilot_that_began_the_job():
     """server:U-11 (a heir with another id would be a second incarnation)"""
     assert told(a_job(phase=STAGE_IN))["batch_id"] == "4711.ce"
-    assert "batch_id" not in told(a_job(phase=RUNNING))
-    assert "batch_id" not in told(final=True)
+    assert told(a_job(phase=RUNNING))["batch_id"] == told(final=True)["batch_id"] == "4711.ce"
 
 
 def test_what_the_payload_says_is_shown_to_whoever_follows_it():
@@ -278,7 +282,6 @@ corrupted_files grid source_site destination_site timeout
 NOT_SENT = {
     "job_sub_status": "a final update has none: its state says all; before that it is the phase",
     "stdout": "for whoever follows a job that still runs",
-    "batch_id": "told by the pilot that began the job, while it begins",
     "meta_data": "the report of a payload is read by the experiment, whose plugin says it",
     "corrupted_files": "inputs of a merging job, which the event service's workflow finds",
     "grid": "known to whoever submitted the pilot; a site's plugin says it",
@@ -287,22 +290,29 @@ NOT_SENT = {
     "timeout": "the server's own is as good as any",
 }
 """Fields of the update that a last word does not hold, each with the reason."""
+MEASURED = {
+    "n_events": "counted by the payload; the experiment's plugin reads it from its report",
+    **dict.fromkeys(("max_vmem", "max_swap", "max_pss"), "a monitor of memory has to measure it"),
+    **dict.fromkeys(("avg_rss", "avg_vmem", "avg_swap", "avg_pss"), "a monitor of memory has to measure it"),
+    **dict.fromkeys(("tot_rchar", "tot_wchar", "rate_rchar", "rate_wchar"), "a monitor of I/O has to measure it"),
+}
+"""Fields that hold what somebody else measures under their name, and are left out where nobody does."""
 
 
 def test_every_field_of_the_update_is_sent_or_there_is_a_reason_why_it_is_not():
-    measured = {f"{how}_{what}": 7.0 for how in ("max", "avg") for what in ("rss", "vmem", "swap", "pss")}
-    measured |= {f"{how}_{what}": 7.0 for how in ("tot", "rate") for what in ("rchar", "wchar", "rbytes", "wbytes")}
-    outcome = Outcome(exit_code=3, wall_s=60.0, usage=evolve(USED, more={**measured, "n_events": 5}))
+    outcome = Outcome(exit_code=3, wall_s=60.0, usage=USED)
     error = PilotError(Code.PAYLOADEXECUTIONFAILURE, "no such calibration", exe=65)
     job = a_job(phase=FAILED, errors=(error,), outcome=outcome, receipts=(stored("log.tgz"),))
     update = Update(job=job, final=True, at=NOON + 9000, node="wn", log_tail="the end")
     cpu = {"cpu_consumption_unit": "s+Good CPU", "cpu_architecture_level": "x86-64-v3"}
     sent = fitted(TELLS, fields_of(update, WHO, cpu))
     assert set(TAKEN.split()) == TELLS.keys()
+    assert TELLS.keys() - sent.keys() == NOT_SENT.keys() | MEASURED.keys()
+    measured = evolve(job, outcome=evolve(outcome, usage=evolve(USED, more=dict.fromkeys(MEASURED, 7.0))))
+    sent = fitted(TELLS, fields_of(evolve(update, job=measured), WHO, cpu))
     assert TELLS.keys() - sent.keys() == NOT_SENT.keys()
     running = told(a_job(phase=RUNNING, usage=USED), debug=True, log_tail="so far")
     assert {"job_sub_status", "stdout"} <= running.keys()
-    assert "batch_id" in told(a_job(phase=ACCEPTED))
 
 
 def test_a_reduced_update_is_plain_and_keeps_what_matters():

@@ -21,6 +21,8 @@ PACKED: Final[JobKey[Sequence[str]]] = JobKey("panda.packed")
 """Inputs that are archives to be unpacked."""
 STEPS: Final[JobKey[Mapping[str, Mapping[str, str]]]] = JobKey("panda.steps")
 """What runs before, after or beside the payload, and how its container is run: texts by step."""
+BATCH: Final[JobKey[str]] = JobKey("panda.batch")
+"""The batch job of the pilot that took it: the same to its end, whichever pilot ends it."""
 _NAMES: Final[Mapping[str, str]] = {
     "overrides": OVERRIDES.name,
     "texts": TEXTS.name,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -19,12 +20,13 @@ from pilot_core import __version__
 from pilot_core.builtin.credentials import Renewal, Renewing, login_from, secrets_of
 from pilot_core.builtin.panda.answers import Envelope, failure, refusal_of
 from pilot_core.builtin.panda.commands import KEEP, Pace, reply_to, wanted_in
+from pilot_core.builtin.panda.extras import BATCH
 from pilot_core.builtin.panda.node import NodeReports, Worker, cpu_fields
 from pilot_core.builtin.panda.options import PandaOptions
 from pilot_core.builtin.panda.reading import MB, SECRETS_FILE, is_unset, key_of, read_job, truth, whole
 from pilot_core.builtin.panda.speech import Speech
 from pilot_core.builtin.panda.together import Together
-from pilot_core.builtin.panda.updating import Identity, diagnosis_of, fields_of, reduced
+from pilot_core.builtin.panda.updating import Identity, diagnosis_of, fields_of, reduced, sendable
 from pilot_core.builtin.panda.words import ASKS, TELLS, fitted, real
 from pilot_core.sdk import (
     PROXY,
@@ -33,6 +35,7 @@ from pilot_core.sdk import (
     Connection,
     Hint,
     Job,
+    JobExtras,
     Letter,
     Offer,
     PilotError,
@@ -75,6 +78,8 @@ class _Talk:
     """What somebody who follows the job wants to see of it next."""
     keep: bool = False
     """Whether the job's directory is to stay, as somebody wants to look into it."""
+    got_s: float = 0.0
+    """How long it took to get the job."""
     followed: bool = False
     """Whether somebody follows the job from its beginning on, which is not known to be obeyed yet."""
 
@@ -202,7 +207,9 @@ class Panda(Communicator):
         return evolve(offer, again_s=self._options.broker_idle_s if self._broker.is_heard else offer.again_s, stay=True)
 
     def _acquire(self, request: Mapping[str, object]) -> Offer:
+        began = time.monotonic()
         envelope = self._shown(lambda: self._speech.say("acquire", request, repeat=False))
+        took_s = time.monotonic() - began
         if not envelope.success and "no jobs" in envelope.message.lower():
             if len(envelope.message) > len(NO_JOBS):
                 log.warning("%.300s", envelope.message)
@@ -212,14 +219,18 @@ class Panda(Communicator):
         jobs = envelope.inner.get("jobs")
         if not isinstance(jobs, (list, tuple)):
             raise failure("the answer to a request for work holds no list of jobs")
-        usable = tuple(raw for raw in jobs if isinstance(raw, Mapping) and self._is_new(raw))
+        described = [raw for raw in jobs if isinstance(raw, Mapping)]
+        if strange := len(jobs) - len(described):
+            log.error("%d of %d jobs that were offered are no objects, and cannot even be refused", strange, len(jobs))
+        usable = tuple(raw for raw in described if self._is_new(raw, took_s))
         return Offer(jobs=usable, again_s=None if usable else self._pause_s(envelope))
 
     def read(self, raw: Mapping[str, object]) -> Job:
         """Read one of them."""
-        return read_job(raw, self._origin, limit_wall=self._options.limit_wall)
+        job = read_job(raw, self._origin, limit_wall=self._options.limit_wall)
+        return evolve(job, extras=JobExtras({**job.extras.plain(), BATCH.name: self._who.batch}))
 
-    def _is_new(self, raw: Mapping[str, object]) -> bool:
+    def _is_new(self, raw: Mapping[str, object], took_s: float) -> bool:
         """Whether to take a job; one that is under way is not begun again, of one that is over the end is repeated."""
         status, key = raw.get("StatusCode"), key_of(raw)
         if not is_unset(status) and whole(status) != 0:
@@ -228,7 +239,8 @@ class Panda(Communicator):
         if key is None:
             return True
         if (known := self._talks.get(key)) is None:
-            self._talk(*key).followed = truth(raw.get("debug")) is True
+            talk = self._talk(*key)
+            talk.followed, talk.got_s = truth(raw.get("debug")) is True, took_s
             return True
         log.warning("job %s, attempt %s was offered again", *key)
         if known.last is not None:
@@ -255,7 +267,8 @@ class Panda(Communicator):
     def compose(self, update: Update) -> Letter:
         """The update in the server's words."""
         job, node = update.job, cpu_fields(self._node) if self._node is not None else {}
-        body = fitted(TELLS, fields_of(update, self._who, node))
+        got_s = self._talk(job.id, job.attempt).got_s
+        body = fitted(TELLS, fields_of(update, self._who, node, got_s))
         return Letter(communicator=self.name, job=job.id, attempt=job.attempt, final=update.final, body=body)
 
     def refuse(self, raw: Mapping[str, object], error: PilotError) -> Letter | None:
@@ -270,6 +283,7 @@ class Panda(Communicator):
             "site_name": self._who.site,
             "node": self._who.node,
             "pilot_id": self._who.pilot,
+            "batch_id": self._who.batch,
             "pilot_error_code": error.code.number,
             "pilot_error_diag": diagnosis_of(error),
         }
@@ -282,9 +296,10 @@ class Panda(Communicator):
         with talk.lock:
             if talk.last is not None and not letter.final:
                 return Reply()
-            envelope = self._told(letter.body)
+            body = sendable(letter.body, final=letter.final)
+            envelope = self._told(body)
             if letter.final and envelope.status == 30:
-                envelope = self._told_less(letter.body, talk, envelope)
+                envelope = self._told_less(body, talk, envelope)
             if not envelope.success or envelope.status != 0:
                 raise _error_in(envelope)
             if letter.final:

@@ -10,6 +10,7 @@ from typing import Final
 
 from attrs import frozen
 
+from pilot_core.builtin.panda.extras import BATCH
 from pilot_core.builtin.panda.words import TELLS, head
 from pilot_core.sdk import (
     ACCEPTED,
@@ -50,9 +51,15 @@ class Identity:
     scheduler: str = ""
 
 
-def fields_of(update: Update, who: Identity, node: Mapping[str, object] | None = None) -> dict[str, object]:
-    """The fields of an update, named as the server names them; ``node`` are those that tell of the node."""
+def fields_of(
+    update: Update, who: Identity, node: Mapping[str, object] | None = None, got_s: float = 0.0
+) -> dict[str, object]:
+    """The fields of an update, named as the server names them; ``node`` are those that tell of the node.
+
+    ``got_s`` is how long it took to get the job.
+    """
     job = update.job
+    batch: str | None = job.extras.get(BATCH)
     fields: dict[str, object] = {
         "job_id": int(job.id) if job.id.isdecimal() else job.id,
         "attempt_nr": job.attempt,
@@ -62,6 +69,7 @@ def fields_of(update: Update, who: Identity, node: Mapping[str, object] | None =
         "node": who.node or update.node,
         "scheduler_id": who.scheduler,
         "pilot_id": who.pilot,
+        "batch_id": batch,
         "start_time": job.times.get(RUNNING),
         "core_count": job.needs.cores,
         "n_input_files": len(job.inputs),
@@ -69,10 +77,14 @@ def fields_of(update: Update, who: Identity, node: Mapping[str, object] | None =
         **(node or {}),
         **_used(update),
     }
-    if state_of(update) == "starting":
-        # A pilot that goes on with the job in another slot would be a second incarnation with an id of its own.
-        fields["batch_id"] = who.batch
-    return fields | (_last(update) if update.final else {})
+    return fields | (_last(update, got_s) if update.final else {})
+
+
+def sendable(body: Mapping[str, object], *, final: bool) -> Mapping[str, object]:
+    """Without a payload's report, but in the last word on a job that finished: a server keeps the first one."""
+    if final and body.get("job_status") != "failed":
+        return body
+    return {name: value for name, value in body.items() if name != "meta_data"}
 
 
 def state_of(update: Update) -> str:
@@ -158,11 +170,11 @@ def _written(value: float) -> str:
 # --- the last word ----------------------------------------------------------------------------------------------------
 
 
-def _last(update: Update) -> dict[str, object]:
+def _last(update: Update, got_s: float) -> dict[str, object]:
     job = update.job
     return {
         "end_time": update.at,
-        "pilot_timing": timing_of(update),
+        "pilot_timing": timing_of(update, got_s),
         "trans_exit_code": _exit_code(job),
         "pilot_log": update.log_tail,
         "job_output_report": report_of(job),
@@ -208,13 +220,20 @@ def _timeless(text: str) -> str:
     return _STAMP.sub("", text)
 
 
-def timing_of(update: Update) -> str:
+def timing_of(update: Update, got_s: float) -> str:
     """Whole seconds of getting the job, stage-in, payload, stage-out, the pilot's set-up and the payload's."""
     times = update.job.times
     in_s = _between(times, STAGE_IN, (RUNNING, STAGE_OUT), update.at)
     out_s = _between(times, STAGE_OUT, (), update.at)
     setup_s = _between(times, ACCEPTED, (STAGE_IN, RUNNING, STAGE_OUT), update.at)
-    return "|".join(str(round(each)) for each in (0, in_s, _ran_s(update), out_s, setup_s, 0))
+    prepared_s = max(_began(update.job) - times[RUNNING], 0.0) if RUNNING in times else 0.0
+    return "|".join(str(round(each)) for each in (got_s, in_s, _ran_s(update), out_s, setup_s, prepared_s))
+
+
+def _began(job: Job) -> float:
+    """When the payload began, by the wall clock; long ago if it never did."""
+    began = job.notes.get("payload_at")
+    return began if isinstance(began, float) else 0.0
 
 
 def _between(times: Mapping[str, float], begun: Phase, ended: tuple[Phase, ...], now: float) -> float:
