@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from pilot_core.control import packing
 from pilot_core.control.archive import JOB_NAME, USAGE_NAME, Archive
+from pilot_core.control.entrusted import keep
 from pilot_core.errors import Code, PilotError
 from pilot_core.machine.events import Result
 from pilot_core.model.files import FileSpec
@@ -60,6 +61,15 @@ def test_it_holds_the_job_and_the_pilots_own_log(bench):
     assert sorted(os.listdir(bench.control)) == ["archive", "journal", "pilot.log"]
     assert (bench.control / "archive").stat().st_mode & 0o777 == 0o700
     assert (bench.control / "archive/job.log.tgz").stat().st_mode & 0o777 == 0o600
+
+
+def test_what_the_owner_entrusted_to_the_job_is_not_in_it(bench):
+    """Not even if it could not be taken back."""
+    keep(bench.control, {"secrets.json": "sesame"})
+    (bench.workdir / "secrets.json").write_text("sesame")
+    (bench.workdir / "payload.stdout").write_text("hello")
+    archive(bench)
+    assert set(members(bench)) == {"payload.stdout"}
 
 
 def test_a_job_without_a_log_gets_none(bench):

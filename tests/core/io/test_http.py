@@ -227,10 +227,12 @@ def dead_url() -> str:
         return f"http://127.0.0.1:{listener.getsockname()[1]}"
 
 
-def refusal(web: Web, path: str, *, limit_s: float = 20.0, **options: object) -> PilotError:
+def refusal(
+    web: Web, path: str, *, limit_s: float = 20.0, code: Code = Code.COMMUNICATIONFAILURE, **options: object
+) -> PilotError:
     with pytest.raises(PilotError) as raised:
         web.call("GET", path, limit_s=limit_s, **options)  # type: ignore[arg-type]
-    assert raised.value.code is Code.COMMUNICATIONFAILURE
+    assert raised.value.code is code
     return raised.value
 
 
@@ -447,7 +449,7 @@ def test_a_bad_token_file_is_told_before_anything_is_sent(server, make, token, c
     else:
         token.write_text(content)
         token.chmod(mode)
-    error = refusal(make(server.url, token=token), "/fine")
+    error = refusal(make(server.url, token=token), "/fine", code=Code.NOPROXY)
     assert told in error.detail
     assert str(token) in error.detail
     assert error.facts["sent"] is False

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
+from pilot_core.control.entrusted import names_lent
 from pilot_core.control.limits import Limit
 from pilot_core.control.packing import LEFT_OUT, Packing, check_tar, compression_of, new_tar
 from pilot_core.control.transfer import ARCHIVE
@@ -123,7 +124,8 @@ class Archive:
     def _excluded(self, task: Task, folder: Inside) -> frozenset[str]:
         """Paths that do not belong in the archive, with all below them."""
         moved = (file.lfn for file in (*task.job.inputs, *task.job.outputs))
-        excluded = {*moved, OWN_NAME, USAGE_NAME, JOB_NAME, LEFT_OUT, *SEALED_NAMES, *folder.glob(".*.part")}
+        own = (OWN_NAME, USAGE_NAME, JOB_NAME, LEFT_OUT, *SEALED_NAMES, *names_lent(task.control))
+        excluded = {*moved, *own, *folder.glob(".*.part")}
         if task.job.checkpoint is not None:
             excluded |= {task.job.checkpoint.file.lfn, "checkpoint"}
         for plugin, pattern in self._patterns(task):

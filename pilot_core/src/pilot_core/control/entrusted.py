@@ -34,11 +34,16 @@ def lend(task: Task) -> dict[str, str]:
 
 def take_back(task: Task) -> None:
     """Take them out of the job's directory again, whatever the payload made of them."""
-    names = [path.name for path in _kept(task.control)]
+    names = names_lent(task.control)
     if names and task.workdir.is_dir():
         with Inside(task.workdir) as folder:
             for left in (left for name in names for left in folder.remove_tree(name)):
                 log.warning("what was entrusted to job %s could not be removed: %s", task.job.id, left)
+
+
+def names_lent(control: Path) -> tuple[str, ...]:
+    """The names under which they lie in the job's directory."""
+    return tuple(path.name for path in _kept(control))
 
 
 def proxy_of(control: Path) -> Path | None:

@@ -48,7 +48,7 @@ class TokenFile:
 
     def unfit(self, why: str) -> PilotError:
         """The error that names this file."""
-        return PilotError(Code.COMMUNICATIONFAILURE, f"token file {self.path}: {why}", sent=False, cause="token")
+        return PilotError(Code.NOPROXY, f"token file {self.path}: {why}", sent=False, cause="token")
 
 
 def expiry(token: str) -> float | None:
