@@ -103,7 +103,9 @@ class Panda(Communicator):
         self._speech = Speech(self._web, self._options.dialect, self._options.request_s)
         self._together = Together(self._tell, self._tell_all, self._options.bulk)
         self._who = _identity(settings)
-        self._reports = NodeReports(self._web, _worker(self._who, self._options), lambda: self._speech.dialects)
+        who, told = self._who, self._options
+        worker = Worker(queue=who.site, node=who.node, harvester=told.harvester_id, number=told.worker_id)
+        self._reports = NodeReports(self._web, worker, lambda: self._speech.dialects)
         self._renewal: Renewal | None = None
         self._node: NodeFacts | None = None
         self._broker: Broker | None = self._broker_of(settings) if self._options.broker else None
@@ -381,10 +383,6 @@ def _error_in(envelope: Envelope) -> PilotError:
 
 def _megabytes(size_b: int | None) -> int | None:
     return size_b // MB if size_b is not None and size_b > 0 else None
-
-
-def _worker(who: Identity, options: PandaOptions) -> Worker:
-    return Worker(queue=who.site, node=who.node, harvester=options.harvester_id, number=options.worker_id)
 
 
 def _identity(settings: Settings) -> Identity:
