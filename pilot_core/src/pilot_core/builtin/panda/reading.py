@@ -253,7 +253,7 @@ class _Wire:
         if asked is None:
             return None
         name, place, endpoint = asked.text("name", required=True), asked.text("destination"), asked.text("endpoint")
-        self._check_name("checkpoint.name", 0, name)
+        self._is_name("checkpoint.name", 0, name)
         file = FileSpec(
             lfn=name,
             scope=self.fields.text("scopeLog"),
