@@ -299,14 +299,6 @@ class Performer:
 
     # --- reports and news ---
 
-    def report(self, order: c.Report) -> None:
-        """Send an update of a job."""
-        self.reporting.report(order.job)
-
-    def deliver(self, order: c.Deliver) -> None:
-        """Send a letter that waits."""
-        self.reporting.deliver(order.path)
-
     def tell(self, order: c.Tell) -> None:
         """Let observers know of a job's new phase."""
         log.info("job %s: %s", order.job.id, order.phase)
@@ -391,8 +383,8 @@ PERFORM: Mapping[type[c.Command], Callable[[Performer, Any], None]] = {
     c.Begin: Performer.begin,
     c.Cancel: Performer.cancel,
     c.Abandon: Performer.abandon,
-    c.Report: Performer.report,
-    c.Deliver: Performer.deliver,
+    c.Report: lambda performer, order: performer.reporting.report(order.job),
+    c.Deliver: lambda performer, order: performer.reporting.deliver(order.path),
     c.Watch: Performer.watch,
     c.Unwatch: Performer.unwatch,
     c.SetTimer: Performer.set_timer,
