@@ -44,7 +44,7 @@ def workdir(tmp_path):
         ("du -s .", "\t."),
         ("du -h -d 1 sub", "sub"),
         ("ps -o pid,args -p {me}", "python"),
-        ("ps aux", "pytest"),
+        ("ps aux", "ps aux"),
         ("ps -ef", "pytest"),
         ("ps ax -o pid,args", "pytest"),
         ("ps -f -u 0", "00:0"),
