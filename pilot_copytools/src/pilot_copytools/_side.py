@@ -54,9 +54,10 @@ class Side:
         except Cancelled as given_up:
             raise PilotError(self.failed, str(given_up)) from None
         except PilotError as failed:
-            if failed.code is not Code.COMMUNICATIONFAILURE:
+            cause = str(failed.facts.get("cause"))
+            if failed.code is not Code.COMMUNICATIONFAILURE and cause != "token":
                 raise
-            raise self.error(str(failed.facts.get("cause")), failed.detail, **failed.facts) from failed
+            raise self.error(cause, failed.detail, **failed.facts) from failed
         except OSError as error:
             raise PilotError(self._of_disk(error), _named(error)) from error
 
