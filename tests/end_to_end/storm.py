@@ -16,7 +16,7 @@ def storm(root: Path, *, jobs: int, kills: int, pilots: int = 2, limit_s: float,
     """Kill it at random moments of the work, so often; then see that each job ended, and ended once."""
     chance, cluster = random.Random(seed), Cluster(root)
     try:
-        cluster.configure(lost_after=5)
+        cluster.configure(lost_after=30)
         cluster.serve()
         cluster.submit(f"echo $PANDAID >> {root}/ran; echo made > out.txt", jobs, outputs=["out.txt"], log="log.tgz")
         crew = [cluster.start(f"work{number}", *SETTINGS) for number in range(pilots)]

@@ -29,6 +29,7 @@ FAILS_THE_JOB = {
     "pilot_payload_environment",
     "pilot_payload_container",
     "pilot_payload_diagnose",
+    "pilot_payload_patterns",
     "pilot_payload_postprocesses",
     "pilot_payload_preprocesses",
 }
@@ -49,7 +50,7 @@ def test_a_hook_that_hangs_is_left_behind_and_named(site, hook):
     (site.root / "in.txt").write_text("x")
     site.job(
         "one",
-        "cp in.txt out.txt; sleep 0.7",
+        f"cp in.txt out.txt; sleep 0.7; exit {int(hook == 'pilot_payload_patterns')}",
         inputs=[{"name": "in.txt", "source": str(site.root / "in.txt")}],
         outputs=[site.output("out.txt")],
         log={"name": "log.tgz", "destination": str(site.store / "log.tgz")},
@@ -157,7 +158,7 @@ def test_a_communicator_that_never_delivers_keeps_nothing_alive(site):
 
 def test_a_monitor_that_hangs_does_not_disturb_the_job(site):
     site.job("one", "sleep 1")
-    hangs = hanging(site, "pilot_core.builtin.monitors", "Memory", "look")
+    hangs = hanging(site, "pilot_core.builtin.monitors.memory", "Memory", "look")
     code, said = site.run(hangs, "monitor.sample_s=0.1", "budgets.look_s=0.2")
     assert code == 0, said
     assert said.count("| job one: monitor memory failed: monitor memory/one was left behind in threading.py") == 1
@@ -166,7 +167,9 @@ def test_a_monitor_that_hangs_does_not_disturb_the_job(site):
 
 MONITORS_HANG = """
 import threading
-from pilot_core.builtin.monitors import Disk, Looping, Memory
+from pilot_core.builtin.monitors.disk import Disk
+from pilot_core.builtin.monitors.looping import Looping
+from pilot_core.builtin.monitors.memory import Memory
 from pilot_core.sdk import hookimpl
 
 def hang(self, *_, **__):

@@ -35,6 +35,8 @@ from .faults import Fault
 from .xrootd import XRootD
 
 SIZE_B = 12 << 20
+LARGE_B = 4 * SIZE_B
+"""Half of it is more than lies in buffers on the way."""
 CONTENT = os.urandom(SIZE_B)
 QUICK = {"connect_s": 2, "answer_s": 4}
 
@@ -98,11 +100,11 @@ def behind(port: int, name: str) -> Replica:
     return Replica(f"root://localhost:{port}//{name}")
 
 
-def came(site: Site, result: Result, server: XRootD, name: str) -> None:
+def came(site: Site, result: Result, server: XRootD, name: str, content: bytes = CONTENT) -> None:
     """The file came, from the place that has no fault."""
     assert result.errors == ()
     assert [receipt.url for receipt in result.receipts] == [server.root(name)]
-    assert (site.workdir / "file").read_bytes() == CONTENT
+    assert (site.workdir / "file").read_bytes() == content
     assert site.names() == ["file"]
 
 
@@ -162,10 +164,11 @@ def test_a_missing_first_copy_is_passed_over(site, xrootd, name):
 
 
 def test_a_server_that_dies_in_the_middle_is_left_for_the_next(site, own_xrootd, xrootd, faulty, name):
-    lay(own_xrootd, name)
-    lay(xrootd, name)
+    large = CONTENT * (LARGE_B // SIZE_B)
+    lay(own_xrootd, name, large)
+    lay(xrootd, name, large)
     line = faulty(own_xrootd.port)
-    line.next(Fault.hold(SIZE_B // 2))
+    line.next(Fault.hold(LARGE_B // 2))
 
     def kill() -> None:
         line.await_hold()
@@ -174,9 +177,9 @@ def test_a_server_that_dies_in_the_middle_is_left_for_the_next(site, own_xrootd,
 
     killer = threading.Thread(target=kill)
     killer.start()
-    result = site.stage_in(describe("file", CONTENT, behind(line.port, name), Replica(xrootd.root(name))))
+    result = site.stage_in(describe("file", large, behind(line.port, name), Replica(xrootd.root(name))))
     killer.join()
-    came(site, result, xrootd, name)
+    came(site, result, xrootd, name, large)
 
 
 @pytest.fixture

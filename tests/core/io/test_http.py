@@ -324,9 +324,17 @@ def test_an_answer_that_is_no_json_is_shown(web):
 def test_what_may_have_arrived_is_not_said_again_at_once(server, web, repeat):
     """Found: a server that could not keep up was asked three times a second for every update."""
     server.failures = 2
-    assert refusal(web, "/hanging_up", repeat=repeat).facts["sent"] is True
+    with pytest.raises(PilotError) as raised:
+        web.call("POST", "/hanging_up", repeat=repeat)
+    assert raised.value.facts["sent"] is True
     assert web.call("POST", "/failing", repeat=repeat).status == 500, "which is an answer"
     assert len(server.seen) == 2
+
+
+def test_what_only_reads_may_be_asked_for_again(server, web):
+    server.failures = 2
+    assert web.call("GET", "/hanging_up", repeat=True).status == 200
+    assert len(server.seen) == 3
 
 
 def test_a_dead_first_server_is_passed_over_and_the_good_one_kept(server, make):

@@ -43,6 +43,7 @@ PAUSES_S: Final = (0.2, 1.0)
 
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _MOST_REDIRECTS: Final = 5
+_PASSING: Final = frozenset({500, 502, 503, 504})
 _PASSING_CAUSES: Final = frozenset({"refused", "no route", "timed out", "cut off"})
 
 
@@ -135,6 +136,7 @@ class Web:
     ) -> Answer:
         """Ask for something small. ``repeat`` says that another address may be asked for what may have arrived.
 
+        What only reads is then asked for again a few times, too, after a failure that passes.
         ``compress`` says that the server understands a gzipped body.
         """
         body = data or b""
@@ -211,14 +213,18 @@ class Web:
             self._lines.close()
 
     def _repeated(self, path: str, request: _Request, limit: Limit, repeat: bool) -> Answer:
-        """Ask again what cannot have arrived. Whether anything else is to be, and when, its owner knows."""
+        """Ask again what cannot have arrived, and what only reads. When all else is said again, its owner knows."""
+        reads = repeat and request.method == "GET"
         for pause_s in PAUSES_S:
             try:
-                return self._anywhere(path, request, limit, repeat)
+                answer = self._anywhere(path, request, limit, repeat)
             except PilotError as failed:
                 arrived, cause = failed.facts.get("sent"), failed.facts.get("cause")
-                if arrived or cause not in _PASSING_CAUSES or not self._rested(pause_s, limit):
+                if (arrived and not reads) or cause not in _PASSING_CAUSES or not self._rested(pause_s, limit):
                     raise
+            else:
+                if not reads or answer.status not in _PASSING or not self._rested(pause_s, limit):
+                    return answer
         return self._anywhere(path, request, limit, repeat)
 
     def _rested(self, pause_s: float, limit: Limit) -> bool:

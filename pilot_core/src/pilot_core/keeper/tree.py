@@ -249,7 +249,10 @@ class Tree:
 
     def ask(self, targets: list[Seen]) -> None:
         """Ask all to end; what runs a container around a payload is not asked, or that would have no grace."""
-        spared = holders(targets) if not self.contained.isdisjoint(self.running) else set()
+        contained = self.contained & self.running.keys()
+        spared = holders(targets) if contained else set()
+        if spared:
+            spared |= contained  # a runtime that is not above what is inside waits for it all the same
         for seen in targets:
             if seen.pid not in spared:
                 send_signal(seen.identity, signal.SIGTERM)
