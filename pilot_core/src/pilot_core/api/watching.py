@@ -20,6 +20,8 @@ from pilot_core.keeper.process import send_signal
 
 INTERVAL_S: Final = 1.0
 GRACE_S: Final = 10.0
+COUNTED_LATE_KB: Final = 4096
+"""The kernel counts a process's memory in bunches: what is forked may be told as a little larger than we are."""
 MADE_DEAF: Final = (signal.SIGPIPE, signal.SIGXFSZ)
 """What our interpreter ignores, and the command does not."""
 
@@ -178,7 +180,7 @@ class Watch:
             _send(self._members, signal.SIGKILL)
         code = os.waitstatus_to_exitcode(status)
         seen_b = max((point.rss_b for point in self._points), default=0)
-        told_b = usage.ru_maxrss * 1024 if usage.ru_maxrss > self._own_peak_kb else 0
+        told_b = usage.ru_maxrss * 1024 if usage.ru_maxrss > self._own_peak_kb + COUNTED_LATE_KB else 0
         return Watched(
             exit_code=code if code >= 0 else None,
             signal=-code if code < 0 else None,
