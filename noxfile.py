@@ -107,7 +107,7 @@ def minimums(session: nox.Session) -> None:
 @nox.session(python=HERE)
 def end_to_end(session: nox.Session) -> None:
     """Installed wheels, real processes, a real message broker."""
-    install(session, "core", "copytools", tools=(*TEST_TOOLS, "stomp.py", "coilmq"))
+    install(session, "core", "copytools", "atlas", "lsst", tools=(*TEST_TOOLS, "stomp.py", "coilmq"))
     pytest(session, "tests/end_to_end", "tests/conformance")
 
 
@@ -130,17 +130,20 @@ def nightly(session: nox.Session) -> None:
 
 @nox.session(python=HERE)
 def example(session: nox.Session) -> None:
-    """Third parties' plugins, built, installed, tested: our example, what ``pilot new-plugin`` writes."""
+    """Third parties' plugins, built, installed and tested elsewhere: our example, what ``pilot new-plugin`` writes."""
     install(session, "core", tools=(*TEST_TOOLS, "hatchling"))
     written = Path(session.virtualenv.location) / "written"
     shutil.rmtree(written, ignore_errors=True)
-    written.mkdir()
+    shutil.copytree(ROOT / "tests/example_plugin", written / "pilot-example")
     with session.chdir(written):
         session.run("pilot", "new-plugin", "belle")
-    for tools in (*written.glob("*/pyproject.toml"), *ROOT.glob("tests/example_plugin/pyproject.toml")):
-        project = tools.parent
-        session.install("--no-deps", "--no-build-isolation", "--force-reinstall", str(project))
-        pytest(session, "-c", str(tools), f"--rootdir={project}", str(project / "tests"), name=project.name)
+        for project in ("pilot-example", "pilot-belle"):
+            pip = ("python", "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "--wheel-dir=dist")
+            session.run(*pip, f"./{project}")
+            (built,) = Path("dist").glob(f"{project.replace('-', '_')}-*.whl")
+            session.install("--no-deps", "--force-reinstall", str(built))
+            tools = str(written / project / "pyproject.toml")
+            pytest(session, "-c", tools, f"--rootdir={written / project}", f"{project}/tests", name=project)
 
 
 @nox.session(python=HERE)
@@ -197,13 +200,15 @@ def types(session: nox.Session) -> None:
 
 @nox.session(python=HERE)
 def lint(session: nox.Session) -> None:
-    """ruff, import-linter, codespell."""
+    """ruff, import-linter, codespell; shellcheck where it is installed."""
     session.install("ruff", "import-linter", "codespell")
     session.run("ruff", "check", "--no-cache")
     session.run("ruff", "format", "--no-cache", "--check")
     sources = os.pathsep.join(str(folder(dist) / "src") for dist in DISTRIBUTIONS)
     session.run("lint-imports", "--no-cache", env={"PYTHONPATH": sources})
     session.run("codespell")
+    if shutil.which("shellcheck"):
+        session.run("shellcheck", *map(str, ROOT.glob("pilot_core/src/pilot_core/scripts/*")), external=True)
 
 
 @nox.session(python=PYTHONS)

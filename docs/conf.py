@@ -10,7 +10,7 @@ project = "Pilot"
 author = "the authors of pilot-core"
 version = release = version_of("pilot-core")
 
-extensions = ["myst_parser", "pilot_reference", "pilot_machine", "pilot_pictures"]
+extensions = ["myst_parser", "pilot_reference", "pilot_machine", "pilot_pictures", "pilot_surface"]
 exclude_patterns = ["_ext"]
 myst_enable_extensions = ["deflist"]
 myst_heading_anchors = 3

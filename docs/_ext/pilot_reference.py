@@ -22,7 +22,9 @@ from sphinx.util.docutils import SphinxDirective
 
 from pilot_core.cli import mistakes
 from pilot_core.cli.hooks import SHAPES, contract
+from pilot_core.cli.legacy import BESIDES, TABLE
 from pilot_core.cli.main import COMMANDS, SHARED
+from pilot_core.cli.older import told
 from pilot_core.cli.output import duration, size
 from pilot_core.cli.parser import Parser
 from pilot_core.config.options import Option, fields_of, name_of
@@ -185,7 +187,8 @@ def exit_codes() -> Iterator[str]:
     """Every exit code that the command ``pilot`` has, and why."""
     ours = {
         0: ["The command did what it was asked. `pilot run --job`: the job finished."],
-        1: ["It did not: a job failed, no pilot or dispatcher answers, another pilot works there."],
+        1: ["It did not: a job failed, no pilot answers, another pilot works there."],
+        mistakes.UNAVAILABLE: ["No dispatcher is where it should be, or it does not answer."],
         mistakes.USAGE: ["The command line, a setting or a job's description is wrong; the message says where."],
         mistakes.INTERNAL: ["An error in the pilot itself; please report it, with what `--debug` shows."],
     }
@@ -210,6 +213,17 @@ def commands() -> Iterator[str]:
             yield f"(command-{name})=\n### pilot {name}\n\n{fenced('text', told)}"
 
 
+def older_options() -> Iterator[str]:
+    """The older pilot's options and what they are here."""
+    names = ((f"`{', '.join(row.names)}`" + (f" `{row.takes}`" if row.takes else ""), row) for row in TABLE)
+    yield table(("option", "here"), ((name, told(row)) for name, row in names))
+
+
+def older_differences() -> Iterator[str]:
+    """What else is different."""
+    yield table(("", "the older pilot", "here"), BESIDES)
+
+
 def workflows() -> Iterator[str]:
     """The steps of the standard workflow, and how the others differ."""
     found = {driver.name: driver.found for driver in drivers_of("workflow")}
@@ -226,6 +240,9 @@ def _step(step: Step) -> tuple[str, str, str, str]:
     return f"`{step.name}`", str(step.phase), longest, ", ".join(marks) or "-"
 
 
+OLDER = (older_options, older_differences)
+
+
 class Written(SphinxDirective):
     """A part of the manual that a function writes in Markdown."""
 
@@ -239,7 +256,7 @@ class Written(SphinxDirective):
 
 def setup(app: Sphinx) -> dict[str, bool]:
     """Give Sphinx the directives."""
-    for write in (hooks, drivers, options, errors, failures, exit_codes, commands, workflows):
+    for write in (hooks, drivers, options, errors, failures, exit_codes, commands, workflows, *OLDER):
         name = f"pilot-{write.__name__.replace('_', '-')}"
         app.add_directive(name, type(name, (Written,), {"write": staticmethod(write)}))
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -136,34 +136,46 @@ def median(runs: int, measure: Callable[[], float]) -> float:
     return statistics.median(measure() for _ in range(runs))
 
 
+def typical(spent: list[Spent]) -> tuple[float, float]:
+    """Wall and CPU seconds, a median each."""
+    return statistics.median(each.wall_s for each in spent), statistics.median(each.cpu_s for each in spent)
+
+
 def measure(runs: int, further: int, watch_s: float) -> dict[str, float]:
     imports = [spend([sys.executable, "-c", LIBRARIES]) for _ in range(runs)]
-    import_s = statistics.median(spent.wall_s for spent in imports)
+    import_s, import_cpu_s = typical(imports)
     ones = [work_off(1) for _ in range(runs)]
     many, _ = work_off(1 + further)
     payload_s, payload_cpu_s = payload_alone(further)
-    one_s, one_cpu_s = (statistics.median(getattr(one, name) for one, _ in ones) for name in ("wall_s", "cpu_s"))
+    one_s, one_cpu_s = typical([one for one, _ in ones])
+    further_cpu_s = (many.cpu_s - one_cpu_s) / further - payload_cpu_s
     return {
         "imports_s": import_s,
+        "imports_cpu_s": import_cpu_s,
         "first_question_per_imports": median(runs, until_first_question) / import_s,
         "job_s": one_s,
         "job_cpu_s": one_cpu_s,
+        "job_cpu_per_imports": one_cpu_s / import_cpu_s,
         "record_to_exit_s": statistics.median(late for _, late in ones),
         "further_job_s": (many.wall_s - one_s) / further - payload_s,
-        "further_job_cpu_s": (many.cpu_s - one_cpu_s) / further - payload_cpu_s,
+        "further_job_cpu_s": further_cpu_s,
+        "further_job_cpu_per_imports": further_cpu_s / import_cpu_s,
         "pilot_peak_mb": max(one.rss_kb for one, _ in ones) / 1024,
         **while_a_payload_runs(watch_s),
     }
 
 
-#: What the figures should not exceed, on two quiet cores.
+#: What the figures should not exceed, on two quiet cores. Those per imports, which measure the machine as well, are the
+#: seconds beside them over the 0.13 s that the imports took where those goals were set.
 GOALS = {
     "first_question_per_imports": 2.0,
     "job_s": 0.7,
     "job_cpu_s": 0.35,
+    "job_cpu_per_imports": 2.7,
     "record_to_exit_s": 0.1,
     "further_job_s": 0.05,
     "further_job_cpu_s": 0.015,
+    "further_job_cpu_per_imports": 0.115,
     "pilot_peak_mb": 40.0,
     "cpu_s_per_minute": 0.05,
     "wake_ups_per_second": 2.0,

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from attrs import field, frozen
-from bench import PILOT, Spent, machine, payload_alone, spend, status_of
+from bench import LIBRARIES, PILOT, Spent, machine, payload_alone, spend, status_of
 
 from pilot_core.io.http import Web
 from pilot_core.report.plot import Line, plot
@@ -150,9 +150,11 @@ def measure_one(runs: int, further: int) -> dict[str, float]:
         dispatcher_s = (cpu_s(served.process.pid) - before_s) / (1 + further)
         door = Door(served.url)
         work_off(served, "counted", 1 + further, door.url)
+    imports_cpu_s = statistics.median(spend([sys.executable, "-c", LIBRARIES]).cpu_s for _ in range(runs))
     one_s, one_cpu_s = (statistics.median(getattr(one, name) for one in ones) for name in ("wall_s", "cpu_s"))
     payload_s, payload_cpu_s = payload_alone(further)
     return {
+        "imports_cpu_s": imports_cpu_s,
         "job_s": one_s,
         "job_cpu_s": one_cpu_s,
         "further_job_s": (many.wall_s - one_s) / further - payload_s,
@@ -305,6 +307,18 @@ def _asked_ms(web: Web, path: str, query: dict[str, str], runs: int) -> float:
     return statistics.median(took)
 
 
+#: CPU seconds by how many times those of the imports that stand for how fast a machine is.
+PER_IMPORTS = ("job_cpu_s", "further_job_cpu_s", "dispatcher_cpu_s_per_job", "many_dispatcher_cpu_s_per_job")
+#: CPU seconds of the imports on the machine for which the goals were set.
+IMPORTS_CPU_S = 0.13
+
+
+def per_imports(figures: dict[str, float]) -> dict[str, float]:
+    """What can be compared between machines, and between hours of one that others use too."""
+    told = {name: figures[name] / figures["imports_cpu_s"] for name in PER_IMPORTS if name in figures}
+    return {f"{name.replace('_cpu_s', '_cpu')}_per_imports": figure for name, figure in told.items()}
+
+
 #: What the figures should not exceed, on two quiet cores.
 GOALS = {
     "job_s": 0.8,
@@ -318,6 +332,7 @@ GOALS = {
     "page_ms": 50,
     "list_ms": 50,
 }
+GOALS |= per_imports({**GOALS, "imports_cpu_s": IMPORTS_CPU_S})
 
 
 def main() -> None:
@@ -333,9 +348,10 @@ def main() -> None:
     figures = measure_one(options.runs, options.further)
     if options.many:
         figures |= measure_many(options.many, options.pilots, options.to)
+    figures |= per_imports(figures)
     for name, figure in figures.items():
         goal = GOALS.get(name)
-        print(f"{name:<32}{figure:>11.4f}" + (f"   at most {goal}" if goal else ""))
+        print(f"{name:<42}{figure:>11.4f}" + (f"   at most {goal:.4g}" if goal else ""))
     told = {"machine": facts, "figures": figures, "goals": GOALS}
     (options.to / "bench-dispatcher.json").write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
 

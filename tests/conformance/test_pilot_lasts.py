@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import gc
+import os
+import random
+import threading
+from collections import Counter
 from itertools import pairwise
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from pilot_core.agent.greeting import at_its_moment
 from pilot_core.agent.run import run as run_pilot
 from pilot_core.io.process_plain import PlainStarter
 from pilot_core.redact import Redactor
@@ -17,6 +25,7 @@ from .ids import scenario
 from .stage import ACQUIRE, JOB, NO_SERVER, UPDATE, ends, in_words, last, told
 
 HOUR_S = 3600.0
+NODE = "/api/v1/pilot/update_worker_node"
 NOT_NOW = in_words("v1", StatusCode=30, ErrorDiag="Database error")
 
 
@@ -169,6 +178,21 @@ def test_a_database_that_does_not_take_the_last_word_is_told_less(stage, pilot, 
     assert not {"job_metrics", "pilot_log", "cpu_consumption_unit"} & body.keys()
 
 
+@scenario("T-06", "J-05", "I9")
+def test_a_server_that_fails_is_asked_for_work_again_at_moments_of_each_pilots_own(stage, pilot, leaping):
+    """Never sooner than a minute after, nor later than three, and not all pilots at the same time."""
+    random.seed(12)
+    asked = []
+    stage.refuse(ACQUIRE["v1"], times=99, when=lambda heard: asked.append(leaping.mono()) is None)
+    run = pilot(kit={"clock": leaping}, **{"pilot.ask_again_s": 60, "pilot.failed_answers": 8})
+    assert run.ending.exit_code == NO_SERVER, run.story()
+    pauses = [later - earlier for earlier, later in pairwise(asked)]
+    assert len(pauses) == 7
+    assert all(60 <= pause < 190 for pause in pauses)
+    assert max(pauses) - min(pauses) > 20
+    assert not stage.said(ACQUIRE["legacy"])
+
+
 @scenario("J-15")
 def test_the_time_that_is_left_gets_less(stage, pilot, leaping):
     stage.submit(JOB, 2)
@@ -193,6 +217,74 @@ def test_jobs_are_taken_one_after_another_and_for_so_long_as_the_queue_says(stag
     assert len(stage.said(ACQUIRE["v1"])) == taken
     order = [each.path for each in stage.all if each.path == ACQUIRE["v1"] or ends(each)]
     assert order == [ACQUIRE["v1"], UPDATE["v1"]] * taken
+
+
+# --- many pilots, and one that runs for long --------------------------------------------------------------------------
+
+
+@scenario("M-08")
+def test_of_a_thousand_pilots_that_start_at_once_few_come_forward_at_once():
+    """With a spread of a minute, in no second more than one in twenty."""
+    random.seed(8)
+    loop = SimpleNamespace(moments=[])
+    loop.after = lambda key, after_s, work: loop.moments.append(after_s)
+    for _ in range(1000):
+        at_its_moment(loop, 60.0, list)
+    seconds = Counter(map(int, loop.moments))
+    assert max(seconds.values()) <= 50
+    assert seconds.keys() <= set(range(60))
+
+
+@scenario("M-08")
+def test_a_pilot_comes_forward_at_its_moment_with_all_that_it_says(stage, pilot, leaping):
+    random.seed(8)
+    stage.submit(JOB)
+    first = []
+
+    def hear(answer):
+        first.append(leaping.mono())
+        return answer
+
+    for path in (ACQUIRE["v1"], NODE):
+        stage.change(path, hear)
+    began = leaping.mono()
+    run = pilot(kit={"clock": leaping}, **{"pilot.start_spread_s": 3600})
+    assert run.ending.finished == 1, run.story()
+    assert len(first) == 2
+    assert all(10 < at - began < 3600 for at in first)
+
+
+@scenario("M-09")
+def test_a_pilot_of_a_week_takes_no_more_than_one_of_a_day(stage, pilot, leaping):
+    """Every half hour an update; what is open and what is held in memory is measured after a day, and at the end."""
+    stage.submit(JOB)
+    over, seen = threading.Event(), []
+
+    def measure(answer):
+        told = len(stage.said(UPDATE["v1"]))
+        if told in (50, 340):
+            gc.collect()
+            opened = len(os.listdir("/proc/self/fd"))
+            seen.append((opened, int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")))
+        if told == 340:
+            over.set()
+        answer["data"]["heartbeat"] = HOUR_S / 2
+        return answer
+
+    def last_a_week(here, env):
+        with leaping.away():
+            assert over.wait(300)
+
+    stage.change(UPDATE["v1"], measure, times=999, when=lambda heard: not ends(heard))
+    seldom = {"monitor.sample_s": HOUR_S, "pilot.time_left_again_s": 24 * HOUR_S, "pilot.lifetime_s": 1e7}
+    made = Payload(does=last_a_week, files={"out.txt": b"made\n"})
+    began = leaping.mono()
+    run = pilot(payload=made, kit={"clock": leaping}, **seldom, **{"monitor.monitors": ["disk", "memory"]})
+    assert run.ending.finished == 1, run.story()
+    assert leaping.mono() - began > 6.9 * 24 * HOUR_S
+    (open_first, memory_first), (open_last, memory_last) = seen
+    assert open_last <= open_first + 5
+    assert memory_last - memory_first < 6 * 2**20
 
 
 # --- answers that are spoilt ------------------------------------------------------------------------------------------

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import threading
 from types import SimpleNamespace
 
 import pytest
 
+from pilot_core.builtin.panda import words
 from pilot_core.sdk import Patch, hookimpl
 from pilot_core.testing.fakes import Payload
 from pilot_core.testing.server import Fault
@@ -17,6 +19,7 @@ from .ids import scenario
 from .stage import HANGS, JOB, UPDATE, ends, last, runs, told
 
 MADE_TWO = Payload(files={"out.txt": b"made\n", "z.txt": b"z\n"})
+OLD_STATUS = "/server/panda/updateWorkerPilotStatus"
 MOMENT = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d")
 
 
@@ -25,8 +28,12 @@ MOMENT = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d")
 
 @scenario("U-01", "U-06", "F-01", "I1", "I2", "I3", "I4")
 def test_the_course_of_a_job(stage, pilot, dialect):
+    """The payload lasts until it is told of, as what changes faster than it can be told is left out."""
     stage.submit(JOB)
-    run = pilot(**{"panda.dialect": dialect})
+    heard = threading.Event()
+    stage.change(UPDATE[dialect], lambda answer: heard.set() or answer, when=runs)
+    lasting = Payload(does=lambda here, env: heard.wait(30) and None, files={"out.txt": b"made\n"})
+    run = pilot(payload=lasting, **{"panda.dialect": dialect})
     assert stage.states(dialect) == ["starting", "running", "finished"], run.story()
     bodies = [each.body for each in stage.said(UPDATE[dialect])]
     end, start = ("end_time", "start_time") if dialect == "v1" else ("endTime", "startTime")
@@ -213,6 +220,81 @@ def test_a_payloads_report_is_told_once_and_of_no_failed_job(stage, pilot, exit_
     assert [each.state for each in told] == (["finished"] if exit_code == 0 else []), run.story()
 
 
+@scenario("R-11")
+@pytest.mark.parametrize("report", [
+    '{"files": {"outp', "\udce9t\udce9", "[]", "null", '"{}"', '{"a": "' + "x" * 200_000 + '"}', "[" * 100_000, "",
+], ids=["cut", "encoding", "list", "null", "text", "long", "deep", "empty"])  # fmt: skip
+def test_a_payloads_report_that_nobody_can_read_is_not_forwarded(stage, pilot, report, monkeypatch):
+    """The job's result follows its exit code; the log says why."""
+    monkeypatch.setattr(words, "LONGEST_RECORD", 200_000)
+    stage.submit(JOB)
+    run = pilot(kit={"plugins": [Says(meta_data=report)]})
+    assert stage.states()[-1] == "finished", run.story()
+    assert not [each for each in stage.said(UPDATE["v1"]) if "meta_data" in each.body]
+    assert ("a payload's report is not sent: it " in run.log) is bool(report)
+
+
+class Says:
+    """A plugin that knows more of a job than the core does."""
+
+    def __init__(self, **fields):
+        self.fields = fields
+
+    @hookimpl
+    def pilot_report_fields(self, job, final):
+        return [Patch.set(name, value) for name, value in self.fields.items()]
+
+
+@scenario("I1")
+def test_what_a_plugin_says_is_told_in_the_servers_types_and_lengths(stage, pilot, dialect):
+    """Whatever it says, as long as the server has a field for it; in bytes, and never a part of a character."""
+    long = "é" * 3000
+    texts = dict.fromkeys(("grid", "source_site", "destination_site", "job_sub_status", "exe_error_diag"), long)
+    report = {"files": {"output": []}, "café": 1}
+    told = {**texts, "meta_data": report, "corrupted_files": "a,b", "job_metrics": f"good=1 bad={long}"}
+    stage.submit(JOB)
+    plugin = Says(**told, nonsense="x", mean_core_count=7.6, cpu_consumption_time=float("nan"))
+    run = pilot(kit={"plugins": [plugin]}, **{"panda.dialect": dialect})
+    body = last(stage, dialect)
+    said = body.get("job_status") or body.get("state")
+    assert said == "finished", run.story()
+    old = {"job_sub_status": "jobSubStatus", "exe_error_diag": "exeErrorDiag", "meta_data": "metaData"}
+    old |= {"corrupted_files": "corruptedFiles", "job_metrics": "jobMetrics", "mean_core_count": "meanCoreCount"}
+    field = {name: body[old.get(name, name) if dialect == "legacy" else name] for name in (*told, "mean_core_count")}
+    assert {name: len(field[name].encode()) for name in texts} == {
+        "grid": 50, "source_site": 36, "destination_site": 36, "job_sub_status": 80, "exe_error_diag": 500,
+    }  # fmt: skip
+    assert all(set(field[name]) == {"é"} for name in texts)
+    assert (json.loads(field["meta_data"]), field["corrupted_files"]) == (report, "a,b")
+    assert (field["job_metrics"], int(field["mean_core_count"])) == ("good=1", 8)
+    assert not {"nonsense", "cpu_consumption_time", "cpuConsumptionTime"} & body.keys()
+    assert "nonsense is not sent: the server has no such field" in run.log
+
+
+class Counts:
+    @staticmethod
+    @hookimpl
+    def pilot_payload_sample(job, workdir):
+        return {"n_events": 7.0, "avg_pss": 5.4, "leak": 0.25}
+
+
+@scenario("R-09", "U-04")
+def test_what_a_plugin_measures_under_the_name_of_a_field_is_that_field(stage, pilot, dialect):
+    """While the payload runs, and in the end; under any other name it is a metric."""
+    stage.submit(JOB)
+    events, pss, metrics = ("n_events", "avg_pss", "job_metrics") if dialect == "v1" else (
+        "nEvents", "avgPSS", "jobMetrics",
+    )  # fmt: skip
+    counted = threading.Event()
+    stage.change(UPDATE[dialect], lambda answer: counted.set() or answer, when=lambda heard: events in heard.body)
+    counting = Payload(does=lambda here, env: counted.wait(30) and None, files={"out.txt": b"made\n"})
+    run = pilot(payload=counting, kit={"plugins": [Counts]}, **{"panda.dialect": dialect, "monitor.sample_s": 0.05})
+    assert counted.is_set(), run.story()
+    for state in ("running", "finished"):
+        body = next(each.body for each in reversed(stage.said(UPDATE[dialect])) if each.state == state)
+        assert (int(body[events]), int(body[pss]), "leak=0.25" in body[metrics]) == (7, 5, True)
+
+
 @scenario("R-03", "R-09", "R-10")
 def test_an_output_that_may_be_missing(stage, pilot):
     stage.submit({**JOB, "outputs": ["out.txt", {"name": "more.txt", "optional": True}]})
@@ -222,6 +304,27 @@ def test_an_output_that_may_be_missing(stage, pilot):
     assert not [each for each in stage.said(UPDATE["v1"]) if "meta_data" in each.body]
 
 
+@scenario("R-05", "R-01")
+def test_a_payload_may_make_several_of_what_is_expected(stage, pilot, dialect):
+    """Each is stored and told by its own name with a GUID of its own; what is expected itself is none of them."""
+    made = {name: name.encode() for name in ("out.txt._001", "out.txt._2", "out.txt_3", "more", "more_1", "out.txt._x")}
+    stage.submit({**JOB, "outputs": ["out.txt", "more", "more_1"]})
+    run = pilot(payload=Payload(files=made), **{"panda.dialect": dialect})
+    assert [job["state"] for job in stage.jobs()] == ["finished"], run.story()
+    report = json.loads(last(stage, dialect)["job_output_report" if dialect == "v1" else "xml"])
+    assert report.keys() == {"out.txt._001", "out.txt._2", "out.txt_3", "more", "more_1", "log.tgz"}
+    assert len({entry["guid"] for entry in report.values()}) == len(report)
+    for name in report.keys() - {"log.tgz"}:
+        assert (stage.home / "storage" / "1.1" / name).read_bytes() == made[name]
+
+
+@scenario("R-04", "R-05")
+def test_what_only_looks_like_several_is_a_missing_output(stage, pilot):
+    stage.submit(JOB)
+    run = pilot(payload=Payload(files={"out.txt._": b"", "out.txt.1": b"", "xout.txt._1": b"", "out.txt_1x": b""}))
+    assert (stage.states()[-1], last(stage)["pilot_error_code"]) == ("failed", 1165), run.story()
+
+
 @scenario("F-09")
 def test_whatever_answers_the_last_word_ends_it(stage, pilot, dialect):
     stage.submit(JOB)
@@ -229,6 +332,61 @@ def test_whatever_answers_the_last_word_ends_it(stage, pilot, dialect):
     run = pilot(**{"panda.dialect": dialect})
     assert run.ending.exit_code == 0, run.story()
     assert sum(map(ends, stage.said(UPDATE[dialect]))) == 1
+
+
+# --- the pilot itself -------------------------------------------------------------------------------------------------
+
+SMI = """#!/bin/sh
+cat <<'END'
+==============NVSMI LOG==============
+Driver Version                            : 550.54.15
+CUDA Version                              : 12.4
+Attached GPUs                             : 1
+GPU 00000000:17:00.0
+    Product Name                          : Tesla T4
+    Product Architecture                  : Turing
+    FB Memory Usage
+        Total                             : 15360 MiB
+END
+"""
+WORKER = {"panda.harvester_id": "h", "panda.worker_id": 77, "panda.node": "wn17", "panda.slot": "slot1"}
+
+
+@scenario("U-17", "U-18")
+def test_a_worker_its_node_and_its_gpus_are_told_once_whatever_the_number_of_jobs(
+    stage, pilot, dialect, tmp_path, monkeypatch
+):
+    """An older server has no call for nodes and GPUs, and hears of the worker alone."""
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "nvidia-smi").write_text(SMI)
+    (tmp_path / "bin" / "nvidia-smi").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    stage.submit(JOB, 2)
+    run = pilot(jobs=2, **WORKER, **{"panda.dialect": dialect})
+    assert run.ending.finished == 2, run.story()
+    node, gpu = (stage.said(f"/api/v1/pilot/update_worker_node{each}") for each in ("", "_gpu"))
+    status = stage.said({"v1": "/api/v1/pilot/update_worker_status", "legacy": OLD_STATUS}[dialect])
+    assert [each.body["status"] for each in status] == ["started", "finished"]
+    assert (len(node), len(gpu)) == ((1, 1) if dialect == "v1" else (0, 0))
+    for each in (*node, *gpu, *status):
+        assert each.status == 200
+        assert dialect == "legacy" or json.loads(each.answer)["success"] is True, each.answer
+    if dialect == "v1":
+        assert (node[0].body["host_name"], node[0].body["panda_queue"]) == ("wn17", "local")
+        assert {"vendor": "NVIDIA", "model": "Tesla T4", "count": 1, "vram": 15360}.items() <= gpu[0].body.items()
+
+
+@scenario("U-17", "U-18")
+@pytest.mark.parametrize("trouble", [500, 403, 404])
+def test_what_a_server_says_to_such_a_report_is_nothing_to_a_job(stage, pilot, trouble):
+    """Each is tried twice at most."""
+    stage.submit(JOB)
+    paths = [f"/api/v1/pilot/update_worker_{what}" for what in ("status", "node", "node_gpu")]
+    for path in paths:
+        stage.refuse(path, trouble, times=99)
+    run = pilot(**WORKER, **{"panda.dialect": "v1"})
+    assert (run.ending.finished, run.ending.exit_code) == (1, 0), run.story()
+    assert all(len(stage.said(path)) <= (4 if path == paths[0] else 2) for path in paths)
 
 
 # --- commands ---------------------------------------------------------------------------------------------------------

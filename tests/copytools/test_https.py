@@ -363,12 +363,18 @@ def test_what_the_pilots_own_server_refuses_is_told_for_what_it_is(storage, sour
     assert raised.value.facts.get("passes") is passes
 
 
-def test_a_bad_token_file_is_a_matter_of_credentials(storage, tmp_path, source):
+@pytest.mark.parametrize(("mode", "match"), [(None, "--token-file"), (0o644, "chmod 600")])
+def test_a_bad_token_file_is_a_matter_of_credentials_that_somebody_mends(storage, tmp_path, source, mode, match):
+    """Found: a token file that was away for a moment cost a finished payload its outputs."""
+    if mode:
+        (tmp_path / "token").write_text("t" * 20)
+        (tmp_path / "token").chmod(mode)
     tool = Https(settings(url=[storage.url], token=str(tmp_path / "token")))
-    with pytest.raises(PilotError, match="--token-file") as raised:
+    with pytest.raises(PilotError, match=match) as raised:
         store(tool, source, f"{storage.url}/f")
     close(tool)
     assert raised.value.code is Code.STAGEOUTAUTHENTICATIONFAILURE
+    assert raised.value.facts.get("passes") is True
     assert storage.seen == []
 
 

@@ -21,8 +21,8 @@ from pilot_core.testing.contracts.copytool import CONTENT, FetchContract, StoreC
 MOVING = Moving(cancel=CancelFlag())
 
 
-def settings(mode: str = "copy") -> Settings:
-    layer = Layer(Rank.SITE, "the test", {"local": {"inputs": mode}})
+def settings(mode: str = "copy", outputs: str = "copy") -> Settings:
+    layer = Layer(Rank.SITE, "the test", {"local": {"inputs": mode, "outputs": outputs}})
     return Schema([*CORE, LocalOptions]).merge(layer)
 
 
@@ -73,6 +73,19 @@ class TestSymlinks(TestByPath):
 class TestMoves(TestByPath):
     def make_tool(self, _: Settings) -> Local:
         return Local(settings("move"))
+
+
+class TestLinkedOutputs(TestByPath):
+    """What is written into the job's file once it is stored would be in the store, too; no payload is left to do so."""
+
+    does_not_promise = (
+        "test_another_file_under_that_name_is_an_error_and_stays",
+        "test_a_cancelled_transfer_ends_and_leaves_nothing",
+        "test_a_transfer_out_of_time_ends_and_leaves_nothing",
+    )
+
+    def make_tool(self, _: Settings) -> Local:
+        return Local(settings(outputs="hardlink"))
 
 
 @pytest.fixture
@@ -172,6 +185,36 @@ def test_a_source_that_is_a_link_is_not_stored(source, tmp_path):
     with pytest.raises(PilotError):
         Local(settings()).store(tmp_path / "link", place, describe("f", CONTENT, place), MOVING)
     assert not (tmp_path / "stored").exists()
+
+
+@pytest.mark.parametrize("link", [None, errno.EXDEV])
+def test_an_output_is_linked_where_that_can_be(link, source, tmp_path, monkeypatch):
+    real = os.link
+
+    def refuse(here, there, **more):
+        if link and here == source:
+            raise OSError(link, os.strerror(link))
+        real(here, there, **more)
+
+    place = Replica(str(tmp_path / "deep" / "stored"))
+    monkeypatch.setattr(os, "link", refuse)
+    moved = Local(settings(outputs="hardlink")).store(source, place, describe("f", CONTENT, place), MOVING)
+    assert (moved.size_b, path_of(place).read_bytes()) == (len(CONTENT), CONTENT)
+    assert path_of(place).samefile(source) == (link is None)
+
+
+def test_an_output_that_has_another_name_is_copied(source, tmp_path):
+    os.link(source, tmp_path / "kept by the payload")
+    place = Replica(str(tmp_path / "stored"))
+    Local(settings(outputs="hardlink")).store(source, place, describe("f", CONTENT, place), MOVING)
+    assert not path_of(place).samefile(source)
+
+
+def test_a_linked_output_that_is_wrong_is_not_stored(source, tmp_path):
+    place = Replica(str(tmp_path / "stored"))
+    with pytest.raises(PilotError, match="expected"):
+        Local(settings(outputs="hardlink")).store(source, place, describe("f", CONTENT[:-1] + b"?", place), MOVING)
+    assert (os.listdir(tmp_path), source.read_bytes()) == (["source"], CONTENT)
 
 
 def test_what_is_stored_already_is_read_and_not_written(source, tmp_path, monkeypatch):

@@ -94,6 +94,18 @@ SHAPES = {
 }
 
 
+NAMES = (
+    *("Token", "SECRET", "secrets", "password", "Passwd", "passphrase", "Signature", "SIG", "credential"),
+    *("CREDENTIALS", "AuthZ", "api_key", "AccessKey", "secret-key", "PRIVATE_KEY"),
+)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("before", ["", "\u017f "], ids=["ascii", "more"])
+def test_every_name_of_a_credential_is_known_in_any_case(name, before):
+    assert Redactor().scrub(f"{before}{name}=abcdefgh12") == f"{before}{name}=***"
+
+
 @pytest.mark.parametrize("text", SHAPES)
 def test_credentials_are_known_by_their_shape(text):
     assert Redactor().scrub(text) == SHAPES[text]

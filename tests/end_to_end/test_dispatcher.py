@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import signal
 import subprocess
 import sys
+import time
 import urllib.error
 import urllib.request
+from functools import partial
+from pathlib import Path
 
 import pytest
 
-from .cluster import Cluster, alive, free_port, gone
+from .cluster import CLEAN, PILOT, Cluster, alive, free_port, gone
 from .storm import storm
 
 DATA = b"in\0put\n" * 50_000
@@ -192,6 +196,9 @@ def test_of_two_pilots_that_own_a_job_only_the_younger_is_heard(cluster):
     older.send_signal(signal.SIGCONT)
     _, said = cluster.end(older)
     assert "0 finished, 1 failed" in said
+    log = (cluster.root / "older/pilotlog.txt").read_text()
+    assert "attempt 2 is in its place" in log
+    assert log.count("nothing is stored for it") <= 2, "each file is tried once"
     speak_for_the_older(cluster)
     assert shape(cluster.jobs()) == [("running", 2)], said
     (cluster.root / "younger/go").touch()
@@ -211,6 +218,25 @@ def speak_for_the_older(cluster):
     last = {"job_id": 1, "attempt_nr": 1, "job_status": "finished", "job_output_report": '{"out.txt": {"guid": "g"}}'}
     status, told = asked(cluster, "POST", "/api/v1/pilot/update_job", token, json.dumps(last))
     assert (status, told["data"]["command"]) == (200, "tobekilled")
+
+
+def test_a_report_that_comes_too_late_is_told_so_and_not_that_it_is_delivered(cluster):
+    cluster.configure(lost_after=2)
+    cluster.serve()
+    cluster.submit(WAIT.format(root=cluster.root, name="one"))
+    pilot = cluster.start("work", "report.final_budget_s=1", "pilot.failed_answers=1")
+    cluster.await_file("pid.one")
+    cluster.stop()
+    let_go(cluster)
+    cluster.end(pilot)
+    cluster.serve()
+    cluster.wait(in_state("activated"))
+    assert cluster.run("other")[0] == 0
+    line = [*PILOT, "recover", str(cluster.root / "work")]
+    done = subprocess.run(line, capture_output=True, text=True, cwd=cluster.root, env=CLEAN, timeout=60)
+    assert "job 1: its last report came too late: attempt 2 is in its place; nothing is to be done" in done.stdout
+    assert "delivered" not in done.stdout
+    assert shape(cluster.jobs()) == [("finished", 2)]
 
 
 # --- a dispatcher that goes -------------------------------------------------------------------------------------------
@@ -289,6 +315,28 @@ def test_who_joins_anew_where_the_dispatcher_went_delivers_what_waits(cluster):
     _, said = cluster.end(cluster.join("other", *settings))
     assert not list(outbox.glob("*.json")), said
     assert shape(cluster.jobs()) == [("finished", 1)]
+
+
+@pytest.mark.parametrize("place", [("--join", "home/join"), ("--home", "home")])
+def test_who_recovers_says_where_the_dispatcher_went(cluster, place):
+    """It has another address and another token, and an output waits to be stored as well."""
+    cluster.configure()
+    cluster.serve()
+    cluster.submit(WAIT.format(root=cluster.root, name="one"), outputs=["out.txt"], log="log.tgz")
+    pilot = cluster.join("work", "payload.orphan=finish")
+    cluster.await_file("pid.one")
+    pilot.kill()
+    pilot.wait()
+    cluster.stop()
+    cluster.token().write_text("another-token-that-is-long-enough\n")
+    cluster.port = free_port()
+    cluster.serve()
+    let_go(cluster)
+    line = [*PILOT, "recover", "work", *place]
+    done = subprocess.run(line, capture_output=True, text=True, cwd=cluster.root, env=CLEAN, timeout=60)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert shape(cluster.jobs()) == [("finished", 1)]
+    assert fetched(cluster) == b"made\n"
 
 
 # --- who may what -----------------------------------------------------------------------------------------------------
@@ -370,6 +418,80 @@ def test_a_revoked_token_is_told_in_a_sentence_and_no_result_is_lost(cluster):
     assert shape(cluster.jobs()) == [("finished", 1)], said
 
 
+def refuse(cluster, own):
+    """Another token opens the dispatcher now."""
+    cluster.token().write_text("another-token-that-is-long-enough\n")
+    return lambda: shutil.copy(cluster.token(), own)
+
+
+def take_away(cluster, own):
+    """The pilot's token is not where it was."""
+    own.rename(own.with_suffix(".away"))
+    return lambda: own.with_suffix(".away").rename(own)
+
+
+def let_others_read(cluster, own):
+    own.chmod(0o644)
+    return lambda: own.chmod(0o600)
+
+
+def kept_out(cluster, spoil):
+    """A pilot that has an output to store and no token to do it with, and what mends that."""
+    cluster.configure()
+    cluster.serve()
+    own = cluster.root / "token"
+    shutil.copy(cluster.token(), own)
+    cluster.submit(WAIT.format(root=cluster.root, name="one"), outputs=["out.txt"], log="log.tgz")
+    pilot = cluster.start("work", token=own)
+    cluster.await_file("pid.one")
+    mend = spoil(cluster, own)
+    let_go(cluster)
+    end = time.monotonic() + 30
+    while "1383" not in (cluster.root / "work/pilotlog.txt").read_text():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    return pilot, mend
+
+
+@pytest.mark.parametrize("spoil", [refuse, take_away, let_others_read])
+def test_outputs_wait_for_a_token_that_somebody_mends(cluster, spoil):
+    """Found: a token file that was away for a second failed a finished payload."""
+    pilot, mend = kept_out(cluster, spoil)
+    mend()
+    code, said = cluster.end(pilot)
+    assert code == 0, said
+    assert shape(cluster.jobs()) == [("finished", 1)]
+    assert fetched(cluster) == b"made\n"
+
+
+def test_who_died_without_its_token_has_its_outputs_stored_by_who_recovers(cluster):
+    pilot, mend = kept_out(cluster, take_away)
+    pilot.kill()
+    pilot.wait()
+    mend()
+    line = [*PILOT, "recover", str(cluster.root / "work")]
+    done = subprocess.run(line, capture_output=True, text=True, cwd=cluster.root, env=CLEAN, timeout=60)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert shape(cluster.jobs()) == [("finished", 1)]
+    assert fetched(cluster) == b"made\n"
+
+
+def test_a_pilot_that_was_stopped_for_too_long_finishes_what_nobody_else_has(cluster):
+    """Found: its lease was lost, so what it had done was thrown away, and nobody was any better off."""
+    cluster.configure(lost_after=2)
+    cluster.serve()
+    pilot, _ = waiting(cluster)
+    pilot.send_signal(signal.SIGSTOP)
+    cluster.wait(in_state("activated"))
+    let_go(cluster)
+    pilot.send_signal(signal.SIGCONT)
+    code, said = cluster.end(pilot)
+    assert code == 0, said
+    (job,) = cluster.jobs()
+    assert (job["state"], job["attempt"], job["lost"]) == ("finished", 1, 0)
+    assert fetched(cluster) == b"made\n"
+
+
 # --- clocks and disks -------------------------------------------------------------------------------------------------
 
 
@@ -426,6 +548,50 @@ def test_a_pilot_whose_disk_fills_says_so_and_tells_the_end(cluster):
     assert (job["state"], job["attempt"]) == ("failed", 1), done.stdout + done.stderr
     assert job["error"]["code"] == 1098
     assert "Traceback" not in done.stdout + done.stderr
+
+
+FULL = 'mount -t tmpfs -o size=256k tmpfs "$0" && { head -c 300k /dev/zero > "$0/filler" || exec "$@"; }'
+
+
+@small
+def test_a_dispatcher_that_cannot_start_on_a_full_disk_says_so(cluster):
+    line = [*PILOT, "serve", "--home", str(cluster.home)]
+    wrapped = ["unshare", "-rm", "sh", "-c", FULL, str(cluster.home), *line]
+    done = subprocess.run(wrapped, capture_output=True, text=True, cwd=cluster.root, env=CLEAN, timeout=60)
+    assert done.returncode == 1, done.stderr
+    assert f"{cluster.home}: No space left on device; make room on its disk, and start again" in done.stderr
+    assert "internal error" not in done.stderr
+
+
+@small
+def test_a_dispatcher_whose_own_disk_is_full_says_so_once_and_when_that_is_over(cluster):
+    """Found: it refused what was submitted, and its log said nothing."""
+    server = cluster.serve(*in_a_small_disk(cluster.home))
+    inside = Path(f"/proc/{server.pid}/root{cluster.home}")
+    (cluster.root / "job.json").write_text('{"script": "true"}')
+    submit = [*PILOT, "submit", "job.json", "--url", cluster.url, "--token-file", str(inside / "tokens/submit")]
+    submitting = partial(
+        subprocess.run, submit, capture_output=True, text=True, cwd=cluster.root, env=CLEAN, timeout=60
+    )
+    fill(inside / "filler")
+    for _ in range(3):
+        done = submitting()
+        assert (done.returncode, "database or disk is full" in done.stderr) == (1, True), done.stderr
+    (inside / "filler").unlink()
+    done = submitting()
+    assert (done.returncode, done.stdout) == (0, "1\n"), done.stderr
+    log = (cluster.root / "serve.log").read_text()
+    assert log.count("the database fails") == log.count("make room on its disk") == 1, log
+    assert log.count("the database works again; it had failed 3 times") == 1, log
+
+
+def fill(path):
+    """Take up the last byte of a disk."""
+    with path.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        for size_b in (65536, 4096, 512, 1):
+            with contextlib.suppress(OSError):
+                while True:
+                    file.write(bytes(size_b))
 
 
 @small

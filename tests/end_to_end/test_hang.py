@@ -16,11 +16,13 @@ HOOKS = [
     for name in vars(module)
     if name.startswith("pilot_")
 ]
-ENDS_THE_START = {"pilot_config_sections", "pilot_config_defaults", "pilot_error_codes"}
+ENDS_THE_START = {"pilot_config_sections", "pilot_config_defaults", "pilot_config_unused", "pilot_error_codes"}
 FAILS_THE_JOB = {
     "pilot_job_extras",
     "pilot_job_verify",
+    "pilot_inputs_rank",
     "pilot_inputs_replicas",
+    "pilot_inputs_select",
     "pilot_inputs_skip",
     "pilot_inputs_staged",
     "pilot_outputs_select",
@@ -33,6 +35,20 @@ FAILS_THE_JOB = {
     "pilot_payload_postprocesses",
     "pilot_payload_preprocesses",
 }
+
+BEFORE = {
+    "pilot_inputs_rank": "@hookimpl\ndef pilot_inputs_replicas(job):\n    return {'in.txt': job.inputs[0].replicas}\n",
+    "pilot_payload_soft_stop": """
+from attrs import evolve
+from pilot_core.builtin.filebox import FileBox
+from pilot_core.errors import Code, PilotError
+
+send = FileBox.send
+FileBox.send = lambda *words: evolve(send(*words), soft_stop=PilotError(Code.PREEMPTION, "softly"))
+""",
+    "pilot_transfer_facts": "@hookimpl\ndef pilot_transfer_tried():\n    pass\n",
+}
+"""What somebody has to say first, or the hook is not asked."""
 
 PILOTFILE = """
 import threading
@@ -56,7 +72,7 @@ def test_a_hook_that_hangs_is_left_behind_and_named(site, hook):
         log={"name": "log.tgz", "destination": str(site.store / "log.tgz")},
     )
     pilotfile = site.root / "pilotfile.py"
-    pilotfile.write_text(PILOTFILE.format(hook=hook))
+    pilotfile.write_text(PILOTFILE.format(hook=hook) + BEFORE.get(hook, ""))
     code, said = site.run(
         f"bootstrap.pilotfile={pilotfile}",
         "pilot.hook_budget_s=0.4",

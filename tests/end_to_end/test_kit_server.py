@@ -7,6 +7,7 @@ import io
 import ssl
 import threading
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 
 import psutil
 import pytest
@@ -283,3 +284,34 @@ def test_a_pilot_finds_the_server_at_its_second_address(panda_server, pilot):
     panda_server.submit({"script": "true", "outputs": ["out.txt"]})
     run = pilot(**{"connection.url": list(panda_server.dead_first_address())})
     assert run.ending.finished == 1, run.story()
+
+
+def test_a_pilot_that_lost_a_job_before_its_last_word_was_heard_runs_the_next_attempt(tmp_path):
+    """Found: it held the first attempt's last word, refused the second attempt, and so the job had failed."""
+    clock, away = FakeClock(), threading.Event()
+    with PilotServer(tmp_path, clock=clock) as server:
+        (job,) = server.submit({"script": "true"})
+
+        def go_away(here, env):
+            if not away.is_set():
+                server.faults.next(UPDATE, Fault.status(503), 1000)
+                away.set()
+
+        def is_offered_again(jobs):
+            if away.is_set() and jobs[0]["attempt"] == 1:
+                clock.advance(400.0)
+                server.sweep()
+            return (jobs[0]["attempt"], jobs[0]["state"]) == (2, "sent")
+
+        def come_back():
+            server.wait(is_offered_again)
+            server.faults.clear()
+
+        settings = {**server.settings(), "pilot.max_jobs": 2, "pilot.empty_answers": 1000, "pilot.ask_again_s": 0.05}
+        kit = PilotKit(settings=settings, outcome=Payload(does=go_away), tmp=tmp_path / "kit")
+        with ThreadPoolExecutor(1) as pool:
+            back = pool.submit(come_back)
+            run = kit.run()
+            back.result()
+        told = [(each["attempt"], each["state"]) for each in server.job(job)["attempts"]]
+        assert told == [(1, "failed"), (2, "finished")], run.story()

@@ -137,6 +137,19 @@ def test_one_that_cannot_be_started_is_named(site, run, around, number):
     assert failure(run(PAYLOAD, **{around: (odd,)}))[0] == number
 
 
+@pytest.mark.parametrize("makes", ["ln -s ../mine", "ln ../mine", "mkfifo"])
+@pytest.mark.parametrize("around", ["before", "after"])
+def test_no_output_goes_where_the_job_leads_it(site, run, around, makes):
+    mine = site.work / "mine"
+    leads = f"{PAYLOAD}; echo mine > ../mine; {makes} last.stdout"
+    report = run(leads, after=(LAST,)) if around == "after" else run("exit 9", before=(f"odd: {leads}", LAST))
+    number, _, told = failure(report)
+    assert number == {"before": 1356, "after": 1357}[around]
+    assert told.startswith("last did not start: ")
+    assert "/last.stdout: it is not a plain file of one name" in told
+    assert (mine.read_text(), order(site)) == ("mine\n", ["payload"])
+
+
 @pytest.mark.parametrize("around", ["before", "after"])
 def test_a_stop_leaves_out_what_has_not_begun(site, begin, around):
     waits = "waits: echo now > ../waiting; exec sleep 300"

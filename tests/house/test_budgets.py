@@ -17,8 +17,13 @@ BOUNDARIES = {
     "pilot_core/keeper/watch.py",
 }
 #: Where nothing announces what is waited for: a hanging process's stacks, an answer left as a file, what a storage
-#: begins to write after its client hung up.
-SLEEPS = {"pilot_core/keeper/watch.py", "pilot_core/agent/control.py", "pilot_copytools/_dav.py"}
+#: begins to write after its client hung up, a dispatcher that is away.
+SLEEPS = {
+    "pilot_core/keeper/watch.py",
+    "pilot_core/agent/control.py",
+    "pilot_core/cli/jobs.py",
+    "pilot_copytools/_dav.py",
+}
 BROAD = {"Exception", "BaseException"}
 
 

@@ -13,7 +13,7 @@ TOOLS = (
 )
 #: Here names are the field's: default drivers, the error table, wire tables, the older pilot's options.
 TOOLS_BELONG = re.compile(
-    r"pilot_core/(builtin/|dispatcher/|error_table\.py|model/transfers\.py|cli/legacy\.py|pyproject\.toml)|/wire\.py$"
+    r"pilot_core/(builtin/|dispatcher/|error_table\.py|model/transfers\.py|cli/(legacy|older)\.py|pyproject\.toml)|/wire\.py$"
 )
 EMPTY_WORDS = {"utils", "util", "common", "helpers", "manager", "misc", "base"}
 

@@ -1,4 +1,4 @@
-"""Every block in the manual is what it claims: jobs and settings are read, Python runs, commands do what is shown."""
+"""Every block in README and manual is what it claims: jobs and settings are read, Python and commands run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,12 @@ from pilot_core.model.described import describe, read_job
 
 from .snippets import DOCS, Block, Shell, blocks, missing, steps
 
-PAGES = {str(path.relative_to(DOCS)): found for path in sorted(DOCS.rglob("*.md")) if (found := blocks(path, DOCS))}
+README = DOCS.parent / "README.md"
+PAGES = {
+    str(path.relative_to(README.parent)): found
+    for path in (README, *sorted(DOCS.rglob("*.md")))
+    if (found := blocks(path, DOCS.parent))
+}
 FOLLOWED = [name for name, found in PAGES.items() if any(each.language != "yaml" for each in found)]
 PORT = "8642"
 """The port that pages name; tests take one that is free."""
@@ -101,7 +106,7 @@ def test_a_dispatchers_file_is_read(block, folder):
 
 @pytest.mark.parametrize("name", FOLLOWED)
 def test_a_reader_who_follows_a_page_gets_what_it_shows(name, folder, environ, port, request):
-    if name == "guides/plugin-author.md":
+    if name == "docs/guides/plugin-author.md":
         environ = request.getfixturevalue("own_environment")
     shell = Shell(folder, environ)
     try:
@@ -122,7 +127,12 @@ def follow(block: Block, shell: Shell, folder: Path, environ: dict[str, str], po
         run = [sys.executable, "-W", "error", *words]
         where = folder / "pilot-sky" if (folder / "pilot-sky").exists() else folder
         ran = subprocess.run(
-            run, cwd=where, env={**environ, "PYTHONPATH": str(where)}, input=block.text, capture_output=True, text=True
+            run,
+            cwd=where,
+            env={**environ, "PYTHONPATH": f"{where}{os.pathsep}{where / 'src'}"},
+            input=block.text,
+            capture_output=True,
+            text=True,
         )
         assert ran.returncode == 0, f"{block}\n{ran.stdout}{ran.stderr}"
 

@@ -15,7 +15,8 @@ def add_accounts(client: Client, user: str, password: str) -> None:
     mail = "pilot@localhost"
     client.add_account("pilot", "SERVICE", mail)
     client.add_identity("pilot", "pilot", "USERPASS", mail, default=True, password=password)
-    client.add_account_attribute("pilot", "admin", "True")
+    for right in ("admin", "sign-url"):
+        client.add_account_attribute("pilot", right, "True")
     for account in ACCOUNTS:
         client.add_identity(account, user, "X509", mail)
     for scope, owner in (("test", "root"), ("user.pilot", "pilot")):

@@ -166,8 +166,39 @@ kill -9 -1
 """
 
 
+AROUND = """
+from pilot_core.sdk import Command, SideProcess, hookimpl
+
+@hookimpl
+def {hook}():
+    return [SideProcess(name="around", command=Command("/bin/sh", "-c", 'eval "$HOSTILE"'))]
+"""
+
+
 def test_a_hostile_payload_reaches_nothing_of_the_pilots(site, tight):
     settings, more = tight
+    be_hostile(site, settings, "payload", lambda script: site.job("1", script, **more))
+    assert record(site, "1")["outcome"]["wall_s"] > 0
+
+
+@pytest.mark.parametrize("named", [False, True], ids=["node", "image"])
+@pytest.mark.parametrize("moment", ["preprocesses", "sides", "postprocesses"])
+def test_nor_does_what_runs_around_an_isolated_payload(site, image, moment, named):
+    insist_on("bubblewrap")
+    (site.root / "around.py").write_text(AROUND.format(hook=f"pilot_payload_{moment}"))
+    settings = ["payload.isolation=bubblewrap", *image.settings("bubblewrap")]
+    waits = "until test -e finished; do sleep 0.1; done" if moment == "sides" else "true"
+    more = {"image": str(image.path)} if named else {}
+
+    def put(script):
+        site.job("1", waits, environment={"HOSTILE": script}, **more)
+
+    be_hostile(site, [*settings, f"bootstrap.pilotfile={site.root / 'around.py'}"], "around", put)
+    assert record(site, "1")["notes"]["isolation"] == {"by": "bubblewrap", "cannot_prevent": "", "outside": []}
+
+
+def be_hostile(site, settings, name, put):
+    """Run a job whose process of this name tries what it can, put there with its script when the pilot is known."""
     token, other = site.root / "token", site.work / "PanDA_Pilot-other"
     token.write_text("hunter2-and-then-some")
     other.mkdir()
@@ -181,12 +212,11 @@ def test_a_hostile_payload_reaches_nothing_of_the_pilots(site, tight):
     )
     control = site.work / "PanDA_Pilot-1.control"
     facts = {"pilot": pilot.pid, "token": token, "other": other, "control": control}
-    site.job("1", textwrap.dedent(HOSTILE).format(**facts, mark="mark-of-another-job"), **more)
+    put(textwrap.dedent(HOSTILE).format(**facts, mark="mark-of-another-job"))
     said, _ = pilot.communicate(timeout=60)
     workdir = site.work / "PanDA_Pilot-1"
     assert (workdir / "finished").exists(), said
-    assert (workdir / "payload.stdout").read_text() == ""
-    assert record(site, "1")["outcome"]["wall_s"] > 0, said
+    assert (workdir / f"{name}.stdout").read_text() == ""
     assert sorted(path.name for path in other.iterdir()) == ["mark-of-another-job", "out"]
     assert token.read_text() == "hunter2-and-then-some"
     assert not os.path.exists("/etc/wrote")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from pilot_copytools.gfal import Gfal, GfalOptions
+from pilot_copytools.gfal.bindings import Bound
 from pilot_core.config.layers import Settings
 from pilot_core.testing.contracts.copytool import StoreContract
 from pilot_core.testing.contracts.moving import LookContract
@@ -44,6 +46,13 @@ def programs() -> Iterator[None]:
 class TestByBindings(OnXRootD, LookContract, StoreContract):
     def make_tool(self, _: Settings) -> Gfal:
         return Gfal(settings_of(GfalOptions))
+
+
+@pytest.mark.usefixtures("bindings")
+def test_the_library_leaves_no_signal_blocked():
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    Bound(settings_of(GfalOptions).of(GfalOptions), "in")
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == before
 
 
 @pytest.mark.usefixtures("programs")

@@ -1,1 +1,1 @@
-"""What ATLAS jobs need of the PanDA pilot. Nearly empty: it registers nothing yet."""
+"""ATLAS for the PanDA pilot: ``pilot run --experiment atlas``."""

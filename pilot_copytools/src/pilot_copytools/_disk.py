@@ -138,6 +138,12 @@ class Known:
         if not same:
             raise OUT.mismatch(self.checksum.kind, f"{url}: {describe(there_b, told)} are there, {self} here")
 
+    def already(self, there_b: int | None, told: Mapping[str, str], url: str) -> Moved:
+        """Accept what lies there if it is this very file."""
+        if self.is_in(there_b, told):
+            return self.moved
+        raise PilotError(Code.FILEEXISTS, f"{url}: {describe(there_b, told)} are there already, {self} here")
+
 
 def describe(size_b: int | None, sums: Mapping[str, str]) -> str:
     """A size and digests, as people are told."""

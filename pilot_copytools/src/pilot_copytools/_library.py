@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import signal
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -20,6 +22,16 @@ def lacking(module: str, extra: str) -> str | None:
     except ImportError:
         found = None
     return None if found else f"{module} is not installed here: pip install 'pilot-copytools[{extra}]'"
+
+
+@contextmanager
+def same_signals() -> Iterator[None]:
+    """Has the thread's mask of signals as it was before: gfal leaves nearly all of them blocked."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def file_for(files: Mapping[str, Path], *names: str) -> Path | None:

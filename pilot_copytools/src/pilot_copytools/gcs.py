@@ -16,7 +16,7 @@ from urllib.parse import unquote, urlsplit
 from attrs import frozen
 
 from pilot_copytools._digests import KIND, base64_of, digests
-from pilot_copytools._disk import Arriving, Known, arriving, describe, found_as, know
+from pilot_copytools._disk import Arriving, Known, arriving, found_as, know
 from pilot_copytools._library import Slice, broken, check, file_for, lacking, read_secret
 from pilot_copytools._side import IN, OUT, STATUSES
 from pilot_core.sdk import (
@@ -126,13 +126,13 @@ class Gcs(Fetches, Stores, Looks):
             with closing(self._client(replica, place)) as client:
                 before = _lying(client, place)
                 if before and (not file.replace or known.is_in(before.size, _sums(before))):
-                    return _same(known, before, place)
+                    return known.already(before.size, _sums(before), str(place))
                 try:
                     _put(client, place, source, known, file, moving)
                 except PilotError as failed:
                     if failed.facts.get("cause") not in _MAYBE_STORED or not (lying := _lying(client, place)):
                         raise
-                    return _same(known, lying, place)
+                    return known.already(lying.size, _sums(lying), str(place))
             return known.moved
 
     def _client(self, replica: Replica, place: Place) -> Any:
@@ -233,11 +233,3 @@ def _sums(blob: Any, *, kept: bool = True) -> Mapping[str, str]:
     made = {name: value for name, value in (("md5", blob.md5_hash), ("crc32c", blob.crc32c)) if value}
     beside = {KIND: (blob.metadata or {}).get(KIND, "")} if kept else {}
     return digests({"digest": ",".join(f"{name}={value}" for name, value in {**made, **beside}.items())})
-
-
-def _same(known: Known, lying: Any, place: Place) -> Moved:
-    """Accept what is stored already if it is this very file."""
-    if known.is_in(lying.size, _sums(lying)):
-        return known.moved
-    there = describe(lying.size, _sums(lying))
-    raise PilotError(Code.FILEEXISTS, f"{place}: {there} are there already, {known} here")

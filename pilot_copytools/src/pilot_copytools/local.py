@@ -1,15 +1,16 @@
 """The copy tool "local": files that are reached by a path on the node.
 
 A place is a path or a ``file:`` URL. A copy is summed while it is written, under a name of its own, and gets its final
-name when all of it is there. Inputs may be linked or moved instead; where a way does not work between two places
-(another file system, one that cannot share blocks) the file is copied.
+name when all of it is there. Inputs may be linked or moved instead, and outputs linked, so that they are as good as
+moved once the job's directory is gone; where a way does not work between two places (another file system, one that
+cannot share blocks) the file is copied.
 """
 
 from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from stat import S_ISREG
@@ -41,6 +42,7 @@ _READ: Final = os.O_RDONLY | os.O_CLOEXEC
 _NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 _ABSENT: Final = frozenset({errno.ENOENT, errno.ENOTDIR})
+Bring = Callable[[Path, Path, FileSpec, Moving], Moved]
 _COPY_INSTEAD: Final = frozenset(
     {errno.EXDEV, errno.EOPNOTSUPP, errno.ENOTTY, errno.EINVAL, errno.EPERM, errno.EMLINK, errno.ENOSYS}
 )
@@ -48,7 +50,7 @@ _COPY_INSTEAD: Final = frozenset(
 
 @frozen(kw_only=True)
 class LocalOptions:
-    """How the copy tool "local" brings inputs."""
+    """How the copy tool "local" brings inputs and stores outputs."""
 
     section = "local"
 
@@ -56,6 +58,11 @@ class LocalOptions:
         "copy",
         help="How an input comes from its place to the job; what does not work there is copied.",
         choices=("copy", "hardlink", "symlink", "reflink", "move"),
+    )
+    outputs: str = option(
+        "copy",
+        help="How an output comes from the job to its place: as a link it is there without a copy.",
+        choices=("copy", "hardlink"),
     )
 
 
@@ -80,7 +87,8 @@ class Local(Fetches, Stores, Looks):
             if os.path.lexists(place) and not file.replace:
                 return _same(place, file, moving)
             place.parent.mkdir(parents=True, exist_ok=True)
-            return _put(source, place, file, moving)
+            linked = self.settings.of(LocalOptions).outputs == "hardlink"
+            return _put(source, place, file, moving, _linked if linked else _synced)
 
     def look(self, replica: Replica, file: FileSpec, moving: Moving) -> Found | None:
         """Weigh and sum what lies there."""
@@ -192,9 +200,33 @@ def _new(path: Path, mode: int) -> Iterator[int]:
         os.close(fd)
 
 
-def _put(source: Path, place: Path, file: FileSpec, moving: Moving) -> Moved:
+def _synced(source: Path, part: Path, file: FileSpec, moving: Moving) -> Moved:
+    return _copy(source, part, file, moving, sync=True)
+
+
+def _linked(source: Path, part: Path, file: FileSpec, moving: Moving) -> Moved:
+    """Give the file a second name and sum it under that; one with names that nobody here knows of is copied."""
+    try:
+        if source.lstat().st_nlink > 1:
+            return _synced(source, part, file, moving)
+        os.link(source, part, follow_symlinks=False)
+    except OSError as error:
+        if error.errno not in _COPY_INSTEAD:
+            raise
+        return _synced(source, part, file, moving)
+    with ExitStack() as unless_right:
+        unless_right.callback(part.unlink, missing_ok=True)
+        with open(os.open(part, _READ | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as there:
+            _check_regular(part)
+            os.fsync(there.fileno())
+        size_b, found = _known(part, file, moving)
+        unless_right.pop_all()
+    return Moved(size_b=size_b, checksum=found, summed=True)
+
+
+def _put(source: Path, place: Path, file: FileSpec, moving: Moving, bring: Bring) -> Moved:
     part = place.with_name(f".{os.urandom(6).hex()}.part")
-    moved = _copy(source, part, file, moving, sync=True)
+    moved = bring(source, part, file, moving)
     try:
         if file.size_b not in (None, moved.size_b) or file.checksum not in (None, moved.checksum):
             code = Code.PUTMD5MISMATCH if _kind(file) == "md5" else Code.PUTADMISMATCH

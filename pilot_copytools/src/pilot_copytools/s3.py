@@ -19,7 +19,7 @@ from urllib.parse import unquote, urlsplit
 from attrs import frozen
 
 from pilot_copytools._digests import KIND, base64_of, digests
-from pilot_copytools._disk import Dropping, Known, arriving, describe, found_as, know
+from pilot_copytools._disk import Dropping, Known, arriving, found_as, know
 from pilot_copytools._library import BLOCK_B, Slice, broken, check, file_for, lacking, read_secret
 from pilot_copytools._side import IN, OUT, STATUSES
 from pilot_core.sdk import (
@@ -171,13 +171,13 @@ class S3(Fetches, Stores, Looks):
             client = self._client(replica, place)
             before = _head(client, place)
             if before and (not file.replace or known.is_in(before["ContentLength"], _kept_sums(before))):
-                return _same(known, before, place)
+                return known.already(before["ContentLength"], _kept_sums(before), str(place))
             try:
                 self._put(client, place, reader, known, file, moving)
             except PilotError as failed:
                 if failed.facts.get("cause") not in _MAYBE_STORED or not (lying := _head(client, place)):
                     raise
-                return _same(known, lying, place)
+                return known.already(lying["ContentLength"], _kept_sums(lying), str(place))
             return known.moved
 
     def _put(self, client: Any, place: Place, reader: BinaryIO, known: Known, file: FileSpec, moving: Moving) -> None:
@@ -289,14 +289,6 @@ def _kept_sums(head: Mapping[str, Any]) -> Mapping[str, str]:
     """The digests of an object, with the one that was kept beside it when it was stored."""
     kept = digests({"digest": f"{KIND}={head.get('Metadata', {}).get(KIND, '')}"})
     return {**kept, **_told(head)}
-
-
-def _same(known: Known, lying: Mapping[str, Any], place: Place) -> Moved:
-    """Accept what is stored already if it is this very file."""
-    if known.is_in(lying["ContentLength"], _kept_sums(lying)):
-        return known.moved
-    there = describe(lying["ContentLength"], _kept_sums(lying))
-    raise PilotError(Code.FILEEXISTS, f"{place}: {there} are there already, {known} here")
 
 
 def _verify(client: Any, place: Place, answer: Mapping[str, Any], known: Known, moving: Moving) -> None:

@@ -22,6 +22,7 @@ class Party(Enum):
     SERVER = "server"
     PILOT = "pilot"
     PLUGIN = "plugin"
+    NOBODY = "nobody"
 
 
 class Retry(Enum):
@@ -71,7 +72,7 @@ class ErrorCode:
 
 
 STOP, BEFORE, STAGE_IN, RUN, STAGE_OUT, LOG, ANY = Stage
-PAYLOAD, STORAGE, SITE, SERVER, PILOT, PLUGIN = Party
+PAYLOAD, STORAGE, SITE, SERVER, PILOT, PLUGIN, NOBODY = Party
 ELSEWHERE, LATER, REPLICA, CHANGED, UNCOUNTED, COUNTED, ALERT, NEVER = Retry
 
 
@@ -263,7 +264,7 @@ class Code:
     PANDAQUEUENOTONLINE = ErrorCode(1386, BEFORE, SITE, LATER, "The queue is offline", 83)
 
     PLUGINFAILED = ErrorCode(1900, ANY, PLUGIN, ALERT, "A plugin failed; its name and place follow")
-    CHECKPOINTED = ErrorCode(1901, ANY, SITE, UNCOUNTED, "The payload saved a checkpoint to go on from")
+    CHECKPOINTED = ErrorCode(1901, ANY, NOBODY, UNCOUNTED, "The payload saved a checkpoint to go on from")
 
 
 OF_CLASS: Final[Mapping[str, tuple[ErrorCode, ...]]] = {

@@ -83,7 +83,7 @@ class Redactor:
         for word, shape, kept in _SHAPES:
             if word in text:
                 text = shape.sub(kept, text)
-        if _NAMED.search(text):
+        if _may_name_one(text):
             for named in _named_shapes():
                 text = named.sub(rf"\1{MASK}", text)
         return text
@@ -157,6 +157,15 @@ _SHAPES: tuple[tuple[str, re.Pattern[str], str], ...] = (
     ),
 )
 _NAMED = re.compile(rf"{_NAMES}|authorization|bearer", re.IGNORECASE)
+_WORDS = ("token", "secret", "passw", "passphrase", "sig", "credential", "authz", "key", "authorization", "bearer")
+
+
+def _may_name_one(text: str) -> bool:
+    """Whether a text may hold the name of a credential, found at a tenth of the cost where letters have two cases."""
+    if not text.isascii():
+        return _NAMED.search(text) is not None
+    small = text.lower()
+    return any(word in small for word in _WORDS)
 
 
 @cache

@@ -1,1 +1,1 @@
-"""What Rubin (LSST) jobs need of the PanDA pilot. Nearly empty: it registers nothing yet."""
+"""What Rubin (LSST) jobs need of the PanDA pilot: the experiment "lsst" and the monitor "lsst_log"."""

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import pilot_core.agent.intake as intake_module
 from pilot_core.agent.intake import DOUBLE_S, Intake
-from pilot_core.agent.jobs import HeldJob
+from pilot_core.agent.jobs import HeldJob, control_of
 from pilot_core.config.schema import ReportOptions
 from pilot_core.control.job import Refusal
-from pilot_core.errors import Code, Party, PilotError
+from pilot_core.errors import Code, PilotError
 from pilot_core.io.cancel import CancelFlag
 from pilot_core.io.files import Lock, Taken
 from pilot_core.machine import commands as c
@@ -137,16 +141,71 @@ def test_a_job_of_an_id_that_is_being_worked_on_comes_again_when_that_one_is_ove
     assert desk.flushed == 3, "one that is just over may still wait for its journal's seal"
 
 
-def test_where_it_cannot_go_back_it_is_refused_as_what_it_is(tmp_path, holding):
+def test_where_it_cannot_go_back_it_waits_here_and_the_one_under_way_speaks_first(tmp_path, holding):
+    """Found: the next attempt at a job whose last word was still to be delivered was refused, and so had failed."""
     control = tmp_path / f"{Job(id='a').directory}.control"
     control.mkdir()
     jobs = Jobs(takes_back=False)
+    desk = Desk(tmp_path, jobs, flushes=[True] * 4)
     with Lock(control / "lock"):
-        assert Desk(tmp_path, jobs).ask().jobs == 3
-    ((_, _, error),) = [told for told in jobs.told if told[0] == "refused"]
-    assert error.code is Code.JOBALREADYRUNNING
-    assert error.code.party is not Party.SITE
-    assert error.detail.startswith("this very pilot is working on another job a (")
+        for count in (2, 0):
+            answered = desk.ask()
+            assert (answered.jobs, answered.stay, answered.over, answered.again_s) == (count, True, False, DOUBLE_S)
+            assert answered.behind == ("a",)
+    assert desk.posted.count(e.OfferedAgain(job="a")) == 2, "it was not heard of at once, and is told again"
+    assert jobs.told == [("taken", "b"), ("taken", "c")]
+    assert desk.ask().jobs == 1
+    assert jobs.told == [("taken", "b"), ("taken", "c"), ("taken", "a")], "and nobody was asked for more meanwhile"
+
+
+class Attempts(Jobs):
+    """A job control whose server retries jobs whenever it likes, also while an earlier attempt is under way here."""
+
+    def __init__(self, offers):
+        super().__init__(takes_back=False)
+        self.offers = offers
+        self.offered, self.taken_ones = [], []
+
+    def ask(self, free):
+        batch = self.offers.pop(0) if self.offers else ()
+        jobs = [{"id": name, "attempt": sum(name == each for each, _ in self.offered)} for name in batch]
+        self.offered += [(raw["id"], raw["attempt"]) for raw in jobs]
+        return Offer(jobs=tuple(jobs))
+
+    def taken(self, raw):
+        self.taken_ones.append((raw["id"], raw["attempt"]))
+
+
+OFFERS = st.lists(st.lists(st.sampled_from("abc"), max_size=3, unique=True), max_size=6)
+ENDS = st.lists(st.sampled_from("abc-"), min_size=6, max_size=30)
+
+
+@given(offers=OFFERS, ends=ENDS)
+def test_each_attempt_that_is_offered_begins_once_when_the_one_before_is_over(offers, ends):
+    """In every order of offers and ends: none is refused, none is lost, and no two of one job are under way."""
+    with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        root, under_way = Path(folder), {}
+        jobs = Attempts(offers)
+        desk = Desk(root, jobs, flushes=[True] * 200)
+
+        def hold(_, job, *__):
+            control = control_of(root, job)
+            control.mkdir(exist_ok=True)
+            assert job.id not in under_way
+            under_way[job.id] = Lock(control / "lock").take()
+            return HeldJob(job.id, root, root, None, None, None, None)
+
+        patch.setattr(intake_module, "hold", hold)
+        patch.setattr(Intake, "_accepted", lambda self, job, settings: e.Accepted(job=job.id, value=job, steps=()))
+        for end in [*ends, *"abc" * 8]:
+            desk.ask()
+            if end in under_way:
+                under_way.pop(end).release()
+        for lock in under_way.values():
+            lock.release()
+    assert sorted(jobs.taken_ones) == sorted(jobs.offered)
+    assert [each for each in jobs.taken_ones if each[0] == "a"] == [each for each in jobs.offered if each[0] == "a"]
+    assert not jobs.told, "none was refused or given back"
 
 
 @pytest.mark.parametrize("how", ["given up", "ended"])

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
+import os
 import stat
 import subprocess
 import threading
@@ -16,6 +18,7 @@ from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from attrs import evolve
 
 from pilot_core.builtin.credentials import NAMES, Renewal, Renewing, Watch, login_from, secrets_of
 from pilot_core.builtin.panda.dialects import LEGACY, V1
@@ -23,6 +26,7 @@ from pilot_core.builtin.panda.speech import Speech
 from pilot_core.errors import Code, PilotError
 from pilot_core.io.credentials import Credentials
 from pilot_core.io.http import Web
+from pilot_core.io.http_x509 import ProxyFile
 from pilot_core.model.job import Job
 from pilot_core.model.payload import Usage
 from pilot_core.model.queue import Queue
@@ -62,6 +66,8 @@ class Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode()
         parts = urlsplit(self.path)
         asked = {name: values[0] for name, values in parse_qs(parts.query or body).items()}
+        self.server.shown += [self.headers["Authorization"]] if "Authorization" in self.headers else []
+        self.server.queries.append(parts.query or body)
         self.server.asked.append((self.command, parts.path, asked))
         said = json.dumps(self.server.says).encode()
         self.send_response(self.server.status)
@@ -80,6 +86,8 @@ class Server(ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self.server_port}"
+        self.shown: list[str] = []
+        self.queries: list[str] = []
         self.asked: list[tuple[str, str, dict[str, str]]] = []
         self.status = 200
         self.says: object = {}
@@ -226,6 +234,76 @@ def test_a_refusal_says_which_file_and_since_when(web, shown, tmp_path):
     assert Renewal(asking(web), shown, Renewing()).explained(other) is other
 
 
+def linked(path: Path) -> Path:
+    """The file by a link of two steps, as Kubernetes lays secrets out."""
+    (path.parent / "..data").symlink_to(path.parent)
+    (path.parent / "linked").symlink_to(Path("..data") / path.name)
+    return path.parent / "linked"
+
+
+@pytest.fixture
+def mounted(monkeypatch):
+    """The file as one that was mounted alone: it can be written, and never replaced."""
+
+    def mount(path: Path) -> Path:
+        replace = os.replace
+
+        def refuse(new, old):
+            if Path(old) == path:
+                raise OSError(errno.EBUSY, os.strerror(errno.EBUSY), str(path))
+            replace(new, old)
+
+        monkeypatch.setattr(os, "replace", refuse)
+        return path
+
+    return mount
+
+
+@pytest.mark.parametrize("by_link", [True, False])
+def test_what_is_renewed_for_a_file_of_somebody_elses_is_kept_by_the_pilot(
+    server, shown, tmp_path, by_link, mounted, caplog
+):
+    """server:A-08 (a link, or a file that cannot be replaced)"""
+    caplog.set_level(logging.INFO)
+    own, old = linked(shown.token) if by_link else mounted(shown.token), present(shown)
+    asked = Web([server.url], token=own, renewed=tmp_path / "renewed")
+    shown = evolve(shown, token=own, renewed=tmp_path / "renewed")
+    new = server.gives(jwt(20 * HOUR_S))
+    renewal = Renewal(asking(asked), shown, Renewing())
+    for _ in range(2):
+        renewal.renew(QUEUE)
+    assert server.shown == [f"Bearer {old}", f"Bearer {new}"]
+    assert (renewal.present(), own.read_text()) == (new, old)
+    (kept,) = (tmp_path / "renewed").iterdir()
+    assert (kept.stat().st_mode & 0o777, kept.parent.stat().st_mode & 0o777) == (0o600, 0o700)
+    assert f"token {own} is renewed; its file is left alone, and {kept} counts instead" in caplog.text
+    assert new not in caplog.text
+    asked.close()
+
+
+def test_whoever_puts_another_token_there_is_heard_again(server, web, shown, tmp_path):
+    own = linked(shown.token)
+    shown = evolve(shown, token=own, renewed=tmp_path / "renewed")
+    server.gives(jwt(20 * HOUR_S))
+    renewal = Renewal(asking(web), shown, Renewing())
+    renewal.renew(QUEUE)
+    theirs = jwt(5 * HOUR_S, "brought by the site")
+    own.write_text(theirs)
+    assert renewal.present() == theirs
+    last = server.gives(jwt(30 * HOUR_S))
+    renewal.renew(QUEUE)
+    assert (renewal.present(), own.read_text()) == (last, theirs)
+    assert len(list((tmp_path / "renewed").iterdir())) == 1
+
+
+def test_without_a_place_for_it_a_link_leads_where_it_did_and_it_is_said_what_would_help(server, web, shown, caplog):
+    own, old = linked(shown.token), present(shown)
+    server.gives(jwt(20 * HOUR_S))
+    Renewal(asking(web), evolve(shown, token=own), Renewing()).renew(QUEUE)
+    assert (own.is_symlink(), own.read_text()) == (True, old)
+    assert "connection.renewed_dir names another place" in caplog.text
+
+
 # --- proxies --------------------------------------------------------------------------------------------------------
 
 
@@ -240,6 +318,16 @@ def test_a_proxy_is_renewed_with_its_role_and_never_without(server, web, tmp_pat
     server.gives(a_proxy(tmp_path, 2))
     Renewal(asking(web), shown, Renewing(role="vo")).renew(QUEUE)
     assert present(shown) == longer
+
+
+def test_a_proxy_by_a_link_is_renewed_beside_it(server, web, tmp_path):
+    real = write(tmp_path / "proxy", a_proxy(tmp_path, 1))
+    shown = Credentials(proxy=linked(real), renewed=tmp_path / "renewed")
+    longer, before = server.gives(a_proxy(tmp_path, 4)), real.read_text()
+    Renewal(asking(web), shown, Renewing(role="vo")).renew(QUEUE)
+    assert (shown.place.read_text(), real.read_text()) == (longer, before)
+    assert shown.ends() > time.time() + 3 * 86400
+    assert ProxyFile(shown.proxy, shown.renewed).place == shown.place
 
 
 def test_a_proxy_of_somebody_else_is_given_if_it_is_one(server, web, shown, tmp_path):
@@ -276,11 +364,13 @@ KEPT = {"MB_USERNAME": "pilot", "MB_PASSWORD": "friend", "OTHER": "else"}
     (True, [], ("", "")),
 ])  # fmt: skip
 def test_what_opens_the_message_broker_is_kept_by_the_server(server, web, older, says, login):
-    """server:M-05"""
+    """server:M-05, server:T-13 (a list of keys)"""
     server.says = says
     assert login_from(Speech(web, "legacy" if older else "v1", 60.0).inquire) == login
     ((method, path, _),) = server.asked
     assert (method, path.rpartition("/")[2]) == ("POST" if older else "GET", "get_user_secrets")
+    keys = "keys=MB_USERNAME%2CMB_PASSWORD&get_json=True" if older else "keys=MB_USERNAME&keys=MB_PASSWORD"
+    assert server.queries == [keys]
 
 
 # --- watching -------------------------------------------------------------------------------------------------------

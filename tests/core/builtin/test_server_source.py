@@ -117,6 +117,7 @@ def test_a_queue_that_the_server_does_not_know_is_refused(source, cache, page):
     error = refused(source.queue, "Q/1")
     assert error.code is Code.QUEUEDATA
     assert f"{cache.url}{QUEUE} has no queue 'Q/1'" in error.detail
+    assert error.facts["permanent"]
 
 
 @pytest.mark.parametrize(
@@ -273,13 +274,26 @@ def test_what_is_too_old_is_not_used(pilot, cache, later):
 
 
 @pytest.mark.parametrize("page", [404, {}, {"error": "no such queue"}, {"nickname": "OTHER", "state": "ACTIVE"}])
-def test_an_answer_about_no_such_queue_counts_and_is_not_kept(pilot, cache, later, page):
+def test_where_an_answer_tells_nothing_of_the_queue_the_old_is_used_until_it_is_too_old(
+    pilot, cache, later, caplog, page
+):
     pilot().queue("Q/1")
     later(4 * 3600)
     cache.pages[QUEUE] = page
-    assert refused(pilot().queue, "Q/1").code is Code.QUEUEDATA
-    later(1)
     assert pilot().queue("Q/1") == FLAT
+    assert re.search(r" tells nothing of queue Q/1.*; what it told 4 h ago is used", caplog.text)
+    later(30 * 3600)
+    error = refused(pilot().queue, "Q/1")
+    assert (error.code, error.facts["permanent"]) == (Code.QUEUEDATA, True)
+
+
+@pytest.mark.parametrize("page", [404, {}, {"error": "try later"}])
+def test_where_an_answer_tells_nothing_of_storages_the_old_is_used(pilot, cache, later, caplog, page):
+    pilot().storage("DISK")
+    later(4 * 3600)
+    cache.pages[STORAGE] = page
+    assert pilot().storage("DISK") == STORAGES["DISK"]
+    assert re.search(r" tells nothing of storages.*; what it told 4 h ago is used", caplog.text)
 
 
 def test_what_did_not_change_is_not_sent_again(pilot, cache, later):

@@ -99,6 +99,18 @@ def test_documents_lie_in_a_directory_under_their_usual_names(make, folder, tmp_
         source.queue("SITE_B")
 
 
+@pytest.mark.parametrize(("text", "told"), [('{"nickname": "SI', "no JSON"), ("[1]", "wants a mapping of facts")])
+def test_a_document_that_was_laid_there_torn_is_not_hoped_for_to_mend(make, tmp_path, text, told):
+    (tmp_path / "queuedata.json").write_text(text)
+    with pytest.raises(PilotError, match=rf"queuedata\.json: {told}") as raised:
+        make(Local, queue_local={"folder": str(tmp_path)}).queue("SITE_A")
+    assert (raised.value.code.number, raised.value.code.exit_code) == (1117, 72)
+    spread = make(Cvmfs, queue_cvmfs={"root": str(tmp_path), "queues": "queuedata.json"})
+    with pytest.raises(PilotError, match=told) as raised:
+        spread.queue("SITE_A")
+    assert raised.value.code.number == 1318, "what is spread over many nodes will be whole again"
+
+
 def test_cvmfs_is_read_below_its_root(make, folder):
     root = folder(queues={"SITE_A": ONE}, storages={"DISK": {"id": 1}})
     source = make(Cvmfs, queue_cvmfs={"root": str(root), "queues": "queues.json", "storages": "storages.json"})

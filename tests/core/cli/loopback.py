@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
+import time
 import zlib
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -41,6 +42,7 @@ class Dispatcher:
         self.answers = {}
         self.on_wait = lambda: None
         self.closing = False
+        self.ahead_s = 0.0
 
     def put(self, number, **more):
         """Add or change a job; who waits for changes is told."""
@@ -119,6 +121,9 @@ class Door(BaseHTTPRequestHandler):
     def log_message(self, *_):
         pass
 
+    def date_time_string(self, timestamp=None):
+        return super().date_time_string(time.time() + self.house.ahead_s)
+
     def __getattr__(self, name):
         if name.startswith("do_"):
             return self._serve
@@ -178,6 +183,7 @@ def dispatcher(tmp_path, monkeypatch):
     house = Dispatcher(home)
     server = ThreadingHTTPServer(("127.0.0.1", 0), Door)
     server.daemon_threads, server.house = True, house
+    server.handle_error = lambda *_: None
     house.url = f"http://127.0.0.1:{server.server_port}"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()

@@ -80,7 +80,13 @@ def test_each_join_string_opens_what_it_is_for(pilot, tmp_path):
         for words in (("jobs",), ("submit", "job.yaml"), ("cancel", 1), ("retry", 1), ("fetch", 1)):
             said = pilot(*words, "--join", "run")
             assert (said.code, "the token is for 'run'" in said.err) == (1, True), said.err
-            assert "another join string: the file `join-submit` in its home" in said.err
+            assert "opens this is the file `join-submit` in its home, as it is there now" in said.err
+        for role in ("run", "submit"):
+            said = pilot("debug", 1, "--join", role)
+            assert f"the token is for '{role}'" in said.err
+            assert "opens this is the file `join-admin` in its home, as it is there now" in said.err
+        said = pilot("debug", 1, "--join", tmp_path / "served/join-admin")
+        assert said.err == "pilot: job 1: it is cancelled already\n", "it is let in"
         assert "join-submit" not in pilot("jobs", "--url", real.url, "--token-file", real.tokens.path("run")).err
 
 
@@ -88,7 +94,7 @@ def test_nobody_runs_here(pilot, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     said = pilot("jobs")
     way_out = "start one with `pilot serve`, or name another by --home, --url or --join"
-    assert said.code == 1
+    assert said.code == 69
     assert said.err == f"pilot: no dispatcher runs in {tmp_path}/pilot-server; {way_out}\n"
 
 
@@ -100,7 +106,7 @@ def test_whoever_listens_where_a_killed_one_did_gets_no_token(pilot, dispatcher,
     (dead / "tokens/submit").chmod(0o600)
     for _ in ("no lock", "a lock that nobody holds"):
         said = pilot("jobs", "--home", dead)
-        assert (said.code, f"no dispatcher runs in {dead}; start one with `pilot serve`" in said.err) == (1, True)
+        assert (said.code, f"no dispatcher runs in {dead}; start one with `pilot serve`" in said.err) == (69, True)
         assert dispatcher.asked == []
         (dead / "lock").write_text("1\n")
     with Lock(dead / "lock"):
@@ -111,7 +117,7 @@ def test_whoever_listens_where_a_killed_one_did_gets_no_token(pilot, dispatcher,
 def test_to_look_does_not_keep_the_next_one_out(pilot, tmp_path):
     with Dispatcher(tmp_path / "served"):
         assert pilot("jobs", "--home", "served").code == 0
-    assert pilot("jobs", "--home", "served").code == 1
+    assert pilot("jobs", "--home", "served").code == 69
     with Dispatcher(tmp_path / "served"):
         assert pilot("jobs", "--home", "served").code == 0
 
@@ -122,7 +128,7 @@ def test_one_that_does_not_answer_is_named_with_the_way_out(pilot, dispatcher, m
         url = f"http://127.0.0.1:{taken.getsockname()[1]}"
     (dispatcher.home / "server.json").write_text(json.dumps({"url": url}))
     said = pilot("jobs", "--home", dispatcher.home)
-    assert said.code == 1
+    assert said.code == 69
     assert said.err.startswith(f"pilot: no answer from the dispatcher at {url}: ")
     assert "start one with `pilot serve`" in said.err
 
@@ -148,7 +154,7 @@ def test_a_server_file_that_says_nothing(pilot, tmp_path):
         (tmp_path / "server.json").write_text(text)
         with Lock(tmp_path / "lock"):
             said = pilot("jobs", "--home", tmp_path)
-        assert (said.code, why in said.err) == (1, True), said.err
+        assert (said.code, why in said.err) == (69, True), said.err
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import runpy
+import time
 from pathlib import Path
 
 import pytest
@@ -72,6 +73,7 @@ def test_the_story_of_a_job(pilot, dispatcher):
         advice="look into its log",
         attempts=attempts,
         usage=usage,
+        rss_b=5_000_000,
         files=[file],
         log_tail="first\nlast \x1b]0;evil\x07words\n",
         timing={"stage_in": 1.5, "payload": 0},
@@ -90,7 +92,40 @@ def test_the_story_of_a_job(pilot, dispatcher):
 
 
 def test_the_story_of_a_job_of_which_little_is_known():
-    assert story(job_of(1, submitted=None)) == "job 1 (job-1): activated, attempt 1, local"
+    assert story(job_of(1, submitted=None), 0.0) == "job 1 (job-1): activated, attempt 1, local"
+
+
+def test_a_job_that_is_to_be_cancelled_is_told_as_such_and_blamed_on_nobody():
+    held = job_of(1, state="running", cancelling=True, submitted=None)
+    assert table([held], {}, 0.0)[2].split()[2] == "cancelling"
+    ended = {**held, "state": "cancelled", "cancelling": False, "error": ERROR}
+    assert story(ended, 0.0).splitlines()[1:] == ["  it was cancelled while it ran"]
+
+
+def test_times_are_told_by_the_dispatchers_clock(pilot, dispatcher):
+    dispatcher.ahead_s = 7200
+    dispatcher.put(1, state="running", began=time.time() + 7200 - 90)
+    assert " 1 min " in pilot("jobs", "--home", dispatcher.home).out
+
+
+def test_a_watcher_outlives_a_dispatcher_that_is_away_for_a_while(pilot, dispatcher):
+    dispatcher.put(1, state="running")
+    faults = iter([*[ConnectionResetError] * 5, None])
+
+    def away_or_done():
+        if fault := next(faults):
+            raise fault
+        dispatcher.put(1, state="finished")
+
+    dispatcher.on_wait = away_or_done
+    said = pilot("jobs", "--until-done", "--home", dispatcher.home)
+    assert (said.code, "asking again in 1 s" in said.err) == (0, True), (said.err, said.out)
+    assert "finished" in said.out
+
+
+def test_a_watcher_who_never_reached_one_is_told_so(pilot, tmp_path):
+    said = pilot("jobs", "--until-done", "--home", tmp_path)
+    assert (said.code, "no dispatcher runs in" in said.err) == (69, True)
 
 
 def test_a_watcher_sees_each_change_once_and_ends_when_all_is_done(pilot, dispatcher):

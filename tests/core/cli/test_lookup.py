@@ -27,7 +27,8 @@ def test_every_hook_is_listed(pilot):
 @pytest.mark.parametrize("name", ["pilot_payload_command", "payload_command"])
 def test_a_hook_is_explained_by_its_specification(pilot, name):
     said = pilot("hooks", name).out
-    assert said.startswith("def pilot_payload_command(job: Job, queue: Queue, workdir: Path) -> Command | None\n")
+    signature = "(job: Job, queue: Queue, workdir: Path, settings: Settings) -> Command | None"
+    assert said.startswith(f"def pilot_payload_command{signature}\n")
     assert "the first plugin that answers wins" in said
     assert "shape first: the first answer that is not None decides; in the core since 0.1" in said
 

@@ -94,6 +94,14 @@ def test_status_is_readable(pilot, living):
     ]
 
 
+@pytest.mark.parametrize(("asks_s", "later"), [(None, ""), (3.0, "; it is asked for work again in 3.0 s")])
+def test_the_silence_of_the_server_is_told(pilot, living, monkeypatch, asks_s, later):
+    silent = {"silent_s": 75.0, "asks_again_s": asks_s, "why": "nobody listens"}
+    monkeypatch.setitem(ANSWER, "server", silent)
+    told = f"the server has not answered for 1 min 15 s{later}, because nobody listens"
+    assert pilot("status").out.splitlines()[2] == told
+
+
 def test_status_as_json_is_the_pilots_answer(pilot, living, tmp_path):
     assert json.loads(pilot("status", tmp_path, "--json").out) == ANSWER
     assert living == ["status"]

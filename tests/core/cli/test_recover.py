@@ -49,6 +49,12 @@ def test_a_report_that_waited_is_told_of_and_delivered(run, place):
     assert not place.exists()
 
 
+def test_only_one_thing_says_where_the_server_is(run):
+    for more in (("--home", "h"), ("--url", "http://127.0.0.1:1")):
+        said = run("recover", "work", "--join", "j", *more)
+        assert (said.returncode, f"--join and {more[0]} both say which server" in said.stderr) == (2, True), said.stderr
+
+
 def test_a_report_that_waits_still_is_named_and_fails_the_command(run, place):
     write_letter(place, letter("nobody"))
     said = run("recover", "work")

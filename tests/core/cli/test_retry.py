@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pilot_core.cli import retry
+from pilot_core.cli import client
 
 dispatcher = runpy.run_path(str(Path(__file__).with_name("loopback.py")))["dispatcher"]
 
@@ -26,7 +26,7 @@ def test_one_that_still_runs_is_refused(pilot, dispatcher):
 
 
 def test_all_that_failed_page_after_page(pilot, dispatcher, monkeypatch):
-    monkeypatch.setattr(retry, "PAGE", 2)
+    monkeypatch.setattr(client, "PAGE", 2)
     for number in range(1, 8):
         dispatcher.put(number, state="failed" if number != 4 else "finished", queue="far" if number == 7 else "local")
     said = pilot("retry", "--all-failed", "--queue", "local", "--home", dispatcher.home)

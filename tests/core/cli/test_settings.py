@@ -6,6 +6,10 @@ import json
 
 import pytest
 
+from pilot_core.cli import OWN
+from pilot_core.dispatcher.join import Join
+from pilot_core.testing.server import PilotServer
+
 SITE = "pilot: {lifetime_s: 2 h}\ndata: {attempts: 5}\n"
 
 
@@ -157,3 +161,63 @@ def test_a_plugin_that_is_named_and_not_there_is_warned_about(pilot):
     said = pilot("plugins", "doctor", "--plugin", "no:noisy")
     assert said.code == 0
     assert "warning: no plugin 'noisy' is installed" in said.out
+
+
+# --- what a pilot here would go by ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def server(tmp_path):
+    with PilotServer(tmp_path / "server") as server:
+        yield server
+
+
+def by_join(server, tmp_path):
+    join = Join(server.url, server.token().read_text().strip(), server.fingerprint, "local")
+    (tmp_path / "join").write_text(join.text())
+    return "--join", tmp_path / "join"
+
+
+def by_url(server, _):
+    return "--url", server.url, "--token-file", server.token(), "--fingerprint", server.fingerprint
+
+
+@pytest.mark.parametrize("named", [by_join, by_url])
+def test_the_facts_of_the_queue_are_those_that_a_pilot_would_be_told(pilot, server, tmp_path, named):
+    """The same server, shown the same token; and nothing is written where that pilot would write."""
+    words = named(server, tmp_path)
+    said = pilot("config", "show", "--sources", "--json", *words, "--workdir", tmp_path / "w")
+    found = rows(said)
+    assert found["queue.status"]["source"] == "server"
+    assert server.url in found["queue.status"]["document"]
+    assert found["connection.url"]["value"] == server.url
+    own = tmp_path / "w" / OWN
+    assert found["connection.token"]["value"] == str(server.token() if named is by_url else own / "token")
+    for place in ("cache", "renewed"):
+        assert found[f"connection.{place}_dir"]["value"] == str(own / place)
+    assert not (tmp_path / "w").exists()
+
+
+def test_a_pilot_and_who_asks_what_it_would_do_hear_the_same_of_an_unknown_queue(pilot, server, tmp_path):
+    """The nearest name is the server's to know, and nobody is told to try again."""
+    words = *by_url(server, tmp_path), "--queue", "locl"
+    asked, ran = pilot("config", "show", *words), pilot("run", "--plain", *words)
+    for said in (asked, ran):
+        assert said.code == 71
+        assert "has no queue 'locl'; it says: no queue 'locl' is served here; did you mean 'local'?" in said.err
+        assert "do not try again as it is" in said.err
+        assert "this usually passes" not in said.err
+
+
+def test_a_queue_that_is_offline_is_refused_by_both(pilot, tmp_path):
+    with PilotServer(tmp_path / "server", config={"queues": {"Q": {"status": "offline"}}}) as server:
+        words = *by_url(server, tmp_path), "--queue", "Q"
+        for said in (pilot("config", "show", *words), pilot("run", "--plain", *words)):
+            assert "queue Q is offline, says server" in said.err
+
+
+def test_settings_are_shown_where_nothing_says_who_has_the_work(pilot, tmp_path, monkeypatch):
+    monkeypatch.setenv("PILOT_SERVER_HOME", str(tmp_path / "nobody"))
+    assert rows(pilot("config", "show", "--json"))["pilot.communicator"]["value"] == "filebox"
+    said = pilot("config", "show", "--home", tmp_path / "nobody")
+    assert (said.code, "nobody" in said.err) == (69, True)

@@ -222,11 +222,12 @@ def test_relative_places_are_seen_from_where_they_were_written():
 
 def test_what_is_for_others_only_warns():
     site = Layer(Rank.SITE, "site.yaml", {"teas": {"x": 1}, "cake": None})
+    experiment = Layer(Rank.EXPERIMENT, "plugin", {"coffee": {"strength": 9}})
     queue = Layer(Rank.QUEUE, "queue", {"tea": {"newer": 1}})
     environment = SCHEMA.environment(
         {"PILOT_TEA_HEET": "1", "PILOT_HOME": "x", "PILOT_TEA_HEAT": ""}, also=["PILOT_HOME"]
     )
-    settings = SCHEMA.merge(site, queue, environment)
+    settings = SCHEMA.merge(experiment, site, queue, environment)
     assert settings.of(Tea) == Tea()
     assert settings.warnings == (
         "site.yaml: teas: no section of a plugin that is installed here; did you mean 'tea'?",

@@ -17,6 +17,7 @@ from pilot_core.control.data import DataControl
 from pilot_core.control.limits import Limit
 from pilot_core.errors import Code, PilotError
 from pilot_core.io.cancel import CancelFlag
+from pilot_core.model.change import evolve
 from pilot_core.model.files import Checksum, FileSpec, Receipt, Replica
 from pilot_core.model.job import Job
 from pilot_core.model.queue import Queue
@@ -311,6 +312,31 @@ def test_plugins_name_places_and_inputs_to_skip(bench):
     assert bench.shelf.asked == {"mem://found": 1}
 
 
+def test_a_plugin_says_how_the_payload_finds_its_inputs(bench):
+    file = spec("run7.b12.lime", b"x", bench.shelf.put("mem://a", b"x"))
+    named = evolve(file, path="gauge/config.lime")
+    done = inputs(bench, file, hooks=bench.hooks(pilot_inputs_select=lambda: [named]))
+    assert (done.errors, done.inputs) == ((), (named,))
+    assert (bench.workdir / "gauge/config.lime").read_bytes() == b"x"
+    assert bench.names() == ["gauge"]
+
+
+@pytest.mark.parametrize("path", ["../evil", "/tmp/evil", "link/evil"])
+def test_no_input_comes_to_a_place_outside(bench, path):
+    (bench.workdir / "link").symlink_to(bench.root)
+    file = spec("a", b"x", bench.shelf.put("mem://a", b"x"))
+    done = inputs(bench, file, hooks=bench.hooks(pilot_inputs_select=lambda: [evolve(file, path=path)]))
+    assert [error.code for error in done.errors] == [Code.STAGEINFAILED]
+    assert sorted(os.listdir(bench.root)) == ["PanDA_Pilot-1", "PanDA_Pilot-1.control"]
+
+
+def test_two_inputs_with_one_place_are_refused(bench):
+    files = [spec(name, b"x", bench.shelf.put(f"mem://{name}", b"x")) for name in "ab"]
+    hooks = bench.hooks(pilot_inputs_select=lambda: [evolve(file, path="c") for file in files])
+    with pytest.raises(PilotError, match="b: a has its place in the job's directory, c"):
+        inputs(bench, *files, hooks=hooks)
+
+
 def test_plugins_write_beside_the_inputs(bench):
     hooks = bench.hooks(pilot_inputs_staged=lambda: {"catalogue/pool.xml": "<é/>"})
     assert inputs(bench, hooks=hooks).errors == ()
@@ -348,14 +374,60 @@ def test_what_is_spoilt_in_the_cache_is_fetched_anew(bench):
     cache = bench.root / "cache"
     file = spec("a", b"content", bench.shelf.put("mem://a", b"content"))
     inputs(bench, file, cache=cache)
-    (entry,) = (cache / "entries").iterdir()
-    about = entry.stat()
+    spoil(cache)
     (bench.workdir / "a").unlink()
-    entry.chmod(0o600)
-    entry.write_bytes(b"cXntent")
-    os.utime(entry, ns=(about.st_atime_ns, about.st_mtime_ns))
     assert inputs(bench, file, cache=cache).errors == ()
     assert (bench.workdir / "a").read_bytes() == b"content"
+    (bench.workdir / "a").unlink()
+    assert inputs(bench, file, cache=cache).receipts[0].tool == "cache"
+
+
+def spoil(cache):
+    """Change what an entry holds, and nothing by which that could be seen."""
+    (entry,) = (cache / "entries").iterdir()
+    about = entry.stat()
+    entry.chmod(0o600)
+    entry.write_bytes(b"X" * about.st_size)
+    os.utime(entry, ns=(about.st_atime_ns, about.st_mtime_ns))
+
+
+def test_what_is_spoilt_is_filled_in_again_and_given_to_nobody(bench):
+    """data:B-26 (from the cache alone)"""
+    cache = bench.root / "cache"
+    file = spec("a", b"content", bench.shelf.put("mem://a", b"content"))
+    task = bench.task(Job(id="1", inputs=(file,)), cache=cache)
+    control(bench).fill_cache(task)
+    spoil(cache)
+    assert codes(control(bench).take_inputs(task)) == [Code.GETADMISMATCH]
+    assert bench.names() == []
+    assert codes(control(bench).take_inputs(task)) == [Code.MISSINGINPUTFILE]
+    assert control(bench).fill_cache(task).errors == ()
+    spoil(cache)
+    assert control(bench).fill_cache(task).errors == ()
+    assert control(bench).take_inputs(task).errors == ()
+    assert (bench.workdir / "a").read_bytes() == b"content"
+
+
+def test_what_spoils_every_time_is_fetched_past_the_cache(bench, monkeypatch):
+    cache = bench.root / "cache"
+    file = spec("a", b"content", bench.shelf.put("mem://a", b"content"))
+    inputs(bench, file, cache=cache)
+    spoil(cache)
+    monkeypatch.setattr("pilot_core.io.cache.Cache.drop", lambda *_: None)
+    (bench.workdir / "a").unlink()
+    assert inputs(bench, file, cache=cache).receipts[0].tool == "shelf"
+    assert (bench.workdir / "a").read_bytes() == b"content"
+
+
+def test_a_cache_that_cannot_keep_all_says_what_it_lacks(bench):
+    cache = bench.root / "cache"
+    files = [spec(name, name.encode() * 600, bench.shelf.put(f"mem://{name}", name.encode() * 600)) for name in "ab"]
+    large = spec("c", b"c" * 2000, bench.shelf.put("mem://c", b"c" * 2000))
+    task = bench.task(Job(id="1", inputs=(*files, large)), cache=cache, cache_b=1000, parallel=1)
+    result = control(bench).fill_cache(task)
+    assert codes(result) == [Code.NOLOCALSPACE] * 2
+    assert ["data.cache_b is 1000 B" in error.detail for error in result.errors] == [True, True]
+    assert [receipt.lfn for receipt in result.receipts] == ["b"]
 
 
 def test_a_link_is_used_and_not_cached(bench, tmp_path):
@@ -513,6 +585,17 @@ def test_plugins_select_outputs_and_their_places(bench):
     assert result.errors == ()
     assert result.outputs == tuple(chosen)
     assert set(bench.shelf.held) == {"mem://p/out_1", "mem://p/out_2"}
+
+
+def test_an_output_is_stored_under_another_name_than_it_has_on_the_disk(bench):
+    (bench.workdir / "out").mkdir()
+    make(bench, **{"out/hits.root": b"h"})
+    chosen = FileSpec(lfn="7.hits.root", path="out/hits.root", replicas=(Replica("mem://p/7.hits.root"),))
+    done = outputs(bench, hooks=bench.hooks(pilot_outputs_select=lambda: [chosen]))
+    assert (done.errors, [each.lfn for each in done.receipts]) == ((), ["7.hits.root"])
+    assert set(bench.shelf.held) == {"mem://p/7.hits.root"}
+    gone = outputs(bench, hooks=bench.hooks(pilot_outputs_select=lambda: [evolve(chosen, path="out/none")]))
+    assert codes(gone) == [Code.MISSINGOUTPUTFILE]
 
 
 def test_secrets_in_addresses_are_not_told(bench):

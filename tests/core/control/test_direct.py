@@ -6,6 +6,7 @@ from attrs import evolve
 
 from pilot_core.errors import Code, PilotError
 from pilot_core.model.files import FileSpec, Replica
+from pilot_core.model.queue import Queue
 from pilot_core.model.transfers import PHRASES, state_of, told_error
 
 from .moving import codes, inputs, make, out, outputs, spec
@@ -36,6 +37,16 @@ def test_a_file_that_can_be_read_where_it_lies_is_not_copied(bench, crate):
     assert bench.names() == ["near"]
     assert [{name: place.url for name, place in each.items()} for each in staged] == [{"far": "mem://h/far"}]
     assert {attempt.file.lfn: state_of(attempt) for attempt in heard} == {"far": "FOUND_ROOT", "near": "DONE"}
+
+
+def test_a_queue_may_want_no_look_before_a_payload_opens_files(bench, crate):
+    """data:C-09"""
+    heard, hooks = hearing(bench)
+    bench.queue = Queue(name="q", params={"catchall": "nopenfiles=4 RemoteIO_Test=False"})
+    result = inputs(bench, direct("a", b"x", Replica("mem://h/lost")), tools=[crate], hooks=hooks)
+    assert [receipt.direction for receipt in result.receipts] == ["direct"]
+    assert [state_of(attempt) for attempt in heard] == ["FOUND_ROOT"]
+    assert not crate.asked
 
 
 def test_a_wrong_or_missing_one_is_not_opened(bench, crate):
@@ -187,3 +198,16 @@ def test_no_phrase_hides_another():
 def test_long_words_are_cut():
     """data:T-17 (what is kept of it)"""
     assert len(told_error("in", "x" * 10**7 + " No space left on device").detail) <= 4000
+
+
+def test_an_experiment_adds_its_facts_to_what_is_told_of_a_try(bench, crate):
+    heard, hooks = hearing(bench, pilot_transfer_facts=lambda attempt: {"usr": attempt.file.lfn, "version": None})
+    inputs(bench, spec("a", b"x", crate.put("mem://h/a", b"x")), tools=[crate], hooks=hooks)
+    assert [attempt.facts for attempt in heard] == [{"usr": "a", "version": None}]
+
+
+def test_a_failing_experiment_adds_nothing_and_stops_nothing(bench, crate, caplog):
+    heard, hooks = hearing(bench, pilot_transfer_facts=lambda: 1 / 0)
+    assert inputs(bench, spec("a", b"x", crate.put("mem://h/a", b"x")), tools=[crate], hooks=hooks).errors == ()
+    assert [attempt.facts for attempt in heard] == [{}]
+    assert "nothing is added to what is told of a: plugin tester (pilot-tester 1.2)" in caplog.text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
@@ -396,3 +397,14 @@ def test_a_node_with_too_little_disk_takes_no_work(tmp_path: Path) -> None:  # p
     assert problem.code is Code.NOLOCALSPACE
     assert problem.code.exit_code == 69
     assert str(tmp_path) in str(problem)
+
+
+def test_a_young_payload_is_looked_at_often_and_an_old_one_as_usual(tmp_path):
+    clock = HandClock()
+    watch = control(clock=clock).begin(Job(id="1"), tmp_path, os.getpid(), settings())
+    pauses = []
+    for _ in range(7):
+        pauses.append(watch.pause_s)
+        clock.at += pauses[-1]
+    assert pauses == [2, 2, 4, 8, 16, 30, 30]
+    watch.end()

@@ -7,10 +7,11 @@ import os
 import pytest
 from attrs import evolve
 
-from pilot_core.control.outbox import deliver_outbox, put_letter, read_letter, write_letter
+from pilot_core.agent.inherit import Inheritance
+from pilot_core.control.outbox import Delivery, deliver_outbox, put_letter, read_letter, write_letter
 from pilot_core.errors import Code, PilotError
 from pilot_core.io.files import Lock
-from pilot_core.spec.drivers import Letter
+from pilot_core.spec.drivers import Letter, Reply
 
 LETTER = Letter(communicator="box", job="1", attempt=1, final=True, body={"state": "finished"})
 
@@ -50,6 +51,17 @@ def test_what_waits_is_sent_once_by_the_sender_of_its_communicator(tmp_path):
     deliver_outbox(tmp_path, {"box": sent.append})
     assert sent == [LETTER]
     assert read_letter(theirs).communicator == "other"
+
+
+def test_what_the_server_refuses_for_a_newer_attempt_is_no_delivery_like_others(tmp_path):
+    """Found: a report that nobody took was told to be delivered."""
+    place = put_letter(LETTER, tmp_path)
+    (delivery,) = deliver_outbox(tmp_path, {"box": lambda _: Reply(notes={"newer_attempt": 2})})
+    assert (delivery.newer, delivery.error, place.exists()) == (2, None, False)
+    told = Inheritance()
+    told.hear([delivery, Delivery(path=tmp_path / "other", job="2")])
+    late = "job 1: its last report came too late: attempt 2 is in its place; nothing is to be done"
+    assert told.refused == {place: late}
 
 
 def test_what_could_not_be_sent_waits_on(tmp_path):

@@ -126,6 +126,23 @@ def test_a_command_is_launched_and_wrapped_only_if_there_is_an_image(tmp_path: P
     assert wrapped[-2:] == ("prog", "-x")
 
 
+def test_a_container_may_be_one_for_this_process_of_this_job(tmp_path: Path) -> None:
+    class Labelled(Box):
+        label = ""
+
+        def around(self, task: Task, name: str) -> Container:
+            mine = Labelled(None)
+            mine.label = f"{task.job.id}/{name}"
+            return mine
+
+        def wrap(self, command: Command, image: str, workdir: Path, mounts: Sequence[Mount]) -> Command:
+            return Command("box", self.label, image, *command.argv, env=command.env)
+
+    stage = Stage(tmp_path, runs("prog"))
+    stage.control = evolve(stage.control, container=Labelled(None))
+    assert stage.prepare(evolve(JOB, image="img")).command.argv[2:5] == ("box", "1/payload", "img")
+
+
 @pytest.mark.parametrize(("answer", "argv"), [("other", ("box", "other")), ("", ())])
 def test_a_plugin_has_the_last_word_on_the_image(tmp_path: Path, answer: str, argv: tuple[str, ...]) -> None:
     stage = Stage(tmp_path, runs("prog") | {"pilot_payload_container": lambda: answer})
@@ -274,6 +291,29 @@ def test_sides_share_the_environment_and_have_their_own_files(tmp_path: Path) ->
     assert (spec.stdout, spec.stderr) == (stage.workdir / "payload.stdout", stage.workdir / "payload.stderr")
     assert (beside.env["A"], beside.env["B"]) == ("side", "payload")
     assert beside.stdout == stage.workdir / "prmon.stdout"
+
+
+@pytest.mark.parametrize(
+    ("isolates", "image", "boxed"),
+    [(False, "", "yours"), (False, "img", "yours"), (True, "", "mine yours"), (True, "img", "mine yours")],
+)
+def test_what_nobody_vouches_for_is_in_the_box_of_an_isolated_payload(
+    tmp_path: Path, isolates: bool, image: str, boxed: str
+) -> None:
+    sides = [
+        SideProcess(name="mine", command=Command("x")),
+        SideProcess(name="yours", command=Command("x"), image="other"),
+        SideProcess(name="watch", command=Command("x"), trusted=True),
+    ]
+    stage = Stage(tmp_path, runs() | {"pilot_payload_postprocesses": lambda: sides})
+    control = evolve(stage.control, isolation=Box(None) if isolates else None)
+    task = stage.task(evolve(JOB, image=image))
+    result = control.prepare(task)
+    plan = control.plan(evolve(task.job, command=result.command, notes=result.notes), stage.workdir, task.settings)
+    seen = {side.spec.name: side.spec.argv[:2] for side in plan.after if side.spec.contained}
+    assert seen == {name: ("box", {"mine": image, "yours": "other"}[name]) for name in boxed.split()}
+    assert [side.spec.argv for side in plan.after if not side.spec.contained] == [("x",)] * (3 - len(seen))
+    assert result.notes["isolation"]["outside"] == [name for name in ("mine", "watch") if name not in seen]
 
 
 def test_sides_that_cannot_be_are_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pilot_core.control import segments as sealing
-from pilot_core.control.archive import JOB_NAME, Archive
+from pilot_core.control.archive import JOB_NAME, SEALED, Archive
 from pilot_core.control.segments import Sealer, joined, segments
 from pilot_core.model.files import FileSpec
 from pilot_core.model.job import Job
@@ -28,11 +28,11 @@ def say(bench, data, name=OUT):
 
 
 def sealed(bench, name=OUT):
-    return joined(segments(bench.control)[name])
+    return joined(segments(bench.control / SEALED)[name])
 
 
 def sealer(bench, most_b=MUCH_B):
-    return Sealer(bench.workdir, bench.control, most_b)
+    return Sealer(bench.workdir, bench.control / SEALED, most_b)
 
 
 def archived(bench):
@@ -66,7 +66,7 @@ def test_a_segment_that_is_full_stays_and_the_next_one_begins(bench, monkeypatch
     for data in (b"0123456", b"789abc", b"d" * 25):
         say(bench, data)
         seals.seal()
-    found = segments(bench.control)[OUT]
+    found = segments(bench.control / SEALED)[OUT]
     assert [(each.offset, each.size_b) for each in found] == [(0, 10), (10, 10), (20, 10), (30, 8)]
     assert joined(found) == (bench.workdir / OUT).read_bytes()
     assert len(os.listdir(bench.control / "sealed")) == 4
@@ -99,7 +99,7 @@ def test_a_pipe_in_place_of_the_output_seals_nothing_and_blocks_nobody(bench, ca
     seals = sealer(bench)
     seals.seal()
     seals.seal()
-    assert segments(bench.control) == {}
+    assert segments(bench.control / SEALED) == {}
     assert caplog.text.count("is not sealed") == 1
 
 
@@ -108,7 +108,7 @@ def test_of_two_segments_that_begin_alike_the_longer_one_counts(bench):
     seals = sealer(bench)
     say(bench, b"one ")
     seals.seal()
-    (old,) = segments(bench.control)[OUT]
+    (old,) = segments(bench.control / SEALED)[OUT]
     data = old.path.read_bytes()
     say(bench, b"two")
     seals.seal()
@@ -120,7 +120,7 @@ def test_damage_is_said_in_its_place(bench, monkeypatch):
     monkeypatch.setattr(sealing, "SEGMENT_B", 4)
     say(bench, b"aaaabbbbcccc")
     sealer(bench).seal()
-    segments(bench.control)[OUT][1].path.write_bytes(b"bxbb")
+    segments(bench.control / SEALED)[OUT][1].path.write_bytes(b"bxbb")
     assert sealed(bench) == b"aaaa\n[4 B are damaged]\ncccc"
 
 

@@ -15,7 +15,7 @@ from pilot_core.dispatcher.service import Service
 DESCRIBED = {"id": "fit", "command": ["x"], "outputs": ["out.txt"], "log": {}}
 REPORT = json.dumps({"out.txt": {"guid": "g", "fsize": 3, "adler32": "01020304"}})
 QUEUES = {
-    "local": ServedQueue(cores=8, memory_b=16 * 10**9, disk_b=10**11, wall_s=3600.0, heartbeat_s=10.0),
+    "local": ServedQueue(cores=8, memory_b=16 * 10**9, disk_b=10**11, wall_s=3600.0, heartbeat_s=2.0),
     "shut": ServedQueue(name="shut", status="offline"),
 }
 STORAGES = {"LOCAL": ServedStorage(), "FAR": ServedStorage(name="FAR", url="https://far.example.org/data")}

@@ -17,6 +17,7 @@ from pilot_core.dispatcher.leases import (
     Word,
     after_loss,
     evicted,
+    heartbeat_s,
     is_lost,
     loss_code,
     rule,
@@ -34,7 +35,8 @@ LEASES = st.builds(
     kill=st.booleans(),
     debug=st.sampled_from([None, True, False]),
     said=st.sampled_from(["", "finished", "failed"]),
-)
+    adrift=st.booleans(),
+).map(lambda lease: evolve(lease, adrift=lease.adrift and lease.state == "activated"))
 WORDS = st.builds(
     Word,
     status=st.sampled_from(SPOKEN),
@@ -54,6 +56,7 @@ def test_a_word_with_another_attempt_changes_nothing(status):
     for attempt in (1, 3):
         ruling = say(status=status, attempt=attempt)
         assert (ruling.command, ruling.state, ruling.heard) == ("tobekilled", None, False)
+        assert ruling.newer == (2 if attempt == 1 else None)
 
 
 @pytest.mark.parametrize("status", SPOKEN)
@@ -87,6 +90,7 @@ HOLDS, TRANSFERS = (evolve(RUNS, state=state) for state in ("holding", "transfer
 ENDED = [evolve(RUNS, state=state, said=said) for state, said in (
     ("finished", "finished"), ("failed", "finished"), ("failed", "failed"), ("cancelled", "failed"),
 )]  # fmt: skip
+ADRIFT = evolve(RUNS, state="activated", adrift=True)
 GIVEN_UP = [evolve(RUNS, state=state) for state in ("failed", "cancelled")]
 EARLY, FINAL = ("starting", "running"), ("finished", "failed")
 TABLE = [
@@ -96,6 +100,8 @@ TABLE = [
     *[(5, lease, status, 2, "alreadydone", None) for lease in ENDED for status in FINAL],
     *[(7, lease, status, 2, "NULL", None) for lease in (HOLDS, TRANSFERS, *ENDED) for status in EARLY],
     *[(9, lease, status, 2, "NULL", status) for lease in (RUNS, HOLDS, TRANSFERS) for status in FINAL],
+    *[(9, ADRIFT, status, 2, "NULL", status) for status in SPOKEN],
+    (1, ADRIFT, "finished", 1, "tobekilled", None),
     *[(9, lease, "transferring", 2, "NULL", None) for lease in ENDED],
     (9, TRANSFERS, "holding", 2, "NULL", "holding"),
     (9, HOLDS, "transferring", 2, "NULL", "holding"),
@@ -112,12 +118,12 @@ SECOND = {1, 4, 5, 7}
 def test_the_rules_in_their_order(number, lease, status, attempt, command, then):
     ruling = say(lease, status, attempt=attempt, batch_id="ce#1")
     assert (ruling.command, ruling.state, ruling.double) == (command, then, False)
-    assert ruling.heard == (number > 1 and lease.state in LEASED)
+    assert ruling.heard == (number > 1 and lease.held)
     second = say(lease, status, attempt=attempt, batch_id="ce#2")
     assert second.state is None
     assert not second.heard
     assert second.command == (command if number in SECOND else "tobekilled")
-    assert second.double == (number == 9 and lease.state in LEASED)
+    assert second.double == (number == 9 and lease.held)
 
 
 def test_every_rule_that_has_jobs_here_is_tried():
@@ -163,6 +169,7 @@ def test_a_command_follows_the_word_debug_and_a_kill_takes_its_place():
 
 @pytest.mark.parametrize(("number", "is_evicted"), [
     (1201, True), (1379, True), (1375, True),  # the site took the slot
+    (1901, True),  # it goes on from a checkpoint
     (1305, False), (1165, False), (0, False), (2999, False),
     (1205, False), (1144, False),  # somebody wanted its end
 ])  # fmt: skip
@@ -199,10 +206,15 @@ def test_what_can_be_cancelled_and_retried():
 def test_only_the_holder_of_a_lease_changes_a_job(lease, word):
     ruling = rule(lease, word)
     if ruling.state is not None or ruling.heard:
-        assert lease.state in LEASED
+        assert lease.state in LEASED or lease.adrift
         assert word.attempt == lease.attempt
     if ruling.state in OVER:
         assert word.final
     if two_bodies(lease.batch_id, word.batch_id):
         assert ruling.state is None
         assert not ruling.heard
+
+
+def test_few_pilots_speak_often_and_many_seldom():
+    assert [heartbeat_s(held, 30) for held in (0, 30, 100, 5000)] == [3, 3, 10, 30]
+    assert heartbeat_s(5, 1) == 1

@@ -111,7 +111,7 @@ def test_a_job_from_beginning_to_end_in_a_form(pilot, person):
     (job,) = person.submit()
     told = pilot.row("getJob", siteName="local", node="n1", mem="2000", cpu="1", SomeRelease="x", timeout="60")
     assert (told["StatusCode"], told["PandaID"], told["attemptNr"], told["scopeOut"]) == (0, job, 1, f"{job}.1")
-    going_on = {"StatusCode": 0, "command": "NULL", "heartbeat": 10.0}
+    going_on = {"StatusCode": 0, "command": "NULL", "heartbeat": 2.0}
     assert pilot.row("updateJob", jobId=job, state="starting", attemptNr=1, timestamp="now") == going_on
     assert pilot.row("updateJob", jobId=job, state="running", attemptNr=1, maxRSS="12", coreCount="2.0") == going_on
     assert pilot.row("updateJob", jobId=job, state="finished", attemptNr=1, xml=REPORT) == going_on
@@ -136,7 +136,7 @@ def test_without_a_wish_for_json_everything_is_text(pilot, person):
     listed = read(pilot.call("getJob", accept="*/*", siteName="local", nJobs=1))
     assert [each["PandaID"] for each in json.loads(listed["jobs"])] == [other]
     answer = pilot.call("updateJob", accept="*/*", jobId=job, state="running", attemptNr=1)
-    assert (answer.type, answer.body) == ("text/plain", b"StatusCode=0&command=NULL&heartbeat=10.0")
+    assert (answer.type, answer.body) == ("text/plain", b"StatusCode=0&command=NULL&heartbeat=2.0")
 
 
 def test_no_job(pilot):

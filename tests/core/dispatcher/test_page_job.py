@@ -76,7 +76,8 @@ def test_kill_asks_first_and_then_kills(serve, visit):
     assert posted(server) == []
     tab.click("#kill")
     tab.click("#end")
-    tab.see("document.getElementById('said').textContent === 'Job 3 is being killed.'")
+    told = "Job 3 is cancelled; if a pilot has it, as soon as that hears of it."
+    tab.see(f"document.getElementById('said').textContent === {told!r}")
     tab.see("document.getElementById('job-title').textContent.includes('cancelled')")
     assert tab.value("document.getElementById('kill').hidden")
     assert posted(server) == [("cancel", {"ids": [3]})]

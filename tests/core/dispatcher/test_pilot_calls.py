@@ -22,8 +22,8 @@ def test_a_job_from_beginning_to_end(pilot, person):
     told = pilot.acquire()
     assert (told["success"], told["message"], told["data"]["StatusCode"]) == (True, "", 0)
     (wire,) = told["data"]["jobs"]
-    assert (wire["PandaID"], wire["attemptNr"], wire["heartbeat"], wire["StatusCode"]) == (job, 1, 10, 0)
-    going_on = {"success": True, "message": "", "data": {"StatusCode": 0, "command": "NULL", "heartbeat": 10.0}}
+    assert (wire["PandaID"], wire["attemptNr"], wire["heartbeat"], wire["StatusCode"]) == (job, 1, 2, 0)
+    going_on = {"success": True, "message": "", "data": {"StatusCode": 0, "command": "NULL", "heartbeat": 2.0}}
     assert pilot.update(job, "starting") == going_on
     assert pilot.update(job, "finished", job_output_report=REPORT, pilot_timing="1|2|3|4|5|6") == going_on
     shown = person.get(f"/dispatcher/v1/jobs/{job}")
@@ -326,4 +326,5 @@ def test_a_lost_job_is_swept_back(pilot, person, service, clock):
     clock.advance(QUEUES["local"].lost_after_s)
     assert service.sweep() == [job]
     assert pilot.acquire()["data"]["jobs"][0]["attemptNr"] == 2
-    assert pilot.update(job)["data"] == {"StatusCode": 0, "command": "tobekilled"}
+    told = {"StatusCode": 0, "command": "tobekilled", "newer_attempt": 2}
+    assert pilot.update(job)["data"] == told

@@ -108,6 +108,7 @@ class Schedules(RuleBasedStateMachine):
         self.finished: dict[int, set[tuple[str, int]]] = {}
         self.acknowledged: dict[int, set[int]] = {}
         self.ends: dict[tuple[int, int], int] = {}
+        self.first: dict[tuple[int, int], str] = {}
 
     def teardown(self) -> None:
         try:
@@ -169,9 +170,12 @@ class Schedules(RuleBasedStateMachine):
             pilot.believes.discard((word["job_id"], word["attempt_nr"]))
 
     def check(self, pilot, word, before, ruling):
-        job, attempt = word["job_id"], word["attempt_nr"]
+        job, attempt = key = word["job_id"], word["attempt_nr"]
         if ruling.state is not None:
-            assert (before["attempt"], before["state"] in LEASED) == (attempt, True)
+            assert self.may_speak(key, before)
+            assert self.first.setdefault(key, pilot.name) == pilot.name
+        elif before["state"] == "activated" and self.may_speak(key, before):
+            assert self.first[key] != pilot.name, "its pilot came back while nobody else had the job, and was refused"
         if ruling.state in OVER:
             self.ends[job, attempt] = self.ends.get((job, attempt), 0) + 1
         if ruling.state == "finished":
@@ -179,17 +183,32 @@ class Schedules(RuleBasedStateMachine):
         if ruling.command == "alreadydone" and before["state"] == "finished":
             self.acknowledged.setdefault(job, set()).add(attempt)
 
+    def may_speak(self, key, job):
+        """Whether an attempt is the last that was handed out, and nobody has ended it."""
+        return job["attempt"] == key[1] and (
+            job["state"] in LEASED or (job["state"] == "activated" and key in self.given)
+        )
+
+    @precondition(lambda self: self.given)
+    @rule(data=st.data())
+    def store_a_file(self, data):
+        key = data.draw(st.sampled_from(sorted(self.given)))
+        may = self.may_speak(key, show(self.store, key[0]))
+        assert self.store.holds(*key) == may
+        assert (show(self.store, key[0])["state"] in LEASED) >= may
+
     @precondition(lambda self: self.under_way)
     @rule(data=st.data())
     def lose_a_word(self, data):
         self.under_way.pop(data.draw(st.integers(0, len(self.under_way) - 1)))
 
-    @rule(who=st.integers(0, 2), other=st.integers(0, 2))
-    def taken_over(self, who, other):
-        """A pilot falls silent, another gets its jobs, and then the first one has done them."""
+    @rule(who=st.integers(0, 2), other=st.integers(0, 2), count=st.integers(0, 2))
+    def taken_over(self, who, other, count):
+        """A pilot falls silent, another gets some of its jobs, and then the first one has done them."""
         believed = sorted(self.pilots[who].believes)
         self.pass_time(QUEUE.lost_after_s)
-        self.give(self.pilots[other], 2, arrives=True)
+        if count:
+            self.give(self.pilots[other], count, arrives=True)
         for job, attempt in believed:
             self.arrive(self.pilots[who], self.word(self.pilots[who], job, attempt, "finished"), reply_lost=False)
 

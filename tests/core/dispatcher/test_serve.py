@@ -4,13 +4,14 @@ import os
 import re
 import signal
 import socket
+import sqlite3
 import ssl
 import stat
 import subprocess
 import sys
 import threading
 from argparse import ArgumentTypeError
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 
 import pytest
 import requests
@@ -406,3 +407,25 @@ def test_addresses_that_are_told_are_read_as_they_are_written():
 def test_addresses_are_read_as_they_are_written():
     assert address("localhost:80") == ("localhost", 80)
     assert address("[::1]:0") == ("::1", 0)
+
+
+def spoilt(path):
+    path.write_bytes(b"SQLite format 3\0" + b"spoilt" * 900)
+
+
+def newer(path):
+    with closing(sqlite3.connect(path)) as database:
+        database.execute("PRAGMA user_version = 999")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "told"), [(spoilt, "move it away, or choose another home"), (newer, "written by a newer version")]
+)
+def test_a_database_that_it_cannot_use_is_told_in_a_sentence(tmp_path, spoil, told):
+    Dispatcher(tmp_path / "home").close()
+    spoil(tmp_path / "home/dispatcher.sqlite")
+    with command(tmp_path / "home") as process:
+        _, errors = process.communicate(timeout=20)
+    assert process.returncode == 1
+    assert told in errors
+    assert "internal error" not in errors

@@ -327,6 +327,10 @@ def test_an_attempt_that_is_over_is_told_so_and_not_that_its_token_is_bad(pilot,
     status, told = pilot.refused("PUT", f"/storage/{job}.1/out.txt", {})
     assert (status, told) == (409, f"'{job}.1' is no attempt that holds its job now, so nothing is stored for it")
     assert person.refused("PUT", f"/storage/{job}.1/out.txt", {})[0] == 403
+    pilot.acquire()
+    pilot.update(job, "failed", 1, pilot_error_code=1379)
+    told = pilot.refused("PUT", f"/storage/{job}.1/out.txt", {})[1]
+    assert told.endswith("nothing is stored for it: attempt 2 is in its place")
 
 
 def scopes(tmp_path) -> list[str]:

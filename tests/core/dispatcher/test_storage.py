@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import zlib
+from stat import S_ISDIR
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -333,3 +334,38 @@ def test_what_an_attempt_stored_is_removed_together(storage, root):
     assert storage.remove("7.1") == []
     assert storage.remove("9.9") == []
     assert tree(root) == ["7.2/out"]
+
+
+@pytest.fixture
+def synced(root, monkeypatch):
+    """What is synced, as it comes."""
+    seen, fsync = [], os.fsync
+
+    def note(fd):
+        about = os.fstat(fd)
+        inside = "folder" if S_ISDIR(about.st_mode) else "file"
+        seen.append("root" if about.st_ino == root.stat().st_ino else inside)
+        fsync(fd)
+
+    monkeypatch.setattr(os, "fsync", note)
+    return seen
+
+
+def test_the_name_of_a_folder_is_brought_to_the_disk_once(storage, synced):
+    put(storage, b"1", name="one")
+    assert synced == ["file", "folder", "root"]
+    put(storage, b"2", name="two")
+    assert synced[3:] == ["file", "folder"]
+    storage.remove("7.1")
+    put(storage, b"3", name="three")
+    assert synced[5:] == ["file", "folder", "root"], "and again, once it was made again"
+
+
+def test_folders_are_forgotten_the_oldest_first(storage, synced, monkeypatch):
+    monkeypatch.setattr("pilot_core.dispatcher.storage.REMEMBERED", 1)
+    put(storage, b"1", "7.1")
+    put(storage, b"2", "8.1")
+    del synced[:]
+    put(storage, b"3", "8.1", "more")
+    put(storage, b"4", "7.1", "more")
+    assert synced == ["file", "folder", "file", "folder", "root"]

@@ -19,7 +19,7 @@ from pilot_core.dispatcher.store import Store
 from pilot_core.dispatcher.wire import labels_for
 from pilot_core.testing.fakes import FakeClock
 
-from .storing import QUEUE, REPORT, WANTED, finish, lose, order, show, take, tell
+from .storing import QUEUE, WANTED, finish, lose, order, show, take, tell
 
 
 @pytest.fixture
@@ -112,6 +112,24 @@ def test_the_life_of_a_job(store, clock):
     assert [(each["attempt"], each["state"], each["error"]) for each in told["attempts"]] == [(1, "finished", None)]
 
 
+def test_a_measurement_that_is_said_again_is_kept_once(store):
+    store.submit("q", [order()])
+    ((job, attempt),) = take(store)
+    for metrics in ("cpu=1 rss=5", "cpu=1 rss=5", "cpu=2 rss=5", "cpu=1 rss=5"):
+        tell(store, job, attempt, "running", job_metrics=metrics)
+    assert [each["cpu_s"] for each in show(store, job)["usage"]] == [1, 2, 1]
+
+
+def test_a_job_that_is_to_be_cancelled_says_so_until_it_is(store):
+    store.submit("q", [order()])
+    ((job, attempt),) = take(store)
+    tell(store, job, attempt, "running")
+    store.cancel([job])
+    assert (show(store, job)["state"], show(store, job)["cancelling"]) == ("running", True)
+    tell(store, job, attempt, "failed", pilot_error_code=1144)
+    assert (show(store, job)["state"], show(store, job)["cancelling"]) == ("cancelled", False)
+
+
 def test_a_promised_output_that_no_report_names_fails_the_job(store):
     (job,) = store.submit("q", [order()])
     take(store)
@@ -175,13 +193,93 @@ def test_a_lost_job_begins_again_as_often_as_the_queue_says(store, clock):
     (job,) = store.submit("q", [order()])
     for attempt in (1, 2, 3):
         assert take(store) == [(job, attempt)]
+        assert finish(store, job, attempt - 1).command == "tobekilled", "another has it now"
         tell(store, job, attempt)
         assert lose(store, clock) == [job]
-        assert tell(store, job, attempt, "finished", job_output_report=REPORT).command == "tobekilled"
+    assert finish(store, job, 3).command == "tobekilled"
     told = show(store, job)
     assert (told["state"], told["lost"], told["error"]["code"]) == ("failed", 3, 100)
     assert "attempt 3 was running and not heard of for 300 s" in told["error"]["detail"]
     assert told["advice"].startswith("each time its pilot was on n: look at this node first")
+
+
+def test_a_pilot_that_comes_back_before_anybody_else_has_its_job_goes_on_with_it(store, clock):
+    (job,) = store.submit("q", [order()])
+    assert take(store) == [(job, 1)]
+    tell(store, job, node="n1", job_metrics="cpu=7")
+    began = show(store, job)["began"]
+    assert lose(store, clock) == [job]
+    told = show(store, job)
+    assert (told["state"], told["attempt"], told["lost"], told["node"], told["cpu_s"]) == ("activated", 1, 1, "", None)
+    assert [(each["state"], each["error"]["code"]) for each in told["attempts"]] == [("failed", 100)]
+    assert tell(store, job).state == "running"
+    told = show(store, job)
+    assert (told["state"], told["lost"], told["error"], told["node"]) == ("running", 0, None, "n1")
+    assert (told["began"], told["ended"]) == (began, None)
+    assert [(each["state"], each["ended"], each["error"]) for each in told["attempts"]] == [("running", None, None)]
+    assert lose(store, clock) == [job], "it is watched as before"
+    assert finish(store, job).state == "finished"
+    assert [each["state"] for each in show(store, job)["attempts"]] == ["finished"]
+    assert take(store) == []
+
+
+def test_the_most_memory_is_told_of_a_job_and_the_present_one_with_each_sample(store):
+    """Found: a job that had taken 2 GB and gave them back was told to have taken 40 MB."""
+    (job,) = store.submit("q", [order()])
+    take(store)
+    for told in ({"max_rss": 100, "job_metrics": "rss=5"}, {"job_metrics": "rss=7"}, {"max_rss": 90}):
+        tell(store, job, **told)
+    shown = show(store, job)
+    assert shown["rss_b"] == 102400
+    assert [each["rss_b"] for each in shown["usage"]] == [5, 7, 92160]
+    tell(store, job, 1, "failed", pilot_error_code=1379)
+    assert show(store, job)["rss_b"] is None
+    take(store)
+    tell(store, job, 2, job_metrics="rss=6")
+    assert show(store, job)["rss_b"] == 6, "of another attempt nothing counts"
+
+
+def test_storing_a_file_is_a_sign_of_life(store, clock):
+    (job,) = store.submit("q", [order()])
+    assert not store.holds(job, 1)
+    take(store)
+    lose(store, clock)
+    assert not store.holds(job, 2)
+    assert store.holds(job, 1)
+    assert (show(store, job)["state"], take(store)) == ("running", [])
+
+
+def test_what_somebody_ended_or_put_back_is_not_gone_on_with(store, clock):
+    cancelled, evicted = store.submit("q", [order(count=2)])
+    assert len(take(store, count=2)) == 2
+    tell(store, evicted, 1, "failed", pilot_error_code=1379)
+    lose(store, clock)
+    assert store.cancel([cancelled]) == {}
+    for job in (cancelled, evicted):
+        assert finish(store, job).command == "tobekilled"
+        assert not store.holds(job, 1)
+    assert store.retry([cancelled]) == {}
+    assert finish(store, cancelled).command == "tobekilled"
+    assert sorted(take(store, count=2)) == [(cancelled, 2), (evicted, 2)]
+
+
+def test_of_what_the_silent_pilot_said_nothing_is_known_of_the_next_attempt(store, clock):
+    (job,) = store.submit("q", [order()])
+    take(store)
+    tell(store, job, batch_id="ce#1", job_metrics="cpu=7 rss=5")
+    lose(store, clock)
+    assert take(store) == [(job, 2)]
+    assert (show(store, job)["cpu_s"], show(store, job)["began"]) == (None, None)
+    assert tell(store, job, 2, batch_id="ce#2").state == "running", "and nobody is taken for its second body"
+    assert [each["state"] for each in show(store, job)["attempts"]] == ["failed", "running"]
+
+
+def test_the_attempt_that_is_open_is_as_its_job(store):
+    (job,) = store.submit("q", [order()])
+    take(store)
+    for status in ("starting", "running", "transferring"):
+        tell(store, job, status=status)
+        assert [each["state"] for each in show(store, job)["attempts"]] == [status]
 
 
 def test_a_pilot_that_speaks_keeps_its_job(store, clock):
@@ -444,9 +542,18 @@ def test_the_file_is_its_owners_only(store, path):
     assert path.stat().st_mode & 0o777 == 0o600
 
 
+def test_nobody_else_reads_or_writes_it_meanwhile(store, path, clock):
+    """So no change needs a lock of the file system's, and no memory is shared."""
+    store.submit("q", [order()])
+    assert not path.with_name(f"{path.name}-shm").exists()
+    with pytest.raises(WrongDatabase, match="database is locked"):
+        Store(path, clock)
+
+
 def test_a_newer_format_is_refused(store, path, clock):
     with store.reading() as database:
         database.execute("PRAGMA user_version = 5")
+    store.close()
     with pytest.raises(WrongDatabase, match="has format 5, written by a newer version; this one reads up to 4: run"):
         Store(path, clock)
 

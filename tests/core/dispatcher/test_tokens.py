@@ -24,6 +24,17 @@ def test_three_tokens_are_made_once_for_their_owner_only(tmp_path):
     assert {role: text_of(again, role) for role in ROLES} == texts
 
 
+def test_a_file_that_others_could_read_is_shut_and_told(tmp_path, caplog):
+    tokens = Tokens(tmp_path / "tokens")
+    assert not caplog.records
+    for role in ("submit", "key"):
+        tokens.path(role).chmod(0o640)
+    Tokens(tmp_path / "tokens")
+    assert {stat.S_IMODE(tokens.path(role).stat().st_mode) for role in (*ROLES, "key")} == {0o600}
+    assert [text.split()[-1] for text in caplog.messages] == ["submit", "key"]
+    assert "(mode 640); now only its owner can; if somebody did, replace it: pilot token rotate" in caplog.messages[0]
+
+
 def test_a_token_has_its_role_and_nothing_else_has_one(tmp_path):
     tokens = Tokens(tmp_path / "tokens")
     for role in ROLES:

@@ -7,7 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pilot_core.dispatcher import updates
-from pilot_core.dispatcher.updates import ACQUIRE, UPDATE, Mistyped, error_of, read_report, read_typed, timing_of
+from pilot_core.dispatcher.updates import (
+    ACQUIRE,
+    UPDATE,
+    Mistyped,
+    Report,
+    error_of,
+    read_report,
+    read_typed,
+    timing_of,
+)
 
 
 @pytest.mark.parametrize(("update", "told"), [
@@ -51,8 +60,14 @@ def test_remaining_time_may_be_anything():
 
 def test_usage_prefers_the_pilots_own_metrics():
     told = {"max_rss": 10, "cpu_consumption_time": 3, "tot_rbytes": 4.0, "job_metrics": "rss=77 processes=2 odd x=y"}
-    assert updates.usage_of(told) == updates.Usage(cpu_s=3, rss_b=77, read_b=4, processes=2)
-    assert updates.usage_of({"max_rss": 10}).rss_b == 10240
+    assert updates.usage_of(told) == updates.Usage(cpu_s=3, rss_b=77, rss_peak_b=10240, read_b=4, processes=2)
+    for told, now_b, peak_b in (
+        ({"max_rss": 10}, 10240, 10240),
+        ({"job_metrics": "rss=7"}, 7, 7),
+        ({"max_rss": 0.5}, 512, 512),
+    ):
+        usage = updates.usage_of(told)
+        assert (usage.rss_b, usage.rss_peak_b) == (now_b, peak_b)
 
 
 @given(st.text(max_size=30))
@@ -70,6 +85,14 @@ def test_a_report():
     report = read_report('{"a": {"guid": "g", "fsize": 3, "adler32": "01020304", "surl": "https://h/a"}}')
     assert report.names == {"a"}
     assert report.files == ({"name": "a", "size_b": 3, "checksum": "adler32:01020304", "url": "https://h/a"},)
+
+
+@pytest.mark.parametrize(("told", "tells"), [
+    ("a.b", True), ("a.b._1", True), ("a.b_0012", True), ("axb._1", False), ("a.b._", False), ("a.b._1x", False),
+    ("xa.b._1", False), ("a.b.1", False), ("a.b._1\n", False),
+])  # fmt: skip
+def test_an_expected_file_may_be_told_of_by_several(told, tells):
+    assert Report(names=frozenset({told})).tells_of("a.b") is tells
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"a": 5}', '{"a": {}}'])

@@ -137,6 +137,8 @@ def test_files_by_path_are_refused_with_the_way_out():
     assert "pilot submit" in told["description.inputs[0].source"]
     assert told["description.inputs[1]"].startswith("has no 'source'")
     assert "the queue's storage takes it" in told["description.outputs[0].destination"]
+    known = {**described, "inputs": [{"name": "i", "scope": "of.a.catalogue"}]}
+    assert not [path for path in problems(known) if "inputs" in path]
     assert "description.log.destination" in told
 
 

@@ -126,9 +126,9 @@ def test_tables_are_joined_row_by_row_and_nothing_is_no_fact():
     assert queue.params["acopytools"] == {"pr": ("x",), "pw": ("y", "z")}
 
 
-def test_copytools_come_whole_from_one_source_and_else_from_activities():
+def test_copytools_come_whole_from_one_source_and_those_of_activities_after_them():
     one, two = Source({"copytools": {"x": {}}}), Source({"copytools": {"y": {}}, "acopytools": {"pr": ["z"]}})
-    assert resolve("q", [one, two])[0].copytools == ("x",)
+    assert resolve("q", [one, two])[0].copytools == ("x", "z")
     assert queue_of(acopytools={"pr": ["z", "x"], "pw": ["x"]}).copytools == ("z", "x")
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from pilot_core.errors import Code, PilotError
 from pilot_core.infosys.queue import resolve
 from pilot_core.model.queue import Storage
@@ -40,9 +42,13 @@ def test_the_endpoints_of_a_queue_are_known_with_the_nearest_first():
     assert source.asked == ["A", "B"]
     assert storages["A"] == Storage(
         name="A",
-        write=("https://near.example.org:1094/data", "davs://far.example.org:443/data"),
-        read=("root://near.example.org:1094//data",),
+        protocols={
+            "read_lan": ("root://near.example.org:1094//data",),
+            "write_lan": ("https://near.example.org:1094/data",),
+            "write_wan": ("davs://far.example.org:443/data",),
+        },
     )
+    assert storages["A"].write == ("https://near.example.org:1094/data", "davs://far.example.org:443/data")
     assert storages["B"] == Storage(name="B")
 
 
@@ -55,10 +61,11 @@ def test_the_first_source_that_knows_an_endpoint_tells_it(caplog):
     assert "storage C is known to no source" in caplog.text
 
 
-def test_a_place_holds_scope_and_name():
-    storage = Storage(name="A", write=("https://h/s/",), read=("root://h//s",))
-    assert storage.places("7.1", "out", write=True) == ("https://h/s/7.1/out",)
-    assert storage.places("", "out", write=False) == ("root://h//s/out",)
+@pytest.mark.parametrize(("told", "hashed"), [(True, True), ("no", False), (None, None), ("what?", None)])
+def test_how_a_storage_names_files_is_known_or_not(told, hashed):
+    facts = {"is_deterministic": told, "arprotocols": {"read_lan": [{"endpoint": "file://", "path": "/disk/"}]}}
+    storage = resolve("q", [Source({"astorages": {"pr": ["A"]}}, {"A": {**facts, "type": "OS_ES"}})])[0].storages["A"]
+    assert (storage.hashed, storage.kind, storage.read) == (hashed, "OS_ES", ("file:///disk",))
 
 
 def test_another_endpoint_is_asked_for_when_a_job_names_it():

@@ -81,9 +81,9 @@ def test_a_cloud_queue(caplog):
         container="box",
         environment={"OMP_NUM_THREADS": "4"},
         storages={
-            "DATA": Storage(name="DATA", read=("https://data.example.com:443/bucket/store",)),
-            "OUT": Storage(name="OUT", write=("https://s3.example.com:443/bucket-out",)),
-            "BACKUP": Storage(name="BACKUP", write=("gs://bucket-backup",)),
+            "DATA": Storage(name="DATA", protocols={"read_lan": ("https://data.example.com:443/bucket/store",)}),
+            "OUT": Storage(name="OUT", protocols={"write_lan": ("https://s3.example.com:443/bucket-out",)}),
+            "BACKUP": Storage(name="BACKUP", protocols={"write_lan": ("gs://bucket-backup",)}),
         },
         params={
             **rest,

@@ -133,6 +133,18 @@ def test_a_source_taken_back_by_another_in_the_same_wait_is_not_asked(box):
         assert len(asked) == 1
 
 
+def test_a_signal_that_was_blocked_before_is_heard_all_the_same():
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
+    box = Box()
+    try:
+        box.watch_signals([signal.SIGUSR1], lambda signum: ("signal", signum))
+        os.kill(os.getpid(), signal.SIGUSR1)
+        assert box.wait(5) == [("signal", signal.SIGUSR1)]
+    finally:
+        box.close()
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def test_signals_become_events_and_are_given_back():
     before = signal.getsignal(signal.SIGUSR1)
     box = Box()

@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from email.utils import formatdate
 from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -28,6 +28,7 @@ from pilot_core.io.cancel import CancelFlag, Cancelled
 from pilot_core.io.http import Answer, Web
 from pilot_core.io.http_address import find_proxy, read_url
 
+BYTES = (socket.SOCK_STREAM, 6, "")
 SECRET = "a-token-of-the-test"
 LARGE = b"0123456789abcdef" * (1 << 16)
 
@@ -135,8 +136,8 @@ for verb in ("GET", "HEAD", "POST", "PUT"):
 class Server(ThreadingHTTPServer):
     daemon_threads = False
 
-    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
+    def __init__(self, tls: ssl.SSLContext | None = None, at: tuple[str, int] = ("127.0.0.1", 0)) -> None:
+        super().__init__(at, Handler)
         self.seen: list[tuple[str, str, dict[str, str]]] = []
         self.over = threading.Event()
         self.failures = 0
@@ -171,8 +172,8 @@ class Server(ThreadingHTTPServer):
 
 
 @contextmanager
-def serving(tls: ssl.SSLContext | None = None) -> Iterator[Server]:
-    with Server(tls) as server:
+def serving(tls: ssl.SSLContext | None = None, at: tuple[str, int] = ("127.0.0.1", 0)) -> Iterator[Server]:
+    with Server(tls, at) as server:
         thread = threading.Thread(target=server.serve_forever, args=[0.01])
         thread.start()
         try:
@@ -263,6 +264,51 @@ def test_many_threads_call_at_once(server, web):
     assert server.accepted <= 8
 
 
+def test_who_comes_while_a_connection_is_busy_waits_for_it(server, web, monkeypatch):
+    monkeypatch.setattr(http_line, "PATIENCE_S", 600.0)
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda number: web.call("POST", "/echo", json=number).json(), range(12)))
+    assert (answers, server.accepted) == (list(range(12)), 1)
+
+
+@pytest.mark.parametrize("path", ["/cut", "/early"])
+def test_nobody_waits_for_a_connection_that_is_gone(server, web, path, monkeypatch):
+    monkeypatch.setattr(http_line, "PATIENCE_S", 600.0)
+
+    def call(_: int) -> None:
+        with suppress(PilotError):
+            web.call("POST", path)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(call, range(24)))
+    assert server.accepted == 24
+
+
+def test_one_who_keeps_a_connection_for_long_holds_nobody_up(server, web, monkeypatch):
+    """A slow answer is no reason for others to be late."""
+    began, drip = threading.Event(), Handler.drip
+    monkeypatch.setattr(Handler, "drip", lambda self: (began.set(), drip(self)))
+    with ThreadPoolExecutor(1) as pool:
+        slow = pool.submit(refusal, web, "/drip", limit_s=600.0)
+        assert began.wait(60.0)
+        assert web.call("POST", "/fine").status == 200
+        assert not slow.done()
+        server.over.set()
+        assert slow.result().facts["cause"] == "cut off"
+    assert server.accepted == 2
+
+
+def test_head_and_first_bytes_of_a_request_leave_together(server, web, monkeypatch):
+    """One packet wakes a server up once."""
+    sent: list[bytes] = []
+    sendall = http_line.TimedSocket.sendall
+    monkeypatch.setattr(http_line.TimedSocket, "sendall", lambda self, data: sent.append(data) or sendall(self, data))
+    assert web.call("POST", "/echo", json={"id": 1}).json() == {"id": 1}
+    assert put(web, "/echo", b"a small file").body == b"a small file"
+    assert put(web, "/echo", b"").body == b""
+    assert [each.partition(b"\r\n\r\n")[2] for each in sent] == [b'{"id":1}', b"a small file", b""]
+
+
 def test_a_connection_that_was_silent_too_long_is_not_used_again(server, web, monkeypatch):
     web.call("GET", "/fine")
     monkeypatch.setattr(http_line, "LONGEST_IDLE_S", -1.0)
@@ -302,7 +348,7 @@ def test_a_large_body_is_compressed_where_the_caller_allows(server, web, size_b,
 )
 def test_a_bad_answer_is_none_and_is_not_asked_for_again(server, web, path, cause):
     server.failures = 10
-    error = refusal(web, path, limit_s=0.3)
+    error = refusal(web, path, limit_s=0.3 if cause == "timed out" else 30)
     assert error.facts["cause"] == cause
     assert error.facts["sent"] is True
     assert server.url in error.detail
@@ -335,6 +381,9 @@ def test_what_only_reads_may_be_asked_for_again(server, web):
     server.failures = 2
     assert web.call("GET", "/hanging_up", repeat=True).status == 200
     assert len(server.seen) == 3
+    server.failures = 2
+    assert web.call("POST", "/hanging_up", repeat=True, reads=True).status == 200, "which is a question as well"
+    assert len(server.seen) == 6
 
 
 def test_a_dead_first_server_is_passed_over_and_the_good_one_kept(server, make):
@@ -349,9 +398,27 @@ def test_what_may_have_arrived_is_not_sent_to_another_server(server, make):
         web = make(server.url, other.url)
         refusal(web, "/cut")
         assert other.seen == []
-        server.failures = 1
+        other.failures = 1
         assert web.call("POST", "/hanging_up", repeat=True).status == 200
-        assert len(other.seen) == 1
+        assert [len(other.seen), len(server.seen)] == [1, 2]
+
+
+@pytest.mark.parametrize(("path", "repeat"), [("/failing", True), ("/failing", False), ("/hanging_up", False)])
+def test_a_server_that_fails_is_passed_over_by_the_next_call(server, make, path, repeat):
+    server.failures = 10**6
+    with serving() as other:
+        web = make(server.url, other.url)
+        with suppress(PilotError):
+            assert web.call("POST", path, repeat=repeat).status == (200 if repeat else 500)
+        assert len(other.seen) == int(repeat), "what may have done something is not said to another"
+        for _ in range(3):
+            assert web.call("POST", path, repeat=repeat).status == 200
+        assert len(server.seen) == 1
+
+
+def test_where_all_servers_fail_the_answer_is_what_one_said(server, make):
+    server.failures = 10**6
+    assert make(server.url, dead_url()).call("POST", "/failing", repeat=True).status == 500
 
 
 def test_all_that_failed_is_told(make):
@@ -377,6 +444,44 @@ def test_all_addresses_of_a_name_are_tried_and_the_good_one_kept(server, make, m
     assert tried == ["127.0.0.9", "127.0.0.1", "127.0.0.1"]
 
 
+def addresses(*hosts: str, port: int) -> list[object]:
+    return [(socket.AF_INET, *BYTES, (host, port)) for host in hosts]
+
+
+@pytest.mark.parametrize("path", ["/failing", "/hanging_up"])
+def test_an_address_that_fails_is_passed_over_by_what_may_be_repeated(server, make, monkeypatch, path):
+    server.failures = 10**6
+    with serving(at=("127.0.0.9", server.server_port)) as other:
+        monkeypatch.setattr(http_line, "random", iter([0.1, 0.9] * 9).__next__)
+        monkeypatch.setattr(
+            socket, "getaddrinfo", lambda *_: addresses("127.0.0.1", "127.0.0.9", port=server.server_port)
+        )
+        web = make(f"http://localhost:{server.server_port}")
+        assert [web.call("POST", path, repeat=True).status for _ in range(4)] == [200] * 4
+        assert [server.accepted, other.accepted] == [1, 1]
+
+
+def test_an_address_that_let_a_call_wait_in_vain_is_not_asked_next(server, make, monkeypatch):
+    with serving(at=("127.0.0.9", server.server_port)) as other:
+        monkeypatch.setattr(http_line, "random", iter([0.1, 0.9] * 9).__next__)
+        monkeypatch.setattr(
+            socket, "getaddrinfo", lambda *_: addresses("127.0.0.1", "127.0.0.9", port=server.server_port)
+        )
+        web = make(f"http://localhost:{server.server_port}")
+        refusal(web, "/drip", limit_s=0.2)
+        assert [web.call("GET", "/fine").status for _ in range(3)] == [200] * 3
+        assert [server.accepted, other.accepted] == [1, 1]
+
+
+def test_an_address_that_never_ends_its_handshake_costs_one_wait(tls_server, certificate, make, monkeypatch):
+    port = tls_server.server_port
+    with socket.create_server(("127.0.0.9", port)):
+        monkeypatch.setattr(http_line, "random", iter([0.1, 0.9] * 9).__next__)
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_: addresses("127.0.0.9", "127.0.0.1", port=port))
+        web = make(f"https://localhost:{port}", fingerprint=fingerprint_of(certificate), connect_s=1.0)
+        assert web.call("POST", "/fine", limit_s=60.0).status == 200
+
+
 def test_only_ipv4_is_asked_for_where_that_is_wanted(server, make, monkeypatch):
     asked: list[object] = []
     resolve = socket.getaddrinfo
@@ -384,6 +489,41 @@ def test_only_ipv4_is_asked_for_where_that_is_wanted(server, make, monkeypatch):
     make(server.url, ipv4_only=True).call("GET", "/fine")
     make(server.url).call("GET", "/fine")
     assert asked == [socket.AF_INET, socket.AF_UNSPEC]
+
+
+@pytest.fixture
+def black_hole(server):
+    """The server's port at IPv6, where who connects is neither taken in nor turned away."""
+    with ExitStack() as closing:
+        hole = closing.enter_context(socket.socket(socket.AF_INET6))
+        try:
+            hole.bind(("::1", server.server_port))
+        except OSError as error:
+            pytest.skip(f"no IPv6 on this machine: {error}")
+        hole.listen(0)
+        for _ in range(3):
+            waiting = closing.enter_context(socket.socket(socket.AF_INET6))
+            waiting.setblocking(False)
+            waiting.connect_ex(hole.getsockname())
+        yield hole.getsockname()
+
+
+def test_an_address_that_answers_nothing_costs_one_wait_and_is_tried_less_often(server, make, monkeypatch, black_hole):
+    """server:T-11, server:T-10 (a black hole)"""
+    tried: list[int] = []
+    connect = http_line.TimedSocket.connect
+    monkeypatch.setattr(
+        http_line.TimedSocket, "connect", lambda sock, to: (tried.append(sock.family), connect(sock, to))
+    )
+    both = [(socket.AF_INET6, *BYTES, black_hole), (socket.AF_INET, *BYTES, ("127.0.0.1", server.server_port))]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda _, port, family, kind: [a for a in both if family in (0, a[0])])
+    for options, families in (({}, [socket.AF_INET6, socket.AF_INET]), ({"ipv4_only": True}, [socket.AF_INET])):
+        tried.clear()
+        web = make(f"http://localhost:{server.server_port}", connect_s=0.2, **options)
+        assert web.call("GET", "/early").status == 507
+        assert tried == families
+        assert web.call("GET", "/fine").status == 200
+        assert tried == [*families, socket.AF_INET]
 
 
 def test_a_resolver_that_hangs_is_left_behind(make, monkeypatch):
@@ -493,6 +633,14 @@ def test_a_post_is_not_sent_on(server, web):
 
 def fetch(web: Web, path: str, file: io.BytesIO, **options: object) -> Answer:
     return web.fetch(path, file, **{"limit_s": 20.0, "cancel": CancelFlag(), **options})  # type: ignore[arg-type]
+
+
+def test_a_file_is_fetched_only_from_places_that_are_allowed(server, web):
+    seen = []
+    with pytest.raises(PilotError, match=r"sent on to .*/around, which is not among the places allowed"):
+        fetch(web, "/around", io.BytesIO(), allowed=lambda url: bool(seen.append(url)))
+    assert seen == [f"{server.url}/around"]
+    assert [path for _, path, _ in server.seen] == ["/around"]
 
 
 def test_a_file_streams(web):

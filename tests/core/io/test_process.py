@@ -279,7 +279,7 @@ def test_who_writes_too_much_is_ended_and_its_file_is_cut(kept, fd, name):
 
 def test_where_no_watch_is_granted_it_is_looked_at(tmp_path, monkeypatch):
     libc = SimpleNamespace(inotify_init1=lambda flags: -1, inotify_add_watch=lambda *watch: -1)
-    monkeypatch.setattr(output.ctypes, "CDLL", lambda name: libc)
+    monkeypatch.setattr(output, "libc", lambda: libc)
     outputs = output.Outputs(select.poll())
     outputs.hold("payload", [str(tmp_path / "out")], 10)
     assert outputs.look_at < time.monotonic() + 2

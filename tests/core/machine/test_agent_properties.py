@@ -208,6 +208,11 @@ class PilotLife(RuleBasedStateMachine):
         lost, sampled = e.JournalLost(job=job, detail="full"), e.Sampled(job=job, usage=Usage(rss_b=1))
         self.post((lost, sampled, e.HeartbeatSet(job=job, every_s=30.0))[which])
 
+    @precondition(lambda self: self.world.agent.courses)
+    @rule(data=st.data())
+    def offer_another_attempt(self, data):
+        self.post(e.OfferedAgain(job=self.some_job(data)))
+
     @precondition(lambda self: self.numbers and self.halts < 3)
     @rule(error=ERRORS, hurry_s=st.sampled_from([3.0, 25.0, 500.0]))
     def halt(self, error, hurry_s):

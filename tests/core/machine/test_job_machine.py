@@ -301,6 +301,16 @@ def test_heartbeats_go_on_until_the_final_update():
     assert life.see(e.HeartbeatDue).commands == ()
 
 
+def test_when_another_attempt_is_offered_this_one_speaks_at_once():
+    assert Life().see(e.OfferedAgain).asked(c.Report)
+    life = Life(()).see(e.OfferedAgain)
+    assert life.commands == (), "its final update is under way"
+    life.see(e.WorkExpired, after_s=120.0)
+    assert life.course.stand is Stand.RETRY
+    assert life.see(e.OfferedAgain).begun[-1] == "conclude"
+    assert life.course.stand is Stand.REPORT
+
+
 def test_monitors_watch_while_the_payload_runs():
     life = Life().run().see(e.PayloadStarted, pid=17)
     assert life.asked(c.Watch)

@@ -65,6 +65,13 @@ def test_work_is_asked_for_while_cores_are_free_and_then_for_one_more():
     assert life.take("3", cores=4).asked(c.Ask) == []
 
 
+def test_what_waits_for_a_job_is_asked_about_as_soon_as_that_is_over():
+    life = Life().take("1", cores=1).take("2", cores=1)
+    life.see(e.Answered(again_s=5.0, stay=True, behind=("1",)))
+    assert life.see(e.JobOver(job="2")).asked(c.Ask) == []
+    assert life.see(e.JobOver(job="1")).asked(c.Ask)
+
+
 def test_shares_are_granted_in_the_order_of_asking_and_nobody_overtakes():
     life = Life().take("1", cores=3).take("2", cores=2).take("3", cores=1)
     life.ask("1", cores=3)
@@ -127,6 +134,27 @@ def test_a_hint_does_not_hasten_a_server_that_does_not_answer():
     assert life.see(e.Hinted()).commands == ()
     life.see(e.AskDue(), e.Hinted(), e.Answered(error=NO_ANSWER, again_s=60.0))
     assert life.asked(c.SetTimer)[0].after_s == 60.0
+
+
+def test_a_server_that_answers_something_else_is_asked_at_once():
+    """Found: after a restart of its server that took a second a pilot rested for minutes, though it was heard."""
+    life = Life(failed_answers=9).see(e.Answered(error=NO_ANSWER, again_s=60.0))
+    assert life.see(e.Hinted(answers=True)).asked(c.Ask)
+
+
+def test_what_is_asked_again_soon_is_not_counted():
+    life = Life(failed_answers=2).see(e.Answered(error=NO_ANSWER, again_s=1.0))
+    for again_s in (2.0, 4.0):
+        life.see(e.AskDue(), e.Answered(error=NO_ANSWER, again_s=again_s, counts=False))
+        assert life.asked(c.SetTimer)[0].after_s == again_s
+    assert life.see(e.AskDue(), e.Answered(error=NO_ANSWER)).asked(c.Exit)
+
+
+def test_an_answer_without_a_job_is_an_answer():
+    life = Life(failed_answers=2, empty_answers=9)
+    for _ in range(3):
+        life.see(e.Answered(error=NO_ANSWER, again_s=1.0), e.AskDue(), e.Answered(again_s=1.0), e.AskDue())
+        assert life.asked(c.Ask)
 
 
 def test_jobs_may_come_one_by_one_and_only_for_a_while():

@@ -19,6 +19,12 @@ class One:
     only: int = field(validator=attrs.validators.instance_of(int))
 
 
+@frozen(slots=False)
+class Roomy:
+    first: int = 1
+    second: int = 2
+
+
 @pytest.mark.parametrize(
     ("value", "changes"),
     [
@@ -27,6 +33,8 @@ class One:
         (Pilot(slot=Resources(cores=2)), {"taken": 1}),
         (Resources(cores=2), {}),
         (One(1), {"only": 2}),
+        (One(1), {}),
+        (Roomy(3), {"second": 4}),
     ],
     ids=lambda each: type(each).__name__,
 )

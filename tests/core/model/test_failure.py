@@ -83,5 +83,10 @@ def test_words_may_be_anything(words) -> None:
     assert told is None or told["class"] in CLASSES
 
 
+def test_a_checkpoint_is_nobodys_fault() -> None:
+    failure = failure_of(PilotError(Code.CHECKPOINTED))
+    assert (failure.kind, failure.fault, failure.advice.counts) == ("stopped", Party.NOBODY, False)
+
+
 def test_each_retry_has_a_place() -> None:
     assert {failure_of(PilotError(code)).advice.text for code in codes()} <= {each.value for each in Retry}

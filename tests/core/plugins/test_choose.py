@@ -21,6 +21,11 @@ def pilot_tea_cakes(guest: str) -> list[str]:
     return []
 
 
+@hook(Shape.FIRST, since="0.1")
+def pilot_tea_host(guest: str) -> str | None:
+    """Say who pours."""
+
+
 ANSWERS = """
 from pilot_core.spec.markers import hookimpl
 
@@ -187,3 +192,37 @@ def test_the_doctor_sees_everything(house):
     assert rows["zz-crane"].install == "pip install 'zz-own[steel]'"
     assert rows["zz-x"].install == "pip install 'zz-tools[zz-x]'"
     assert json.loads(json.dumps(rows["zz-exp"].as_json()))["hooks"] == ["pilot_tea_cakes"]
+
+
+POURS = """
+from pilot_core.spec.markers import hookimpl
+
+@hookimpl
+def pilot_tea_host(guest):
+    return __name__
+"""
+
+
+def _shared(**wish) -> list[str]:
+    hooks = Hooks(SimpleNamespace(pilot_tea_cakes=pilot_tea_cakes, pilot_tea_host=pilot_tea_host))
+    discovery = Discovery()
+    return Doctor(discovery, hooks, choose_plugins(discovery, hooks, Wish(**{"experiment": "zz-exp"} | wish))).shared()
+
+
+def test_the_doctor_names_both_who_answer_one_question(house):
+    for name in ("zz_a", "zz_b"):
+        (house.place / f"{name}.py").write_text(POURS)
+    (told,) = _shared()
+    assert told.startswith("pilot_tea_host is answered by plugin zz-")
+    assert "plugin zz-a (zz-house 1.4)" in told
+    assert "plugin zz-b (zz-house 1.4)" in told
+    assert told.endswith("by chance: leave one out with --plugin no:NAME")
+    assert _shared(blocked={"zz-a"}) == []
+
+
+def test_the_doctor_says_that_the_experiments_answer_counts_over_a_plugins(house):
+    for name in ("zz_a", "zz_exp"):
+        (house.place / f"{name}.py").write_text(POURS)
+    (told,) = _shared()
+    whom = "plugin zz-exp (zz-house 1.4) and by plugin zz-a (zz-house 1.4)"
+    assert told == f"pilot_tea_host is answered by {whom}; zz-exp is asked first"

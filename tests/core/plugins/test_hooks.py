@@ -170,6 +170,17 @@ def test_a_benched_plugin_is_passed_over():
     assert hooks.first(pilot_tea_kind, guest="Ada", hour=5) == "core"
 
 
+def test_a_retired_plugin_does_not_count_among_those_that_listen():
+    bad = SimpleNamespace(pilot_tea_served=hookimpl(lambda guest: None))
+    hooks = _sealed(("slow", _kind("slow"), Tier.SITE), ("bad", bad, Tier.PLUGIN))
+    assert hooks.listens(pilot_tea_served)
+    hooks.retire("bad", ["pilot_tea_served"])
+    assert not hooks.listens(pilot_tea_served)
+    assert hooks.first(pilot_tea_kind, guest="Ada", hour=5) == "slow"
+    with pytest.raises(PluginFailed, match=r"bad .*no hook 'pilot_tea_serve'; did you mean 'pilot_tea_served'"):
+        hooks.retire("bad", ["pilot_tea_serve"])
+
+
 def test_a_failure_carries_its_plugin():
     """pilot:L02"""
 

@@ -9,6 +9,8 @@ from attrs import evolve
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from pilot_core.errors import Code, PilotError
+from pilot_core.model.failure import failure_of
 from pilot_core.report.account import Account, Fault, File, Sample, Span, faults_of
 from pilot_core.report.markup import Markup, escaped, tag
 from pilot_core.report.page import page
@@ -128,6 +130,7 @@ def test_one_job_from_top_to_bottom(parsed):
     assert [each.text for each in html.named("summary")] == [
         "What the payload said: word",
         "The end of the pilot's log",
+        "What else is known",
         "The message as it came",
     ]
     assert "What to do: word." in html.classed("fault")[0].text
@@ -173,12 +176,12 @@ def test_little_that_is_known_makes_a_little_page(parsed):
 def test_several_jobs_have_a_table_first(parsed):
     html = parsed(page([story("one", "finished"), evolve(story("two"), faults=())], "here", 0.0, "1"))
     assert [each.text for each in html.named("h1")] == ["2 jobs"]
-    assert "1 finished, 1 failed; found in here" in html.text
+    assert "1 failed, 1 finished; found in here" in html.text
     links = [(each.text, each.attributes["href"]) for each in html.named("a")]
-    assert links == [("one", "#job-1"), ("two", "#job-2")]
-    assert [each.attributes["id"] for each in html.named("article")] == ["job-1", "job-2"]
+    assert links == [("two", "#job-1"), ("one", "#job-2")]
+    assert ["open" in each.attributes for each in html.named("details") if "Usage" in each.text] == [True, False]
     ends = [each.text for each in html.named("td") if each.attributes.get("data-label") == "Ended by"]
-    assert ends == ["one one", "two"]
+    assert ends == ["two", "one one"]
 
 
 def test_cores_are_busy_between_two_looks():
@@ -189,6 +192,13 @@ def test_cores_are_busy_between_two_looks():
 def test_markup_alone_is_not_escaped():
     assert tag("p", "<b>", Markup("<i>")) == "<p>&lt;b&gt;<i></p>"
     assert tag("meta", data_x='"', class_="") == '<meta data-x="&quot;">'
+
+
+def test_a_checkpoint_is_nobodys_fault(parsed):
+    error = PilotError(Code.CHECKPOINTED)
+    record = {"error": error.to_wire(), "errors": [error.to_wire()], "failure": failure_of(error).to_wire()}
+    told = parsed(page([evolve(story(), faults=faults_of(record))], "here", 0.0, "1")).classed("fault")[0].text
+    assert "Class: stopped. Nobody's fault. What to do: try again" in told
 
 
 def test_what_was_found_out_about_a_failure_is_told(parsed):

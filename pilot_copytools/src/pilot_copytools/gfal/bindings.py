@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pilot_copytools._cli import credentials
+from pilot_copytools._library import same_signals
 from pilot_copytools._storage import Copier
 from pilot_copytools._told import go_on, opened, shown
 from pilot_copytools.gfal.settings import NO_CHECKSUM, GfalOptions, seconds, spelled, variables
@@ -26,7 +27,8 @@ class Bound(Copier):
         self._direction = direction
         os.environ.update({**variables(), **credentials(options)})
         self._gfal: Any = import_module("gfal2")
-        self._context = self._gfal.creat_context()
+        with same_signals():
+            self._context = self._gfal.creat_context()
 
     def get(self, url: str, target: Path, moving: Moving) -> None:
         self._copy(spelled(url), target.as_uri(), moving)

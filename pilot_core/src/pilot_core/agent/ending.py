@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 
-from attrs import frozen
+from attrs import field, frozen
 
 from pilot_core.errors import PilotError
 from pilot_core.io.files import write_atomic
@@ -25,6 +26,8 @@ class Ending:
     records: tuple[Path, ...] = ()
     remain: tuple[Path, ...] = ()
     """Control directories of left jobs that could not be taken up."""
+    refused: Mapping[Path, str] = field(factory=dict)
+    """The last reports that waited and that nobody takes any more, and why."""
 
     @property
     def exit_code(self) -> int:

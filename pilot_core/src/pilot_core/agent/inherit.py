@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from pilot_core.agent.recover import LeftJob, check_hearer, left_jobs
 from pilot_core.agent.workers import answer
 from pilot_core.config.layers import ConfigError, Settings
 from pilot_core.config.schema import PilotOptions
+from pilot_core.control.outbox import Delivery
 from pilot_core.errors import Code, PilotError
 from pilot_core.io.files import Taken
 from pilot_core.io.journal import JournalError
@@ -31,6 +32,21 @@ class Inheritance:
     going_on: list[tuple[Course, HeldJob]] = field(factory=list)
     unbegun: list[LeftJob] = field(factory=list)
     remain: list[Path] = field(factory=list)
+    refused: dict[Path, str] = field(factory=dict)
+    """Where last reports waited that nobody takes any more, and why."""
+
+    def hear(self, deliveries: Iterable[Delivery] | PilotError) -> None:
+        """Say what became of the last reports that waited."""
+        if isinstance(deliveries, PilotError):
+            log.warning("what waits of past jobs was not settled: %s", deliveries)
+            return
+        for each in (delivery for delivery in deliveries if delivery.error is None):
+            if each.newer is None:
+                log.warning("job %s: its last report, which waited in %s, is delivered", each.job, each.path)
+                continue
+            told = f"job {each.job}: its last report came too late: attempt {each.newer} is in its place"
+            self.refused[each.path] = f"{told}; nothing is to be done"
+            log.warning("%s", self.refused[each.path])
 
     def leave(self, control: Path, why: PilotError) -> None:
         """Say that this job waits for somebody who mends what is wrong with it."""

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
-from attrs import evolve, frozen
+from attrs import evolve, field, frozen
 
 from pilot_core.agent.jobs import HeldJob, control_of, hold, let_go
 from pilot_core.agent.loop import Loop
@@ -31,7 +31,7 @@ from pilot_core.machine.agent import Agent
 from pilot_core.machine.phases import budgeted
 from pilot_core.model.job import Job
 from pilot_core.redact import Redactor
-from pilot_core.spec.drivers import Workflow
+from pilot_core.spec.drivers import Offer, Workflow
 
 WRITTEN_S = 60.0
 DOUBLE_S = 5.0
@@ -62,17 +62,26 @@ class Intake:
     admit: Callable[[HeldJob], None]
     left_s: Callable[[], float | None] = lambda: None
     """How long the pilot will be there."""
+    waiting: dict[str, Mapping[str, object]] = field(factory=dict, init=False)
+    """Raw jobs, by their ids, that are taken as soon as earlier attempts at them are over here."""
 
     def ask(self, order: c.Ask, given_up: CancelFlag) -> e.Answered:
         """Ask once, and take in what came; nothing of it once nobody waits for the answer any more."""
-        offer = self.jobs.ask(evolve(order.free, time_s=self.left_s()))
+        offer = self._waited() or self.jobs.ask(evolve(order.free, time_s=self.left_s()))
         settled = [answer(partial(self._settle, raw, given_up)) for raw in offer.jobs]
         while not (self.poster.flush(WRITTEN_S) or self._is_over(given_up)):
             log.warning("the journals of new jobs are not written yet")
         jobs = sum(each not in (Settled.BACK, Settled.LATER) for each in settled)
         if Settled.LATER in settled:
-            return e.Answered(jobs=jobs, again_s=max(offer.again_s or 0.0, DOUBLE_S), stay=True)
+            again_s = max(offer.again_s or 0.0, DOUBLE_S)
+            return e.Answered(jobs=jobs, again_s=again_s, stay=True, behind=tuple(self.waiting))
         return e.Answered(jobs=jobs, again_s=offer.again_s, over=offer.over, stay=offer.stay)
+
+    def _waited(self) -> Offer | None:
+        """The jobs that have waited; while there are any, nobody is asked for more."""
+        jobs = tuple(self.waiting.values())
+        self.waiting.clear()
+        return Offer(jobs=jobs) if jobs else None
 
     def _is_over(self, given_up: CancelFlag) -> bool:
         return given_up.is_set() or self.loop.ended
@@ -85,14 +94,22 @@ class Intake:
         held = answer(partial(self._hold, raw, *read, given_up))
         if isinstance(held, HeldJob):
             return self._take(raw, *read, held)
-        if held.facts.get("in_the_way") or not self.jobs.give_back(raw):
-            return self._refuse(raw, held)
+        back = not held.facts.get("in_the_way") and self.jobs.give_back(raw)
         if held.code is Code.JOBALREADYRUNNING:
-            log.warning("a job is given back until another is over: %s", held)
-            return Settled.LATER
+            return self._put_off(raw, read[0], held, back)
+        if not back:
+            return self._refuse(raw, held)
         log.error("a job cannot be taken here and is given back: %s", held)
         self.poster.post(e.JobRefused(error=held))
         return Settled.BACK
+
+    def _put_off(self, raw: Mapping[str, object], job: Job, error: PilotError, back: bool) -> Settled:
+        """Leave a job for later, with whoever gave it or here; what is under way is to say what it has to say."""
+        log.warning("a job %s until another is over: %s", "is given back" if back else "waits", error)
+        if not back:
+            self.waiting[job.id] = raw
+            self.poster.post(e.OfferedAgain(job=job.id))
+        return Settled.LATER
 
     def _refuse(self, raw: Mapping[str, object], error: PilotError) -> Settled:
         log.error("a job is refused: %s", error)

@@ -49,9 +49,13 @@ class HeldJob:
     """Set when the update that is under way has ended."""
     lost_since: float | None = None
     """Since when the server has not answered, by the monotonic clock."""
+    lost_updates: int = 0
+    """How many updates it has not taken since."""
     heartbeat_s: float | None = None
     """How often the server asked for updates."""
     debug: bool = False
+    soft_stop: PilotError | None = None
+    """Why the payload is to come to an early end of its own, if it is."""
 
     def close(self) -> None:
         """Let go of the job; its journal is whoever's who writes it."""

@@ -56,6 +56,8 @@ class Lifetime:
     def begin(self, performer: Performer) -> None:
         """Before the first request for work, which tells it; and from then on, as an allocation may change."""
         self._learn(self._ask(), performer)
+        if self.options.refill_s is not None:
+            self.loop.after("refill", self.options.refill_s, partial(self.poster.post, e.RefillOver()))
 
     def _ask(self) -> float | None:
         return self.setup.hooks.guarded(self.setup.resource.plugin, "time_left_s", self.resource.time_left_s)

@@ -16,10 +16,11 @@ from pilot_core.agent.loop import Loop
 from pilot_core.agent.post import Poster
 from pilot_core.agent.reporting import Reporting
 from pilot_core.agent.sealing import Sealing
+from pilot_core.agent.silence import Silence
 from pilot_core.agent.warning import Warner
 from pilot_core.agent.workers import Lane, Workers, answer
 from pilot_core.clock import Clock
-from pilot_core.config.schema import Budgets, MonitorOptions, PayloadOptions
+from pilot_core.config.schema import Budgets, PayloadOptions
 from pilot_core.control.job import JobControl
 from pilot_core.control.monitor import MonitorControl, Watch
 from pilot_core.control.payload import PayloadControl
@@ -33,7 +34,7 @@ from pilot_core.machine import events as e
 from pilot_core.machine.agent import Agent
 from pilot_core.machine.final import CONCLUDE
 from pilot_core.model.files import Leaving, Receipt
-from pilot_core.model.job import ACCEPTED, Job
+from pilot_core.model.job import ACCEPTED, FAILED, Job
 from pilot_core.model.payload import Usage
 from pilot_core.model.queue import Queue
 from pilot_core.plugins.hooks import Hooks
@@ -67,7 +68,7 @@ class Performer:
     take_back: Callable[[HeldJob], None]
     ask: Callable[[c.Ask, CancelFlag], e.Answered]
     check: Callable[[], e.Checked]
-    ask_again_s: float
+    silence: Silence
     budgets: Budgets
     died: PilotError | None = None
     held: dict[str, HeldJob] = field(factory=dict)
@@ -82,16 +83,15 @@ class Performer:
     def __attrs_post_init__(self) -> None:
         self.workers = Workers(self.loop.soon)
         self.sealing = Sealing(self.loop, self.workers)
-        self.warner = Warner(self.loop, self.workers)
+        self.warner = Warner(self.loop, self.workers, self.hooks, self.poster.post)
         self.reporting = Reporting(
-            jobs=self.jobs,
-            loop=self.loop,
-            poster=self.poster,
-            clock=self.clock,
+            *(self.jobs, self.loop, self.poster, self.clock),
             within=self.within,
             busy=self.workers.busy,
             held=self.held,
             budget_s=self.budgets.report_s,
+            soften=self.warner.soften,
+            silence=self.silence,
         )
 
     def __call__(self, command: c.Command) -> None:
@@ -189,6 +189,8 @@ class Performer:
             if isinstance(came, PilotError):
                 self.poster.post(e.WorkFailed(job=job, ticket=ticket, error=came))
             else:
+                if order.work == CONCLUDE:
+                    self.silence.end()
                 done = e.WorkDone(job=job, ticket=ticket, result=came)
                 self.alone(job, partial(self.poster.post, done), ticket)
 
@@ -261,11 +263,11 @@ class Performer:
             self.news.put(partial(self.hooks.tell, payload_hooks.pilot_payload_started, job=order.job, pid=pid))
         limit_s = min((limit for limit in (order.job.wall_limit_s, self.queue.wall_limit_s) if limit), default=None)
         self._look_later(held, order.job, limit_s)
-        self.warner.begin(order.job, pid, limit_s, self.clock.now())
+        self.warner.begin(held, order.job, pid, limit_s, self.clock.now())
 
     def _look_later(self, held: HeldJob, job: Job, at_latest_s: float | None = None) -> None:
-        sample_s = held.settings.of(MonitorOptions).sample_s
-        after_s = sample_s if at_latest_s is None else min(sample_s, at_latest_s)
+        pause_s = held.watch.pause_s if held.watch else 0.0
+        after_s = pause_s if at_latest_s is None else min(pause_s, at_latest_s)
         self.loop.after(f"{held.id}/look", after_s, partial(self._look, held, job, self.clock.mono() + after_s))
 
     def _look(self, held: HeldJob, job: Job, due: float) -> None:
@@ -301,7 +303,8 @@ class Performer:
 
     def tell(self, order: c.Tell) -> None:
         """Let observers know of a job's new phase."""
-        log.info("job %s: %s", order.job.id, order.phase)
+        failed = f": {order.job.error}" if order.phase == FAILED else ""
+        log.log(logging.WARNING if failed else logging.INFO, "job %s: %s%s", order.job.id, order.phase, failed)
         if order.phase == ACCEPTED:
             self.hooks.unbench()
         if self.hooks.listens(job_hooks.pilot_job_phase):
@@ -318,9 +321,8 @@ class Performer:
         self.loop.after(order.key, order.after_s, partial(self._due, order.event))
 
     def _due(self, event: e.Event) -> None:
-        if isinstance(event, e.WorkExpired):
-            where = self.workers.stands((event.job, event.ticket))
-            event = evolve(event, detail=f"it hung in {where}" if where else "")
+        if isinstance(event, e.WorkExpired) and (where := self.workers.stands((event.job, event.ticket))):
+            event = evolve(event, detail=f"it hung in {where}")
         self.poster.post(event)
 
     def drop_timer(self, order: c.DropTimer) -> None:
@@ -352,13 +354,8 @@ class Performer:
         self.within(self.budgets.ask_s, "ask", "ask", ask, end)
 
     def _answered(self, given_up: CancelFlag, answer: e.Answered | PilotError) -> None:
-        """After a failure it is asked again at some time that other pilots hardly choose as well."""
-        from random import uniform
-
         given_up.set()
-        if isinstance(answer, PilotError):
-            answer = e.Answered(error=answer, again_s=self.ask_again_s * uniform(1, 3))
-        self.poster.post(answer)
+        self.poster.post(self.silence.judge(answer))
 
     def do_check(self, _: c.Check) -> None:
         """Check the node, in a worker."""

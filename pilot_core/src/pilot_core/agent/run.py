@@ -17,7 +17,7 @@ from attrs import define
 from pilot_core.agent import control as orders
 from pilot_core.agent.drive import drive
 from pilot_core.agent.ending import Ending
-from pilot_core.agent.greeting import greet, take_leave
+from pilot_core.agent.greeting import at_its_moment, greet, take_leave
 from pilot_core.agent.inherit import Inheritance, inherit
 from pilot_core.agent.intake import Intake
 from pilot_core.agent.jobs import HeldJob
@@ -30,6 +30,7 @@ from pilot_core.agent.recover import RECORD, how_it_died
 from pilot_core.agent.setup import NONE, Setup, make, make_all
 from pilot_core.agent.shipping import Shipping
 from pilot_core.agent.signals import DUMP_STACKS, HALTS, as_event
+from pilot_core.agent.silence import Silence
 from pilot_core.agent.status import status_of
 from pilot_core.agent.workers import Lane, answer
 from pilot_core.clock import Clock, SystemClock
@@ -59,7 +60,7 @@ from pilot_core.spec.drivers import Communicator, Letter, Reply, Resource, Workf
 if TYPE_CHECKING:
     from pilot_core.spec.work import Work
 
-OWN = "pilot.control"
+OWN, LOG = "pilot.control", "pilotlog.txt"
 NEWS_S = 5.0
 WRITER_S = 5.0
 log = logging.getLogger(__name__)
@@ -167,13 +168,14 @@ class Assembly:
         )
 
     def _performer(self, workflow: Workflow) -> Performer:
-        setup, hooks = self.setup, self.setup.hooks
+        setup, hooks, budgets = self.setup, self.setup.hooks, self.setup.settings.of(Budgets)
         communicator: Communicator = make(setup, "communicator")
         node = socket.gethostname()
         jobs = self.jobs = JobControl(communicator, hooks, setup.settings, setup.queue, self.clock, node, self.redactor)
         payloads = self._payloads()
         owners = {usable.name: usable.plugin for usable in setup.copytools.usable}
-        data = self.data = DataControl(hooks, make_all(setup, "copytools"), self.redactor, plugins=owners)
+        tools, names = make_all(setup, "copytools"), setup.copytools.names
+        data = self.data = DataControl(hooks, tools, self.redactor, plugins=owners, names=names)
         archive = Archive(hooks, self.redactor, largest_b=setup.settings.of(LogOptions).archive_b)
         parts = setup, self.root, self.starter, self.redactor, self.poster, self.loop, jobs, workflow
         self.intake = Intake(*parts, admit=self._admit, left_s=self.lifetime.left_s)
@@ -187,14 +189,12 @@ class Assembly:
             works=_works(jobs, data, payloads, archive, workflow),
             jobs=jobs,
             payloads=payloads,
-            monitors=MonitorControl(
-                setup.monitors.usable, hooks, setup.queue, self.clock, setup.settings.of(Budgets).look_s
-            ),
+            monitors=MonitorControl(setup.monitors.usable, hooks, setup.queue, self.clock, budgets.look_s),
             take_back=self._take_back,
             ask=self.intake.ask,
             check=self._check,
-            ask_again_s=self.options.ask_again_s,
-            budgets=setup.settings.of(Budgets),
+            silence=Silence(self.clock, self.options.ask_again_s, self.poster.post),
+            budgets=budgets,
             died=self.died,
         )
 
@@ -246,13 +246,13 @@ class Assembly:
             case "stop":
                 error = PilotError(Code.SIGTERM, "an operator stopped the pilot")
                 self.poster.post(e.HaltAsked(error=error, hurry_s=self.options.stop_s))
-        queue, moves = self.setup.queue.name, self.data.under_way.told()
-        node = self.jobs.node_facts
-        return status_of(self.loop.state, self.clock, self._left_behind(), queue=queue, moves=moves, node=node)
+        told = partial(
+            status_of, queue=self.setup.queue.name, node=self.jobs.node_facts, moves=self.data.under_way.told()
+        )
+        return told(self.loop.state, self.clock, self._left_behind(), server=self.performer.silence.told())
 
     def _ship_log(self, leaving: ExitStack) -> None:
-        usable = self.setup.shippers.usable
-        shippers = tuple(zip(usable, make_all(self.setup, "shippers"), strict=True))
+        shippers = tuple(zip(self.setup.shippers.usable, make_all(self.setup, "shippers"), strict=True))
         shipping = Shipping(shippers, self.setup.hooks, self.redactor)
         lane = Lane("log shippers")
         leaving.callback(lane.close, NEWS_S)
@@ -267,19 +267,25 @@ class Assembly:
         """The standard loop, from the first event to the last."""
         for course, held in self.left.going_on:
             self._resume(course.job, held)
+        at_its_moment(self.loop, 0.0 if self.recover else self.options.start_spread_s, self._come_forward)
+        self.lifetime.begin(self.performer)
+        Reclaim(self.lifetime, self.setup.settings.of(SlotOptions)).begin(self.performer)
+        if self.options.life_file:
+            from pilot_core.agent.living import Living
+
+            Living(self.root / self.options.life_file, self.root / LOG, self.loop, self.clock).begin()
+        self.loop.run(self.performer)
+        for thread in self._left_behind():
+            log.error("left behind: %s", thread)
+
+    def _come_forward(self) -> None:
+        """Speak to the server: of what waits of past jobs, of the pilot itself, and then of work."""
         self.performer.within(self.performer.budgets.past_s, "past", "past jobs", self._settle_past, self._settled)
         if not (self.recover or self._past_comes_first):
             self.performer(c.Check())
         self.performer.reporting.renew()
-        self.lifetime.begin(self.performer)
-        Reclaim(self.lifetime, self.setup.settings.of(SlotOptions)).begin(self.performer)
-        if self.options.refill_s is not None:
-            self.loop.after("refill", self.options.refill_s, partial(self.poster.post, e.RefillOver()))
         if not self.recover:
             greet(self.setup, self.root, self.jobs, self.performer)
-        self.loop.run(self.performer)
-        for thread in self._left_behind():
-            log.error("left behind: %s", thread)
 
     def _settle_past(self) -> tuple[Delivery, ...]:
         """Give back what never began, send what waits of jobs that are over, forget those that were over long ago."""
@@ -299,11 +305,7 @@ class Assembly:
         return tuple(delivered)
 
     def _settled(self, settled: tuple[Delivery, ...] | PilotError) -> None:
-        if isinstance(settled, PilotError):
-            log.warning("what waits of past jobs was not settled: %s", settled)
-        else:
-            for each in (delivery for delivery in settled if delivery.error is None):
-                log.warning("job %s: its last report, which waited in %s, is delivered", each.job, each.path)
+        self.left.hear(settled)
         if self.recover:
             self.poster.post(e.DrainAsked(why="only what was left is done"))
         elif self._past_comes_first:
@@ -315,9 +317,8 @@ class Assembly:
         return bool(self.left.unbegun) or self.setup.settings.of(ReportOptions).outbox is not None
 
     def _left_behind(self) -> tuple[str, ...]:
-        performer = self.performer
-        hung = (*self.setup.hooks.left_behind(), *performer.monitors.left_behind())
-        return (*performer.workers.left_behind(), *hung)
+        leave = (self.performer.workers, self.setup.hooks, self.performer.monitors)
+        return tuple(thread for each in leave for thread in each.left_behind())
 
     def _resume(self, job: Job, held: HeldJob) -> None:
         log.warning("job %s was left in phase %s: %s", job.id, job.phase, self.died)
@@ -342,10 +343,16 @@ class Assembly:
 
     def _check(self) -> e.Checked:
         setup, problems = self.setup, node_problems(self.root, self.setup.settings)
-        answers = setup.hooks.gather(startup.pilot_node_check, queue=setup.queue, workdir=self.root)
+        answers = setup.hooks.gather(
+            startup.pilot_node_check, queue=setup.queue, workdir=self.root, settings=setup.settings
+        )
         found = (*problems, *(problem for answer in answers for problem in answer.value))
         if not found:
-            self.performer.news.put(partial(setup.hooks.tell, startup.pilot_started, queue=setup.queue, slot=self.slot))
+            self.performer.news.put(
+                partial(
+                    setup.hooks.tell, startup.pilot_started, queue=setup.queue, slot=self.slot, settings=setup.settings
+                )
+            )
         return e.Checked(problems=found)
 
     # --- the way out ---
@@ -367,6 +374,7 @@ class Assembly:
             left=self._left_behind(),
             records=tuple(self.performer.records),
             remain=tuple(self.left.remain),
+            refused=self.left.refused,
         )
         ending.put_down(self.own / "record.json", self.clock.now())
         return ending

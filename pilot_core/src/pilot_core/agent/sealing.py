@@ -12,6 +12,7 @@ from pilot_core.agent.jobs import HeldJob
 from pilot_core.agent.loop import Loop
 from pilot_core.agent.workers import Workers
 from pilot_core.config.schema import PayloadOptions
+from pilot_core.control.archive import SEALED
 from pilot_core.control.segments import Sealer
 from pilot_core.errors import PilotError
 
@@ -44,7 +45,7 @@ class Sealing:
     def _sealer(self, held: HeldJob) -> Sealer:
         if held.id not in self.sealers:
             most_b = held.settings.of(PayloadOptions).sealed_b
-            self.sealers[held.id] = Sealer(held.workdir, held.control, most_b)
+            self.sealers[held.id] = Sealer(held.workdir, held.control / SEALED, most_b)
         return self.sealers[held.id]
 
 

@@ -13,6 +13,7 @@ from pilot_core.config.schema import (
     CORE,
     Bootstrap,
     Connection,
+    ContainerOptions,
     DataOptions,
     LogOptions,
     MonitorOptions,
@@ -44,7 +45,7 @@ OVERRIDES: JobKey[object] = JobKey("queue.overrides")
 """Where a communicator leaves what a job says of its queue."""
 SPECS = (startup, jobs, staging, payload, reporting)
 START_BUDGET_S = 10.0
-CACHE = "cache"
+CACHE, RENEWED = "cache", "renewed"
 NONE = "none"
 """In place of the names of plugins: the core's alone."""
 ALSO_READ = frozenset({"PILOT_TRACE", "PILOT_JOIN", "PILOT_SERVER_HOME", "PILOT_SOURCE_DIR", "PILOT_WORK_DIR"})
@@ -141,8 +142,11 @@ def prepare(sources: Sources, discovery: Discovery | None = None, trace: Callabl
     hooks.budget_s = _merge(CORE, sources, defaults).of(PilotOptions).hook_budget_s
     schema = Schema(sections)
     layers = (*defaults, *((facts,) if facts else ()), *sources.layers(schema))
+    settings = schema.merge(*layers)
+    for answer in hooks.gather(startup.pilot_config_unused, settings=settings):
+        hooks.retire(answer.plugin, answer.value)
     return Setup(
-        settings=schema.merge(*layers),
+        settings=settings,
         schema=schema,
         layers=layers,
         queue=queue,
@@ -164,6 +168,7 @@ def choose(sources: Sources, discovery: Discovery, trace: Callable[[str], None] 
         blocked=(*early.blocked, *sources.blocked),
         required=early.required,
         site_file=early.pilotfile,
+        profile=early.profile,
     )
     chosen = choose_plugins(discovery, hooks, wish)
     for answer in hooks.gather(startup.pilot_error_codes):
@@ -184,21 +189,23 @@ def _own(sources: Sources) -> tuple[Layer, ...]:
     """What lies with the pilot's own files unless somebody has a better place for it."""
     if sources.own is None:
         return ()
-    return (Layer(Rank.DEFAULTS, "the pilot's own directory", {"connection": {"cache_dir": str(sources.own / CACHE)}}),)
+    places = {"cache_dir": str(sources.own / CACHE), "renewed_dir": str(sources.own / RENEWED)}
+    return (Layer(Rank.DEFAULTS, "the pilot's own directory", {"connection": places}),)
 
 
 def _defaults(hooks: Hooks) -> tuple[Layer, ...]:
     answers = sorted(hooks.gather(startup.pilot_config_defaults), key=lambda answer: answer.tier)
-    return tuple(Layer(Rank.EXPERIMENT, f"plugin {answer.plugin}", answer.value) for answer in answers)
+    places = {each.plugin.name: each.plugin.place for each in hooks.plugins()} if answers else {}
+    return tuple(Layer(Rank.EXPERIMENT, places[answer.plugin], answer.value) for answer in answers)
 
 
 def _pick(core: Settings, drivers: Drivers) -> dict[str, Any]:
-    pilot, payloads = core.of(PilotOptions), core.of(PayloadOptions)
+    pilot, payloads, instead = core.of(PilotOptions), core.of(PayloadOptions), core.of(ContainerOptions).instead
     return {
         "communicator": drivers.one(_group("communicator"), pilot.communicator),
         "workflow": drivers.one(_group("workflow"), pilot.workflow),
         "resource": one_resource(drivers, pilot.resource),
-        "container": drivers.one(_group("container"), payloads.container),
+        "container": drivers.one(_group("container"), instead.get(payloads.container, payloads.container)),
         "isolation": drivers.one(_group("container"), payloads.isolation),
         "launcher": drivers.one(_group("launcher"), payloads.launcher),
         "copytools": _several(drivers, "copytool", core.of(DataOptions).copytools),

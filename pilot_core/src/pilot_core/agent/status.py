@@ -20,8 +20,9 @@ def status_of(
     queue: str = "",
     moves: Moves | None = None,
     node: Mapping[str, object] | None = None,
+    server: Mapping[str, object] | None = None,
 ) -> Mapping[str, object]:
-    """The pilot and its jobs, as JSON."""
+    """The pilot and its jobs, as JSON; ``server`` says how long that has been silent, if it is."""
     pilot = agent.pilot
     return {
         "mode": pilot.mode,
@@ -31,6 +32,7 @@ def status_of(
         "taken": pilot.taken,
         "finished": pilot.finished,
         "failed": pilot.failed,
+        "server": server,
         "reason": str(pilot.reason) if pilot.reason else None,
         "jobs": [_job_status(course, clock, moves or {}) for course in agent.courses.values()],
         "left_behind": list(left_behind),

@@ -30,7 +30,7 @@ _END: Final = "</POOLFILECATALOG>\n"
 @hookimpl
 def pilot_inputs_staged(job: Job, workdir: Path, direct: Mapping[str, Replica]) -> Mapping[str, str]:
     """Write the catalogue."""
-    there = [file for file in job.inputs if file.lfn in direct or (workdir / file.lfn).exists()]
+    there = [file for file in job.inputs if file.lfn in direct or (workdir / file.local).exists()]
     if not direct and not any(file.guid for file in there):
         return {}
     return {NAME: catalogue(there, {name: place.url for name, place in direct.items()})}
@@ -41,7 +41,7 @@ def catalogue(files: list[FileSpec], urls: Mapping[str, str]) -> str:
     from xml.sax.saxutils import quoteattr
 
     entries = [
-        _FILE.format(guid=quoteattr(guid), name=quoteattr(urls.get(file.lfn, file.lfn)))
+        _FILE.format(guid=quoteattr(guid), name=quoteattr(urls.get(file.lfn, file.local)))
         for guid, file in _identified(files)
     ]
     return "".join((_BEGIN, *entries, _END))

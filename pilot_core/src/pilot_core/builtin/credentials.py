@@ -102,7 +102,7 @@ class Renewal:
 
     def present(self) -> str:
         """The token that would be shown now."""
-        return _content(self._shown.token) if self._shown.token is not None else ""
+        return _content(self._shown.place) if self._shown.token is not None and self._shown.place else ""
 
     def retry(self, refused: str) -> bool:
         """Whether a request that was refused with this token may be sent again, because there is another one now.
@@ -147,9 +147,14 @@ class Renewal:
         except OSError as error:
             log.warning("%s is not renewed: its file cannot be written: %s", self._shown, error.strerror)
         else:
-            log.info("%s %s", self._shown, f"stays: the server has no better one: {why}" if why else "is renewed")
+            log.info("%s %s", self._shown, f"stays: the server has no better one: {why}" if why else self._renewed())
             return not why
         return False
+
+    def _renewed(self) -> str:
+        place = self._shown.place
+        own = place in (self._shown.token, self._shown.proxy)
+        return "is renewed" if own else f"is renewed; its file is left alone, and {place} counts instead"
 
     def _renew_token(self) -> str:
         assert self._shown.token is not None
@@ -160,12 +165,12 @@ class Renewal:
             told = f"token key {self._shown.token_key}: cannot be read ({error}); see connection.token_key"
             raise PilotError(Code.NOPROXY, told) from None
         given = _given(self._ask("token", {"client_name": self._how.client, "token_key": key}))
-        return replace_token(self._shown.token, given.strip(), time.time())
+        return replace_token(self._shown.token, given.strip(), time.time(), self._shown.renewed)
 
     def _renew_proxy(self) -> str:
         assert self._shown.proxy is not None
         given = _given(self._ask("proxy", {"role": self._how.role}))
-        return replace_proxy(self._shown.proxy, given, time.time())
+        return replace_proxy(self._shown.proxy, given, time.time(), self._shown.renewed)
 
     def _next_s(self) -> float:
         """At the usual pace, and sooner towards the end; with what is over no server lets itself be asked."""

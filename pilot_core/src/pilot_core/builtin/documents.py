@@ -1,7 +1,8 @@
 """Documents of facts, from files and servers: fetched once in a while, and kept in the site's cache directory.
 
 The first line of a kept document is a note of whence and when it came. Only what was read and found good replaces both,
-in one step. An older one is used where no newer is to be had, with a warning that says how old it is.
+in one step. An older one is used where no newer is to be had, or the newer tells nothing, with a warning that says how
+old it is.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from urllib.parse import quote
 
 from attrs import evolve, frozen
 
-from pilot_core.sdk import Code, Connection, PilotError, Settings
+from pilot_core.sdk import Code, Connection, ErrorCode, PilotError, Settings
 from pilot_core.sdk.io import write_atomic
 
 if TYPE_CHECKING:
@@ -51,6 +52,8 @@ class Document:
     """As it was read, while it may have to be kept."""
     lean: bool = False
     """Whether its facts are left out, to be read again."""
+    said: str = ""
+    """What a server says of there being nothing."""
 
     def age_s(self) -> float:
         """Its age; without end for one from the future, whose age nobody knows."""
@@ -66,6 +69,7 @@ class Documents:
         self._settings = settings
         told = settings.of(Connection)
         self._folder, self._oldest_s = told.cache_dir if keep else None, told.cache_oldest_s
+        self._torn = Code.COMMUNICATIONFAILURE if keep else Code.QUEUEDATANOTOK
         self._own = told.url[0].rstrip("/") if told.url else ""
         self._lock = threading.Lock()
         self._held: dict[str, tuple[float, Document | PilotError]] = {}
@@ -75,7 +79,8 @@ class Documents:
     def read(self, what: str, place: str, fresh_s: float, good: Good) -> Document:
         """The document ``what`` from a path or a URL, asked for again if what is known is older than ``fresh_s``.
 
-        Only one that is ``good`` is kept. Raises ``PilotError`` if there is none at all.
+        Only one that is ``good`` is kept; another counts if no good one is known. ``PilotError`` if there is none at
+        all.
         """
         with self._lock:
             until, held = self._held.get(place, (0.0, None))
@@ -108,8 +113,11 @@ class Documents:
             if failed.facts.get("cause"):
                 self._away = now + REST_S, failed
             return now + REST_S, self._instead(old, failed)
-        kept = good(new.facts) and self._keep(what, new)
-        return now + fresh_s, new if kept else evolve(new, body=b"")
+        if good(new.facts):
+            return now + fresh_s, new if self._keep(what, new) else evolve(new, body=b"")
+        if old and old.age_s() <= self._oldest_s:
+            return now + REST_S, self._instead(old, _without(what, new))
+        return now + fresh_s, evolve(new, body=b"")
 
     def _instead(self, old: Document | None, failed: PilotError) -> Document | PilotError:
         if old is None:
@@ -123,7 +131,7 @@ class Documents:
 
     def _fetched(self, place: str, old: Document | None) -> Document:
         if "://" not in place:
-            return _read_file(place)
+            return _read_file(place, self._torn)
         headers = {"If-None-Match": old.tag} if old and old.tag else {}
         answer = self._asked().call("GET", self._path(place), headers=headers, limit_s=LIMIT_S, repeat=True)
         if answer.status == 304 and old:
@@ -183,6 +191,12 @@ class Documents:
         return True
 
 
+def _without(what: str, new: Document) -> PilotError:
+    """What to say of a document that is well written and tells nothing of what it was asked for."""
+    told = f"{new.place} tells nothing of {what}"
+    return PilotError(Code.COMMUNICATIONFAILURE, f"{told}: it says: {new.said}" if new.said else told)
+
+
 def _lean(held: Document | PilotError) -> Document | PilotError:
     """Without its body, and without facts that can be read again, if they are many."""
     if isinstance(held, PilotError):
@@ -200,21 +214,21 @@ def _read_own(path: Path) -> bytes:
         return file.read()
 
 
-def _read_file(place: str) -> Document:
+def _read_file(place: str, torn: ErrorCode) -> Document:
+    """What lies there. What is not worth a copy was laid there for this pilot, and does not mend itself when torn."""
     try:
         body = Path(place).read_bytes()
     except OSError as error:
         raise PilotError(Code.COMMUNICATIONFAILURE, f"{place}: {error.strerror}") from error
-    return Document(facts=_facts(body, place), place=place, taken=time.time(), body=body)
+    return Document(facts=_facts(body, place, torn), place=place, taken=time.time(), body=body)
 
 
 def _read_answer(place: str, answer: Answer) -> Document:
     """What a server told; that nothing is there is an answer too, of no facts."""
     if answer.status == 404:
-        return Document(facts={}, place=place, taken=time.time())
+        return Document(facts={}, place=place, taken=time.time(), said=_sentence(answer))
     if answer.status != 200:
-        said = " ".join(answer.body[:300].decode(errors="replace").split())
-        told = f"{place}: status {answer.status}: {said}"
+        told = f"{place}: status {answer.status}: {_words(answer)}"
         if answer.status in (401, 403):
             raise PilotError(Code.NOPROXY, f"{told}; check connection.token", permanent=True)
         raise PilotError(Code.COMMUNICATIONFAILURE, told)
@@ -222,13 +236,27 @@ def _read_answer(place: str, answer: Answer) -> Document:
     return Document(facts=_facts(answer.body, place), place=place, taken=time.time(), tag=tag, body=answer.body)
 
 
-def _facts(body: bytes, place: str) -> Facts:
+def _words(answer: Answer) -> str:
+    return " ".join(answer.body[:300].decode(errors="replace").split())
+
+
+def _sentence(answer: Answer) -> str:
+    """What a server says in its own words, if it is no page for people."""
+    try:
+        told = answer.json()
+    except PilotError:
+        told = None
+    said: object = told.get("error") if isinstance(told, dict) else _words(answer)
+    return said[:300] if isinstance(said, str) and not said.startswith("<") else ""
+
+
+def _facts(body: bytes, place: str, torn: ErrorCode = Code.COMMUNICATIONFAILURE) -> Facts:
     try:
         read = json.loads(body)
     except (ValueError, RecursionError) as error:
-        raise PilotError(Code.COMMUNICATIONFAILURE, f"{place}: no JSON: {ascii(body[:80])[1:]}") from error
+        raise PilotError(torn, f"{place}: no JSON: {ascii(body[:80])[1:]}") from error
     if not isinstance(read, dict):
-        raise PilotError(Code.COMMUNICATIONFAILURE, f"{place}: wants a mapping of facts, not {ascii(body[:80])[1:]}")
+        raise PilotError(torn, f"{place}: wants a mapping of facts, not {ascii(body[:80])[1:]}")
     return read
 
 

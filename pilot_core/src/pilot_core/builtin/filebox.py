@@ -233,7 +233,6 @@ class FileBox(Communicator):
         reports = box / REPORTS
         try:
             with self._writing:
-                reports.mkdir(exist_ok=True)
                 _report(reports, letter, taken)
             if letter.final:
                 _put_away(box, taken, REFUSED if letter.body.get("refused") else DONE)
@@ -358,6 +357,7 @@ def _report(reports: Path, letter: Letter, taken: str) -> None:
 
 def _write_new(report: Path, text: str, durable: bool) -> bool:
     """Write a report that appears whole; False if another pilot's has just appeared under its name."""
+    report.parent.mkdir(exist_ok=True)
     part = report.with_name(f".{os.urandom(6).hex()}.part")
     write_atomic(part, text, mode=0o644, durable=durable)
     try:

@@ -48,7 +48,8 @@ class Kept(InfoSource):
         read = self._documents.read(f"queue {name}", place, self.fresh_s, lambda facts: _one(facts, name))
         facts = _one(read.facts, name)
         if facts is None:
-            raise PilotError(Code.QUEUEDATA, f"{place} has no queue {name!r}; {_near(name, read.facts)}")
+            hint = f"it says: {read.said}" if read.said else _near(name, read.facts)
+            raise PilotError(Code.QUEUEDATA, f"{place} has no queue {name!r}; {hint}", permanent=True)
         self._whence[name] = read
         return facts
 
@@ -58,7 +59,7 @@ class Kept(InfoSource):
         if not place:
             return None
         what = f"storage {name}" if place != self.storage_place("") else "storages"
-        read = self._documents.read(what, place, self.fresh_s, bool)
+        read = self._documents.read(what, place, self.fresh_s, _holds_facts)
         self._whence[name] = read
         facts = read.facts.get(name, read.facts if read.facts.get("name") == name else None)
         return facts if isinstance(facts, Mapping) else None
@@ -79,6 +80,10 @@ def _one(told: Mapping[str, object], name: str) -> Mapping[str, object] | None:
         keyed = told.get(name)
         return keyed if isinstance(keyed, Mapping) and keyed and "error" not in keyed else None
     return told if told.get("nickname", name) == name and "error" not in told else None
+
+
+def _holds_facts(told: Mapping[str, object]) -> bool:
+    return bool(told) and "error" not in told
 
 
 def _near(name: str, told: Mapping[str, object]) -> str:

@@ -43,7 +43,7 @@ class QueueFile(InfoSource):
 
             near = get_close_matches(name, list(queues), n=1, cutoff=0.6)
             hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(queues) or 'none'}"
-            raise PilotError(Code.QUEUEDATA, f"{path} has no queue {name!r}; {hint}")
+            raise PilotError(Code.QUEUEDATA, f"{path} has no queue {name!r}; {hint}", permanent=True)
         if not isinstance(facts, Mapping):
             raise PilotError(Code.QUEUEDATANOTOK, f"{path}: {name}: wants a mapping of facts")
         self._whence[name] = path

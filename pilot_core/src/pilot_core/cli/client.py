@@ -5,9 +5,11 @@ from __future__ import annotations
 import fcntl
 import os
 import sys
+import time
 from argparse import Namespace
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from email.utils import parsedate_to_datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -25,7 +27,12 @@ if TYPE_CHECKING:
 API: Final = "/dispatcher/v1"
 ROLE: Final = "submit"
 WAY_OUT: Final = "start one with `pilot serve`, or name another by --home, --url or --join"
-FOR_PEOPLE: Final = "for people there is another join string: the file `join-submit` in its home; `join` is for pilots"
+SAME_CLOCK_S: Final = 3.0
+HELD: Final = ("sent", "starting", "running", "holding", "transferring")
+OVER: Final = ("finished", "failed", "cancelled")
+STATES: Final = ("activated", *HELD, *OVER)
+PAGE: Final = 1000
+"""How many jobs a dispatcher tells at a time."""
 UNREACHED: Final = frozenset({"refused", "no route"})
 
 
@@ -68,7 +75,7 @@ def reach(arguments: Namespace, role: str = ROLE) -> Iterator[Client]:
         token = place.token or leaving.enter_context(_kept(place.secret))
         web = Web((place.url,), token=token, fingerprint=place.fingerprint)
         leaving.callback(web.close)
-        yield Client(web, place)
+        yield Client(web, place, role)
 
 
 def find(arguments: Namespace, environ: Mapping[str, str], role: str = ROLE) -> Place:
@@ -158,11 +165,17 @@ def _kept(secret: str) -> Iterator[Path]:
 class Client:
     """Asks a dispatcher; what it refuses is raised in its own words."""
 
-    def __init__(self, web: Web, place: Place) -> None:
+    def __init__(self, web: Web, place: Place, role: str = ROLE) -> None:
         self.web = web
         self.url = place.url.rstrip("/")
         self._queue = place.queue
+        self._ahead_s = 0.0
         self._by_join = bool(place.secret)
+        self._role = role
+
+    def now(self) -> float:
+        """The time by the dispatcher's clock, which may not be this node's, since its last answer."""
+        return time.time() + self._ahead_s
 
     def get(self, path: str, **query: object) -> Any:
         """What it says of something."""
@@ -183,10 +196,23 @@ class Client:
             answer = call(**more)
         except PilotError as failed:
             raise NoDispatcher(f"no answer from the dispatcher at {self.url}: {_what_now(failed)}") from failed
+        self._ahead_s = _ahead_s(answer.headers.get("date", ""))
         if answer.status < 300 or answer.status in known:
             return answer
-        way_out = f"; {FOR_PEOPLE}" if answer.status == 403 and self._by_join else ""
+        way_out = f"; {self._right_join()}" if answer.status == 403 and self._by_join else ""
         raise Refused(f"the dispatcher at {self.url} refused: {_reason(answer)}{way_out}")
+
+    def numbers(self, state: str, queue: str | None) -> Iterator[int]:
+        """The jobs in a state, page after page, the oldest last."""
+        before: int | None = None
+        while jobs := self.get("jobs", state=state, queue=queue, limit=PAGE, before=before)["jobs"]:
+            yield from (job["id"] for job in jobs)
+            before = jobs[-1]["id"]
+
+    def _right_join(self) -> str:
+        from pilot_core.dispatcher.join import JOINS
+
+        return f"the join string that opens this is the file `{JOINS[self._role]}` in its home, as it is there now"
 
     def queue(self, named: str | None, command: str) -> str:
         """The queue that is meant: the one named, that of the join string, or the only one there is."""
@@ -196,6 +222,15 @@ class Client:
         if len(served) != 1:
             raise Usage(f"--queue is wanted: this dispatcher serves {', '.join(served) or 'none'}", command)
         return served[0]
+
+
+def _ahead_s(date: str) -> float:
+    """How far the clock of who wrote this date is ahead of ours, if that is more than an answer takes."""
+    try:
+        ahead_s = parsedate_to_datetime(date).timestamp() - time.time()
+    except ValueError:
+        return 0.0
+    return ahead_s if abs(ahead_s) > SAME_CLOCK_S else 0.0
 
 
 def _what_now(failed: PilotError) -> str:

@@ -6,18 +6,21 @@ import sys
 from argparse import Namespace
 from collections.abc import Iterable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from attrs import asdict
+from attrs import asdict, evolve
 
+from pilot_core.cli import OWN
 from pilot_core.cli.mistakes import Usage
 from pilot_core.cli.output import answer, columns, count, duration
 from pilot_core.cli.parser import OneOf, Parser, add_json, add_sources, sources_of
+from pilot_core.cli.whom import Nobody, add_whom, whom
 from pilot_core.config.layers import Row
 from pilot_core.config.schema import Connection
 
 if TYPE_CHECKING:
-    from pilot_core.agent.setup import Setup
+    from pilot_core.agent.setup import Setup, Sources
     from pilot_core.infosys.explain import Fact
 
 
@@ -30,6 +33,7 @@ def describe(parser: Parser) -> None:
     parser.add_argument(
         "--sources", action="store_true", help="Say where each value comes from, and the facts of the queue."
     )
+    add_whom(parser)
     add_json(parser)
     add_sources(parser)
 
@@ -45,13 +49,31 @@ def run(arguments: Namespace) -> int:
 def _show(arguments: Namespace) -> int:
     from pilot_core.agent.setup import prepare
 
-    setup = prepare(sources_of(arguments))
-    rows = setup.settings.explain()
-    facts = _facts(setup) if arguments.sources else []
+    with TemporaryDirectory() as nowhere:
+        setup = prepare(_as_run(arguments, Path(nowhere)))
+        facts = _facts(setup) if arguments.sources else []
+    rows = [_placed(row, nowhere, arguments.workdir.absolute()) for row in setup.settings.explain()]
     tables = (_table(rows, arguments.sources), *((_facts_table(facts),) if facts else ()))
     answer(arguments.json, [*map(asdict, rows), *map(asdict, facts)], "\n\n".join(tables))
     _warn(setup.settings.warnings)
     return 0
+
+
+def _as_run(arguments: Namespace, nowhere: Path) -> Sources:
+    """What `pilot run` would go by; what that would write for itself goes ``nowhere``, and no pilot is told of it."""
+    sources, root = sources_of(arguments), arguments.workdir.absolute()
+    (nowhere / OWN).mkdir()
+    try:
+        meant = whom(arguments, sources, nowhere)
+    except Nobody:
+        meant = {}
+    own = (root if (root / OWN).is_dir() else nowhere) / OWN
+    return evolve(sources, flags={**sources.flags, **meant}, own=own)
+
+
+def _placed(row: Row, nowhere: str, root: Path) -> Row:
+    """With the place that a pilot in ``root`` would have for its own."""
+    return evolve(row, value=row.value.replace(nowhere, str(root)))
 
 
 def _table(rows: Iterable[Row], sources: bool) -> str:

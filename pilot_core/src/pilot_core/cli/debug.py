@@ -6,14 +6,13 @@ from argparse import Namespace
 from typing import Any, Final
 
 from pilot_core.cli.cancel import job_id
-from pilot_core.cli.client import Client, add_dispatcher, reach, tell_done
+from pilot_core.cli.client import OVER, Client, add_dispatcher, reach, tell_done
 from pilot_core.cli.mistakes import Usage
 from pilot_core.cli.output import answer
 from pilot_core.cli.parser import Parser, add_json
 from pilot_core.cli.terminal import harmless
 
 ROLE: Final = "admin"
-OVER: Final = ("finished", "failed", "cancelled")
 WAIT_S: Final = 25
 ON: Final = "sends what its payload says with each update; `pilot jobs ID` shows it, `pilot debug ID --off` ends it"
 OFF: Final = "sends no more than usual from now on"

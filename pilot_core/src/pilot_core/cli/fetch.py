@@ -28,8 +28,9 @@ REDRAWN_S = 0.2
 
 def describe(parser: Parser) -> None:
     """Add the arguments of ``pilot fetch``."""
-    parser.add_argument("id", type=job_id, metavar="ID", help="The job's number.")
-    parser.add_argument("--to", type=Path, default=Path(), metavar="DIR", help="Bring them here; by default to '.'.")
+    parser.add_argument("ids", nargs="+", type=job_id, metavar="ID", help="The job's number.")
+    told = "Bring them here, by default to '.'; the files of several jobs to a folder each, named by its number."
+    parser.add_argument("--to", type=Path, default=Path(), metavar="DIR", help=told)
     parser.add_argument("--log", action="store_true", help="Bring the log, and no outputs.")
     parser.add_argument("--force", action="store_true", help="Write over files of the same names.")
     add_json(parser)
@@ -39,12 +40,17 @@ def describe(parser: Parser) -> None:
 def run(arguments: Namespace) -> int:
     """Bring them; all or an error that says which file could not be had."""
     with reach(arguments) as client:
-        job = client.get(f"jobs/{arguments.id}")
-        files = _chosen(job, arguments.log)
-        arguments.to.mkdir(parents=True, exist_ok=True)
-        for file in files:
-            _check(file, arguments.to, arguments.force)
-        rows = [_bring(client, file, arguments.to, arguments.force) for file in files]
+        folders = {job: arguments.to / str(job) if len(arguments.ids) > 1 else arguments.to for job in arguments.ids}
+        wanted = [
+            (file, folder)
+            for job, folder in folders.items()
+            for file in _chosen(client.get(f"jobs/{job}"), arguments.log)
+        ]
+        for file, folder in wanted:
+            _check(file, folder, arguments.force)
+        for folder in folders.values():
+            folder.mkdir(parents=True, exist_ok=True)
+        rows = [_bring(client, file, folder, arguments.force) for file, folder in wanted]
     lines = (f"{row['path']} ({size(row['size_b'])}, {row['checksum']})" for row in rows)
     answer(arguments.json, rows, "\n".join(lines))
     return 0

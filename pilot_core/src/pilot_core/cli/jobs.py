@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any, Final
 
 from pilot_core.cli.cancel import job_id
-from pilot_core.cli.client import Client, add_dispatcher, reach
+from pilot_core.cli.client import OVER, PAGE, STATES, Client, NoDispatcher, add_dispatcher, reach
 from pilot_core.cli.mistakes import Usage
 from pilot_core.cli.output import answer, columns, count, duration, size
 from pilot_core.cli.parser import OneOf, Parser, add_json
@@ -19,13 +19,8 @@ from pilot_core.cli.terminal import Block, fit, harmless, redraws
 
 Job = Mapping[str, Any]
 
-_HELD: Final = ("sent", "starting", "running", "holding", "transferring")
-STATES: Final = ("activated", *_HELD, "finished", "failed", "cancelled")
-OVER: Final = ("finished", "failed", "cancelled")
 HEADINGS: Final = ("JOB", "NAME", "STATE", "NODE", "FOR", "CPU", "MEMORY", "ERROR")
 LONGEST_NAME: Final = 32
-PAGE: Final = 1000
-"""How many jobs a dispatcher tells at a time."""
 WAIT_S: Final = 25
 TAIL_LINES: Final = 20
 
@@ -52,15 +47,15 @@ def run(arguments: Namespace) -> int:
     """Show, follow, or tell a story."""
     if arguments.ids and (arguments.state or arguments.queue):
         raise Usage("--state and --queue choose jobs, and so do their numbers: give one of them", "jobs")
+    if arguments.watch or arguments.until_done:
+        return Watch(arguments).follow()
     with reach(arguments) as client:
-        if arguments.watch or arguments.until_done:
-            return Watch(client, arguments).follow()
         if arguments.ids:
             told = [client.get(f"jobs/{number}") for number in arguments.ids]
-            answer(arguments.json, told, "\n\n".join(map(story, told)))
+            answer(arguments.json, told, "\n\n".join(story(job, client.now()) for job in told))
             return 0
-        page = newest(client, arguments)
-    shown = table(page["jobs"], page["states"], time.time(), width=None)
+        page, now = newest(client, arguments), client.now()
+    shown = table(page["jobs"], page["states"], now, width=None)
     more = page["total"] - len(page["jobs"])
     answer(arguments.json, page, "\n".join([*shown, *([f"and {more} more"] if more > 0 else [])]))
     return 0
@@ -93,13 +88,18 @@ def _row(job: Job, now: float) -> tuple[object, ...]:
     return (
         name,
         fit(job["name"] or "", LONGEST_NAME),
-        job["state"],
+        _state(job),
         fit(job["node"] or "", LONGEST_NAME),
         duration(lasted_s) if lasted_s is not None else None,
         duration(job["cpu_s"]) if job["cpu_s"] else None,
         size(job["rss_b"]) if job["rss_b"] else None,
         _brief(job["error"]),
     )
+
+
+def _state(job: Job) -> str:
+    """The state; a job that is to be cancelled goes on until its pilot has heard of it."""
+    return "cancelling" if job.get("cancelling") and job["state"] not in OVER else str(job["state"])
 
 
 def _lasted_s(job: Job, now: float) -> float | None:
@@ -117,21 +117,21 @@ def _brief(error: Mapping[str, Any] | None) -> str:
 # --- one job --------------------------------------------------------------------------------------------------------
 
 
-def story(job: Job) -> str:
+def story(job: Job, now: float) -> str:
     """All that is known of a job: how it stands, why it failed and what to do, its attempts, files and last words."""
-    return "\n".join(map(harmless, _story(job)))
+    return "\n".join(map(harmless, _story(job, now)))
 
 
-def _story(job: Job) -> Iterator[str]:
-    lasted_s = _lasted_s(job, time.time())
+def _story(job: Job, now: float) -> Iterator[str]:
+    lasted_s = _lasted_s(job, now)
     node = f" on {job['node']}" if job["node"] else ""
     lasted = f", {duration(lasted_s)}" if lasted_s is not None else ""
-    yield f"job {job['id']} ({job['name']}): {job['state']}{node}{lasted}, attempt {job['attempt']}, {job['queue']}"
+    yield f"job {job['id']} ({job['name']}): {_state(job)}{node}{lasted}, attempt {job['attempt']}, {job['queue']}"
     yield from _blame(job)
     if job["lost"]:
         yield f"  {count(job['lost'], 'attempt')} lost: the pilot fell silent"
     if job.get("usage"):
-        yield f"  {_used(job['usage'])}"
+        yield f"  {_used(job)}"
     if timing := {name: time_s for name, time_s in (job.get("timing") or {}).items() if time_s}:
         yield "  " + ", ".join(f"{name} {duration(time_s)}" for name, time_s in timing.items())
     if len(job.get("attempts", ())) > 1:
@@ -152,14 +152,17 @@ def _blame(job: Job) -> Iterator[str]:
         if job.get("advice"):
             yield f"  it waits: {job['advice']}"
         return
+    if job["state"] == "cancelled":
+        yield "  it was cancelled while it ran"
+        return
     detail = f": {error['detail']}" if error.get("detail") else ""
     yield f"  {error['code']} {error['acronym']}, {error['sentence']}{detail}"
     if job.get("advice"):
         yield f"    what to do: {job['advice']}"
 
 
-def _used(usage: Sequence[Mapping[str, Any]]) -> str:
-    last, most_b = usage[-1], max(each["rss_b"] or 0 for each in usage)
+def _used(job: Job) -> str:
+    last, most_b = job["usage"][-1], job["rss_b"] or 0
     read_b, written_b = last.get("read_b") or 0, last.get("written_b") or 0
     told = f"cpu {duration(last['cpu_s'] or 0)}, memory up to {size(most_b)}"
     return f"{told}, read {size(read_b)}, written {size(written_b)}"
@@ -184,8 +187,7 @@ def _indented(text: str) -> Iterator[str]:
 class Watch:
     """Follows jobs by long polls: on a terminal a table redrawn in place, elsewhere a line for each change."""
 
-    def __init__(self, client: Client, arguments: Namespace) -> None:
-        self._client = client
+    def __init__(self, arguments: Namespace) -> None:
         self._wanted = arguments
         self._jobs: dict[int, Job] = {}
         self._state_of: dict[int, str] = {}
@@ -195,17 +197,36 @@ class Watch:
         self._said: dict[int, tuple[object, ...]] = {}
         redrawn = not arguments.json and redraws(sys.stdout, os.environ)
         self._block = Block(sys.stdout, os.environ) if redrawn else None
+        self._unanswered: int | None = None
+        """How often in a row there was no answer; none at all is a mistake of who asks."""
 
     def follow(self) -> int:
         """Until told to end, or with ``--until-done`` until there is no job left to wait for."""
         try:
-            version = self._begin()
-            while not (self._wanted.until_done and self._done()):
-                version = self._wait(version)
+            while True:
+                try:
+                    return self._follow()
+                except NoDispatcher as away:
+                    self._wait_for_it(away)
         finally:
             if self._block is not None:
                 self._block.leave()
+
+    def _follow(self) -> int:
+        with reach(self._wanted) as self._client:
+            version = self._begin()
+            while not (self._wanted.until_done and self._done()):
+                self._unanswered = 0
+                version = self._wait(version)
         return 1 if any(self._number(state) for state in ("failed", "cancelled")) else 0
+
+    def _wait_for_it(self, away: NoDispatcher) -> None:
+        if self._unanswered is None:
+            raise away
+        wait_s = min(2.0**self._unanswered, WAIT_S)
+        self._unanswered += 1
+        print(f"pilot: {away}; asking again in {wait_s:.0f} s", file=self._block or sys.stderr, flush=True)
+        time.sleep(wait_s)
 
     def _begin(self) -> int:
         wanted = self._wanted
@@ -245,7 +266,7 @@ class Watch:
         if self._block is not None:
             newest = [self._jobs[number] for number in sorted(self._jobs, reverse=True)]
             states = {state: sum(job["state"] == state for job in newest) for state in STATES}
-            self._block.show(table(newest, self._states or states, time.time()))
+            self._block.show(table(newest, self._states or states, self._client.now()))
 
     def _is_wanted(self, job: Job) -> bool:
         if self._wanted.ids:
@@ -254,7 +275,7 @@ class Watch:
 
     def _say(self, job: Job) -> None:
         """A line, if there is no table and what people look for has changed."""
-        what = (job["state"], job["attempt"], job["node"], job["error"] and job["error"]["code"])
+        what = (_state(job), job["attempt"], job["node"], job["error"] and job["error"]["code"])
         if self._block is not None or self._said.get(job["id"]) == what:
             return
         self._said[job["id"]] = what
@@ -280,7 +301,7 @@ class Watch:
 
 def _said(job: Job) -> Iterator[str]:
     yield time.strftime("%H:%M:%S")
-    yield f"job {job['id']} ({fit(job['name'] or '', LONGEST_NAME)}): {job['state']}"
+    yield f"job {job['id']} ({fit(job['name'] or '', LONGEST_NAME)}): {_state(job)}"
     if job["node"]:
         yield f"on {fit(job['node'], LONGEST_NAME)}"
     if job["attempt"] > 1:

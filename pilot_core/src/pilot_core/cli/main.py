@@ -27,6 +27,7 @@ COMMANDS: Final = {
         "retry": "have jobs run again that failed or were cancelled",
         "debug": "follow a job closely, or look at it by a command where it runs",
         "fetch": "bring the outputs and the log of a job here",
+        "token": "replace what opens a dispatcher",
     },
     "Reach a running pilot": {
         "status": "say what the pilot and its jobs are doing",
@@ -39,16 +40,21 @@ COMMANDS: Final = {
         "env": "what this node, batch slot and allocation are, and who says so",
         "watch": "run a command and measure its memory and time",
     },
+    "Move files": {
+        "data": "bring files here, store them, or look where they lie, as a pilot of a queue would",
+    },
     "Look up": {
         "report": "make one page of all that is known of jobs: timeline, plots, files, errors",
         "plugins": "what is installed, what would be used here, and why not",
         "hooks": "what plugins are asked: the contract",
         "config": "which settings hold here and where they come from; check a file",
+        "profile": "check the profile of an experiment, and what it makes of a job",
         "errors": "what an error code means and what to do about it",
     },
     "Extend": {
         "completion": "print what lets a shell complete commands and options",
         "bundle": "make a tree of chosen distributions that runs on nodes without pip",
+        "wrapper": "print the script that starts a pilot on a node and sees it through",
         "new-plugin": "write a distribution of one's own, with tests that pass",
     },
 }
@@ -81,11 +87,20 @@ def _dispatch(words: Sequence[str]) -> int:
 
             print(f"pilot {version('pilot-core')}")
             return 0
+        case [option, *_] if option.startswith("-") and _is_older(words):
+            return _run("run", words)
         case ["help", name, *_]:
             return _run(name, ["--help"])
         case [name, *others]:
             return _run(name, others)
     return 2
+
+
+def _is_older(words: Sequence[str]) -> bool:
+    """Whether this is a command line of the older pilot, which had no commands."""
+    from pilot_core.cli.older import is_older
+
+    return is_older(words)
 
 
 def _run(name: str, words: Sequence[str]) -> int:

@@ -9,12 +9,13 @@ import traceback
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
-from pilot_core.errors import CORE, PilotError
+from pilot_core.errors import CORE, PilotError, Retry
 
 if TYPE_CHECKING:
     from pilot_core.agent.setup import Setup
 
 USAGE = 2
+UNAVAILABLE = 69
 INTERNAL = 70
 EXIT_CODES: Final = {
     "pilot_core.cli.mistakes.Usage": USAGE,
@@ -26,8 +27,10 @@ EXIT_CODES: Final = {
     "pilot_core.api.services.BenchmarkFailed": 1,
     "pilot_core.io.files.Taken": 1,
     "pilot_core.agent.control.NoPilot": 1,
-    "pilot_core.cli.client.NoDispatcher": 1,
+    "pilot_core.cli.client.NoDispatcher": UNAVAILABLE,
     "pilot_core.dispatcher.join.BadJoin": USAGE,
+    "pilot_core.dispatcher.schema.WrongDatabase": 1,
+    "pilot_core.dispatcher.serve.NoRoom": 1,
     "pilot_core.cli.client.Refused": 1,
     "pilot_core.plugins.guard.PluginFailed": 1,
 }
@@ -81,7 +84,8 @@ def warnings_of(setup: Setup) -> Iterator[str]:
 def _mistake(error: Exception) -> tuple[str, int] | None:
     """The words and the exit code for what is no fault of the pilot's code."""
     if isinstance(error, PilotError):
-        return f"{error}\n{error.code.retry.value}", error.code.exit_code
+        retry = Retry.NEVER if error.facts.get("permanent") else error.code.retry
+        return f"{error}\n{retry.value}", error.code.exit_code
     for kind in type(error).__mro__:
         if code := EXIT_CODES.get(f"{kind.__module__}.{kind.__qualname__}"):
             return str(error), code

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pilot_core.cli.output import columns, duration, size
-from pilot_core.errors import PilotError
+from pilot_core.errors import Party, PilotError
 from pilot_core.io.files import read_json
 from pilot_core.model.failure import failure_of
 
@@ -40,10 +40,17 @@ def story(record: Record, path: Path) -> str:
 def _story(record: Record, path: Path) -> Iterator[str]:
     lasted_s = sum(phase["lasted_s"] for phase in record["phases"])
     yield f"job {record['id']} {record['state']} after {duration(lasted_s)}"
-    for error in map(PilotError.from_wire, record["errors"]):
+    errors = [*map(PilotError.from_wire, record["errors"])]
+    ours = [error for error in errors if not error.facts.get("superseded")]
+    if len(ours) < len(errors):
+        told = next(error.detail for error in errors if error.facts.get("superseded"))
+        yield f"  the server has given the job to somebody else, or taken it back: {told}"
+        yield "    nothing is to be done; what was made here is kept as said below"
+    for error in ours:
         yield f"  {error}"
         failure = failure_of(error)
-        yield f"    fault of the {failure.fault.value}; {failure.remedy}"
+        whose = "nobody's fault" if failure.fault is Party.NOBODY else f"fault of the {failure.fault.value}"
+        yield f"    {whose}; {failure.remedy}"
     yield from (f"  {line}" for line in columns(("", "", ""), _places(record, path)).splitlines()[1:])
 
 

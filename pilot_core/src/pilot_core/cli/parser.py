@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -24,11 +24,16 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, **more: Any) -> None:
         super().__init__(allow_abbrev=False, add_help=False, **more)
         self.add_argument("-h", "--help", action="help", help="Say this.")
+        self.more: Callable[[Parser], None] | None = None
+        """Adds what is seldom on a line: asked only if there is a word that is not known."""
         self.add_argument("--debug", action="store_true", help="Say more, and where an error came from.")
 
     def read(self, words: Sequence[str], *, command: str) -> argparse.Namespace:
         """The arguments in ``words``; what is not known is named with what was probably meant."""
         arguments, unknown = self.parse_known_args(words)
+        if unknown and self.more is not None:
+            self.more(self)
+            arguments, unknown = self.parse_known_args(words)
         if unknown:
             word = unknown[0].partition("=")[0]
             if word.startswith("-"):

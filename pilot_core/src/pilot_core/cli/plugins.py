@@ -31,6 +31,8 @@ class Look:
     warnings: tuple[str, ...] = ()
     isolation: tuple[str, ...] = ()
     """What nothing here keeps a payload from."""
+    shared: tuple[str, ...] = ()
+    """Questions that several plugins answer."""
 
     def uses(self, row: Row) -> bool:
         """Whether a pilot started here would use it."""
@@ -40,7 +42,7 @@ class Look:
         """Plain values for ``--json``."""
         rows = [{**row.as_json(), "used": self.uses(row)} for row in self.rows]
         told = {"problems": list(self.problems), "warnings": list(self.warnings), "isolation": list(self.isolation)}
-        return {"plugins": rows, **told}
+        return {"plugins": rows, **told, "shared": list(self.shared)}
 
 
 def describe(parser: Parser) -> None:
@@ -77,8 +79,9 @@ def look_around(sources: Sources) -> Look:
     except (CannotChoose, ConfigError, NoSuchDriver, PilotError, PluginFailed) as broken:
         hooks, chosen = choose(Sources(), discovery)
         return Look(tuple(Doctor(discovery, hooks, chosen).rows()), frozenset(), tuple(str(broken).splitlines()))
-    rows = Doctor(discovery, setup.hooks, setup.chosen).rows()
-    return Look(tuple(rows), _used(setup), (), tuple(warnings_of(setup)), tuple(_isolation(setup)))
+    doctor = Doctor(discovery, setup.hooks, setup.chosen)
+    told = tuple(warnings_of(setup)), tuple(_isolation(setup)), tuple(doctor.shared())
+    return Look(tuple(doctor.rows()), _used(setup), (), *told)
 
 
 def _used(setup: Setup) -> frozenset[tuple[str, str]]:
@@ -116,6 +119,7 @@ def _diagnosis(look: Look) -> Iterator[str]:
         yield "a pilot would start here"
     yield from (f"warning: {warning}" for warning in look.warnings)
     yield from (f"isolation: {lack}" for lack in look.isolation)
+    yield from (f"several answers: {question}" for question in look.shared)
     yield ""
     yield columns(("", "KIND", "NAME", "STATE", "WHY"), _findings(look))
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import sys
 from argparse import Namespace
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from attrs import evolve
 
 from pilot_core.cli import OWN
 from pilot_core.cli.mistakes import Usage
@@ -20,6 +23,9 @@ if TYPE_CHECKING:
 def describe(parser: Parser) -> None:
     """Add the arguments of ``pilot recover``."""
     parser.add_argument("workdir", type=Path, help="The work directory of the dead pilot.")
+    told = "Its dispatcher has moved, or has other tokens: the file with its join string, or - (stdin)."
+    parser.add_argument("--join", metavar="FILE", help=told)
+    parser.add_argument("--home", type=Path, metavar="DIR", help="Its dispatcher lives in this home now.")
     add_json(parser)
     add_sources(parser)
 
@@ -35,18 +41,21 @@ def run(arguments: Namespace) -> int:
         from pilot_core.cli.remembered import recall
         from pilot_core.cli.start import set_up, work
         from pilot_core.cli.status import left_in
+        from pilot_core.cli.whom import place_now
         from pilot_core.redact import Redactor
 
         left, redactor = left_in(root), Redactor()
         if not arguments.json:
             _announce(left, arguments.workdir)
-        setup = set_up(recall(root, sources_of(arguments)), root, redactor)
+        sources = sources_of(arguments)
+        sources = evolve(sources, flags={**place_now(arguments, sources, root), **sources.flags})
+        setup = set_up(recall(root, sources), root, redactor)
         waiting = _waiting(root, setup.settings)
         if waiting and not arguments.json:
             print(f"{count(len(waiting), 'report')} of jobs that are over {'waits' if len(waiting) == 1 else 'wait'}")
             sys.stdout.flush()
         ending = work(setup, root, starter, redactor, recover=True)
-    undelivered = _tell_waiting(waiting, arguments.json)
+    undelivered = _tell_waiting(waiting, ending.refused, arguments.json)
     return _tell(ending, arguments.json) or undelivered
 
 
@@ -66,12 +75,14 @@ def _waiting(root: Path, settings: Settings) -> list[Path]:
     return waiting_below(root) + (sorted(outbox.glob("*.json")) if outbox else [])
 
 
-def _tell_waiting(waiting: list[Path], as_json: bool) -> int:
+def _tell_waiting(waiting: list[Path], refused: Mapping[Path, str], as_json: bool) -> int:
     """What became of the reports that waited; 1 if one waits still."""
     from pilot_core.cli.start import LOG
 
     still = [path for path in waiting if path.exists()]
-    if (gone := len(waiting) - len(still)) and not as_json:
+    for why in () if as_json else refused.values():
+        print(why)
+    if (gone := len({*waiting} - {*still} - refused.keys())) and not as_json:
         print(f"{count(gone, 'report')} that waited {'is' if gone == 1 else 'are'} delivered")
         sys.stdout.flush()
     for path in still:

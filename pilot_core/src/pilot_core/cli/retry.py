@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from collections.abc import Iterator
 
 from pilot_core.cli.cancel import job_id
-from pilot_core.cli.client import Client, add_dispatcher, reach, tell_done
+from pilot_core.cli.client import add_dispatcher, reach, tell_done
 from pilot_core.cli.mistakes import Usage
 from pilot_core.cli.output import answer
 from pilot_core.cli.parser import Parser, add_json
-
-PAGE = 1000
 
 
 def describe(parser: Parser) -> None:
@@ -30,7 +27,7 @@ def run(arguments: Namespace) -> int:
     if arguments.queue and not arguments.all_failed:
         raise Usage("--queue goes with --all-failed; a number alone says which job", "retry")
     with reach(arguments) as client:
-        ids = arguments.ids or list(_failed(client, arguments.queue))
+        ids = arguments.ids or list(client.numbers("failed", arguments.queue))
         done = client.post("retry", {"ids": ids}) if ids else {"done": [], "refused": []}
     if arguments.json:
         answer(True, done, "")
@@ -38,11 +35,3 @@ def run(arguments: Namespace) -> int:
     if not ids:
         print("no job failed")
     return tell_done(done, "waits to run again")
-
-
-def _failed(client: Client, queue: str | None) -> Iterator[int]:
-    """The failed jobs, page after page, the oldest last."""
-    before: int | None = None
-    while jobs := client.get("jobs", state="failed", queue=queue, limit=PAGE, before=before)["jobs"]:
-        yield from (job["id"] for job in jobs)
-        before = jobs[-1]["id"]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from argparse import Namespace
+import os
+from argparse import Action, ArgumentParser, Namespace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from attrs import evolve
 
@@ -12,28 +13,36 @@ from pilot_core.cli import OWN
 from pilot_core.cli.mistakes import Usage
 from pilot_core.cli.output import answer
 from pilot_core.cli.parser import Parser, add_json, add_sources, sources_of
-from pilot_core.cli.whom import whom
+from pilot_core.cli.whom import add_whom, whom
 
 if TYPE_CHECKING:
     from pilot_core.agent.ending import Ending
     from pilot_core.agent.setup import Setup, Sources
+    from pilot_core.cli.older import Meaning
 
 
 def describe(parser: Parser) -> None:
     """Add the arguments of ``pilot run``."""
-    source = parser.add_mutually_exclusive_group()
-    source.add_argument("--job", type=Path, metavar="FILE", help="Run this described job (YAML or JSON) and no other.")
-    source.add_argument("--filebox", type=Path, metavar="DIR", help="Run the described jobs in this directory.")
-    source.add_argument(
-        "--join", metavar="FILE", help="Work for the dispatcher whose join string is in this file, or on - (stdin)."
-    )
-    source.add_argument("--home", type=Path, metavar="DIR", help="Work for the dispatcher that lives in this home.")
-    parser.add_argument(
-        "--workdir", type=Path, default=Path(), metavar="W", help="Work here; by default where you are."
-    )
+    add_whom(parser)
     parser.add_argument("--plain", action="store_true", help="Write plain log lines on a terminal, too.")
     add_json(parser)
     add_sources(parser)
+    parser.add_argument("--help-older", action=_HelpOlder, nargs=0, help="Say which of the older pilot's options hold.")
+    parser.more = _add_older
+
+
+class _HelpOlder(Action):
+    def __call__(self, parser: ArgumentParser, *_: Any) -> None:
+        from pilot_core.cli.older import help_older
+
+        print("\n".join(help_older()))
+        parser.exit()
+
+
+def _add_older(parser: Parser) -> None:
+    from pilot_core.cli.older import add_older
+
+    add_older(parser)
 
 
 def run(arguments: Namespace) -> int:
@@ -41,13 +50,14 @@ def run(arguments: Namespace) -> int:
     from pilot_core.cli.start import keeper
 
     _check(arguments)
-    root = arguments.workdir.absolute()
+    older = _read_older(arguments)
+    root = ((older and older.workdir) or arguments.workdir).absolute()
     with keeper(root) as starter:
         from pilot_core.cli.remembered import remember
         from pilot_core.cli.start import set_up, work
         from pilot_core.redact import Redactor
 
-        sources, redactor = _sources(arguments, root), Redactor()
+        sources, redactor = _sources(arguments, root, older), Redactor()
         setup = set_up(sources, root, redactor)
         job = _read_job(setup) if arguments.job else ""
         remember(root, sources)
@@ -65,8 +75,20 @@ def _check(arguments: Namespace) -> None:
             raise Usage(f"{option} {path}: {wrong}", "run")
 
 
-def _sources(arguments: Namespace, root: Path) -> Sources:
-    sources = sources_of(arguments)
+def _read_older(arguments: Namespace) -> Meaning | None:
+    """What the older pilot's options on the line ask for; where its output goes, that of this process goes at once."""
+    if not getattr(arguments, "older", None):
+        return None
+    from pilot_core.cli.older import meaning, redirect
+
+    meant = meaning(arguments.older, os.environ, Path.cwd())
+    if meant.output:
+        redirect(meant.output)
+    return meant
+
+
+def _sources(arguments: Namespace, root: Path, older: Meaning | None) -> Sources:
+    sources = sources_of(arguments) if older is None else older.sources(sources_of(arguments))
     debug = {"log.level": "debug"} if arguments.debug else {}
     return evolve(sources, flags={**sources.flags, **whom(arguments, sources, root), **debug})
 

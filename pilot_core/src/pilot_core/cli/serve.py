@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import re
 import shlex
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from pilot_core.redact import Redactor
 
 
+FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 CONFIG: Final = (
     "Queues, storages, and how long jobs that are over are kept (keep: 30 d); by default server.yaml in its home."
 )
@@ -47,7 +49,7 @@ def describe(parser: Parser) -> None:
 
 def run(arguments: Namespace) -> int:
     """Serve until SIGTERM or SIGINT; then let running requests end."""
-    from pilot_core.dispatcher.serve import CannotServe, Dispatcher
+    from pilot_core.dispatcher.serve import CannotServe, Dispatcher, NoRoom
     from pilot_core.dispatcher.tls import NoTls
     from pilot_core.redact import Redactor
 
@@ -62,6 +64,10 @@ def run(arguments: Namespace) -> int:
         dispatcher = make(address=arguments.listen, certificate=certificate, advertise=arguments.advertise)
     except (CannotServe, NoTls) as error:
         raise Usage(str(error), "serve") from None
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        raise NoRoom(f"{home}: {error.strerror}; make room on its disk, and start again") from None
     try:
         _work(dispatcher, redactor, arguments)
     finally:
@@ -88,11 +94,14 @@ def advertised(text: str) -> tuple[str, int]:
 
 
 def _work(dispatcher: Dispatcher, redactor: Redactor, arguments: Namespace) -> None:
+    import gc
+
     from pilot_core.io import logs
 
     logs.setup("DEBUG" if arguments.debug else "INFO", redactor)
     _obey_signals(dispatcher)
     _tell(dispatcher, arguments)
+    gc.freeze()  # what is loaded stays: no collection looks through it again
     dispatcher.run()
 
 

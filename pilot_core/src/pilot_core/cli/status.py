@@ -56,6 +56,8 @@ def _of_the_living(told: Mapping[str, Any]) -> Iterator[str]:
     parts += [count(len(slot["gpus"]), "GPU")] if slot["gpus"] else []
     yield f"the pilot is {told['mode']}: {told['finished']} finished, {told['failed']} failed"
     yield f"slot: {', '.join(parts)}"
+    if server := told.get("server"):
+        yield _silence(server)
     if told["reason"]:
         yield f"it ends because of {told['reason']}"
     if told["jobs"]:
@@ -63,6 +65,12 @@ def _of_the_living(told: Mapping[str, Any]) -> Iterator[str]:
         yield columns(HEADINGS, map(_row, told["jobs"]))
     for thread in told["left_behind"]:
         yield f"left behind: {thread}"
+
+
+def _silence(server: Mapping[str, Any]) -> str:
+    again = server["asks_again_s"]
+    later = f"; it is asked for work again in {duration(again)}" if again is not None else ""
+    return f"the server has not answered for {duration(server['silent_s'])}{later}, because {server['why']}"
 
 
 def _row(job: Mapping[str, Any]) -> tuple[object, ...]:

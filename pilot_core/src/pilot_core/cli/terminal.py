@@ -223,11 +223,21 @@ def transfer_line(moving: Status, width: int) -> str:
 
 
 class Live:
-    """Asks a pilot every second how it is, and shows it until the end of the block; silent while it does not answer."""
+    """Asks a pilot every second how it is, and shows it until the end of the block; silent while it does not answer.
 
-    def __init__(self, block: Block, ask: Callable[[], Status | None], every_s: float = EVERY_S) -> None:
+    ``draw`` makes lines of something else that is asked.
+    """
+
+    def __init__(
+        self,
+        block: Block,
+        ask: Callable[[], Any],
+        every_s: float = EVERY_S,
+        draw: Callable[[Any, int], Sequence[str]] = lines,
+    ) -> None:
         self._block = block
         self._ask = ask
+        self._draw = draw
         self._every_s = every_s
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="live view", daemon=True)
@@ -236,7 +246,7 @@ class Live:
         while not self._ended.wait(self._every_s):
             status = self._ask()
             if status is not None and not self._ended.is_set():
-                self._block.show(lines(status, self._block.measure()[0]))
+                self._block.show(self._draw(status, self._block.measure()[0]))
 
     def __enter__(self) -> Self:
         self._thread.start()

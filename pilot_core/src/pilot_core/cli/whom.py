@@ -11,6 +11,7 @@ from pilot_core.cli.mistakes import Usage
 
 if TYPE_CHECKING:
     from pilot_core.agent.setup import Sources
+    from pilot_core.cli.parser import Parser
 
 Flags = dict[str, str]
 ONE_JOB: Final = {"pilot.max_jobs": "1", "pilot.prefetch_jobs": "0"}
@@ -18,6 +19,24 @@ SERVER: Final = {"pilot.communicator": "panda", "connection.info_sources": "serv
 JOIN: Final = "PILOT_JOIN"
 QUEUE: Final = "PILOT_PILOT_QUEUE"
 SAYS_WHOM: Final = ("PILOT_PILOT_COMMUNICATOR", "PILOT_FILEBOX_PATH", "PILOT_JOBFILE_PATH", "PILOT_CONNECTION_URL")
+
+
+class Nobody(Usage):
+    """Nothing says who has the work."""
+
+
+def add_whom(parser: Parser) -> None:
+    """Add the options that say for whom a pilot works, and where."""
+    source = parser.add_mutually_exclusive_group()
+    source.add_argument("--job", type=Path, metavar="FILE", help="Run this described job (YAML or JSON) and no other.")
+    source.add_argument("--filebox", type=Path, metavar="DIR", help="Run the described jobs in this directory.")
+    source.add_argument(
+        "--join", metavar="FILE", help="Work for the dispatcher whose join string is in this file, or on - (stdin)."
+    )
+    source.add_argument("--home", type=Path, metavar="DIR", help="Work for the dispatcher that lives in this home.")
+    parser.add_argument(
+        "--workdir", type=Path, default=Path(), metavar="W", help="Work here; by default where you are."
+    )
 
 
 def whom(arguments: Namespace, sources: Sources, root: Path) -> Flags:
@@ -31,6 +50,19 @@ def whom(arguments: Namespace, sources: Sources, root: Path) -> Flags:
         meant = {"pilot.communicator": "filebox", "filebox.path": str(arguments.filebox.absolute())}
         return _agreed("--filebox", meant, sources)
     return {path: value for path, value in _of_server(arguments, sources, root).items() if path not in _set(sources)}
+
+
+def place_now(arguments: Namespace, sources: Sources, root: Path) -> Flags:
+    """Where the dispatcher of a pilot is by now, if the command line says so by a join string or a home."""
+    given = [name for name in ("join", "home") if getattr(arguments, name)]
+    given += ["url"] if given and "connection.url" in _set(sources) else []
+    if len(given) > 1:
+        raise Usage(f"--{given[0]} and --{given[1]} both say which server: give one of them", arguments.command)
+    if not given:
+        return {}
+    found = _joined(arguments.join, sources, root) if arguments.join else _living(arguments.home.absolute(), sources)
+    place = {"connection.fingerprint": ""} | {name: value for name, value in found.items() if name != "pilot.queue"}
+    return {path: value for path, value in place.items() if path not in _set(sources)}
 
 
 def _agreed(option: str, meant: Flags, sources: Sources) -> Flags:
@@ -88,7 +120,7 @@ def _here(sources: Sources) -> Flags:
         return _living(default_home(sources.environ), sources)
     except NoDispatcher as none:
         told = "name a job (--job), a box of jobs (--filebox) or a server (--url, --join)"
-        raise Usage(f"{told}; {none}", "run") from None
+        raise Nobody(f"{told}; {none}", "run") from None
 
 
 def _living(home: Path, sources: Sources) -> Flags:

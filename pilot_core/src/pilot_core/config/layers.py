@@ -189,6 +189,8 @@ class _Merging:
         self.problems.extend(layer.problems)
         self.warnings.extend(layer.warnings)
         for section, values in layer.values.items():
+            if section not in self.section_names and layer.rank is Rank.EXPERIMENT:
+                continue  # a default for what is not used here
             if section not in self.section_names:
                 hint = meant(str(section), self.section_names)
                 self.warnings.append(f"{layer.where}: {section}: no section of a plugin that is installed here{hint}")

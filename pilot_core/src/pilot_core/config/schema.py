@@ -18,6 +18,9 @@ class Bootstrap:
     section = "bootstrap"
 
     experiment: str = option("generic", help="The experiment whose plugin answers.", flag="--experiment")
+    profile: Path | None = option(
+        None, help="An experiment without code: a YAML file that says what its jobs need.", flag="--profile"
+    )
     plugins: tuple[str, ...] = option(
         (), help="Load these plugins and no others; none: the core's.", env="PILOT_PLUGINS"
     )
@@ -44,6 +47,11 @@ class Connection:
     ca_file: Path | None = option(None, help="Authorities that vouch for servers, instead of the system's.")
     ca_path: Path | None = option(None, help="A directory of authorities that vouch for servers, beside the others.")
     ipv4_only: bool = option(False, help="Never use IPv6.")
+    renewed_dir: Path | None = option(
+        None,
+        help="Where a renewed token or proxy is kept whose own file is a link, or cannot be replaced; "
+        "if not set, with the pilot's own files.",
+    )
     cache_dir: Path | None = option(
         None,
         help="Where documents with facts are kept for pilots that come later; if not set, with the pilot's own files.",
@@ -82,8 +90,17 @@ class PilotOptions:
     max_jobs: int | None = option(None, help="End after this many jobs.", flag="--max-jobs", least=1)
     empty_answers: int = option(2, help="End after so many answers in a row without a job.", least=1)
     failed_answers: int = option(5, help="End after so many requests in a row without an answer.", least=1)
+    start_spread_s: float = option(
+        0.0,
+        help="Speak to the server for the first time at some moment within this long, where many pilots start at once.",
+        unit="s",
+        least=0,
+    )
     ask_again_s: float = option(
-        60.0, help="After a request without an answer, the next one comes then.", unit="s", least=0.01
+        60.0,
+        help="A request that may have arrived comes again after 1 to 3 times this, any other after a second at first.",
+        unit="s",
+        least=0.01,
     )
     black_hole_failures: int = option(5, help="Take no more work after so many quick failures in a row; 0: never mind.")
     black_hole_s: float = option(60.0, help="A job that fails sooner than this failed quickly.", unit="s")
@@ -91,6 +108,9 @@ class PilotOptions:
         120.0, help="A plugin's answer is awaited this long, then left behind.", unit="s", least=0.1
     )
     watchdog_s: float = option(120.0, help="A pilot whose loop stands still this long is ended.", unit="s", least=1)
+    life_file: str = option(
+        "", help="A file in the work directory that is written once a minute as long as the pilot's loop turns."
+    )
     cleanup: bool = option(True, help="Remove a job's directory when all of it is safe.")
     keep_control_days: float = option(7.0, help="Control directories of past jobs are kept this long.")
 
@@ -145,6 +165,11 @@ class DataOptions:
     cache: Path | None = option(None, help="A directory of input files shared by the pilots of this node.")
     cache_b: int = option(50 * 10**9, help="The cache is kept below this size.", unit="b")
     log_required: bool = option(True, help="A job whose log cannot be stored has failed, as its server wants it.")
+    trusted: str = option(
+        "neither",
+        help="Whose word on an input's size and checksum counts where job and catalogue differ; neither: that fails.",
+        choices=("neither", "job", "catalogue"),
+    )
     output_dir: str = option("", help="Where outputs go whose job names no place.", flag="--output-dir", place=True)
 
 
@@ -198,6 +223,9 @@ class ContainerOptions:
     network: str = option("host", help="The network that the payload sees.", choices=("host", "none"))
     gpus: str = option("none", help="Whose GPUs are shown.", choices=("none", "nvidia", "amd"))
     arguments: tuple[str, ...] = option((), help="Further words on the runtime's command line, before all others.")
+    instead: Mapping[str, str] = option(
+        {}, help="Runtimes by the names of others: what payload.container calls by the first is the second."
+    )
     keep_environment: tuple[str, ...] = option(
         ("PATH", "HOME", "USER", "TMPDIR", "XDG_RUNTIME_DIR", "REGISTRY_AUTH_FILE"),
         help="Variables of the pilot's own environment that the runtime gets. The payload does not.",
@@ -210,7 +238,9 @@ class MonitorOptions:
 
     section = "monitor"
 
-    monitors: tuple[str, ...] = option(("disk", "walltime", "memory", "looping", "gpu"), help="Monitors to run.")
+    monitors: tuple[str, ...] = option(
+        ("disk", "walltime", "memory", "looping", "gpu", "killfile"), help="Monitors to run."
+    )
     sample_s: float = option(30.0, help="The processes are measured this often.", unit="s", least=0.01)
     pss_s: float = option(60.0, help="Their proportional memory is measured this often, which costs more.", unit="s")
 

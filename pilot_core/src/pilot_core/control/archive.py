@@ -123,7 +123,7 @@ class Archive:
 
     def _excluded(self, task: Task, folder: Inside) -> frozenset[str]:
         """Paths that do not belong in the archive, with all below them."""
-        moved = (file.lfn for file in (*task.job.inputs, *task.job.outputs))
+        moved = (file.local for file in (*task.job.inputs, *task.job.outputs))
         own = (OWN_NAME, USAGE_NAME, JOB_NAME, LEFT_OUT, *SEALED_NAMES, *names_lent(task.control))
         excluded = {*moved, *own, *folder.glob(".*.part")}
         if task.job.checkpoint is not None:
@@ -137,7 +137,9 @@ class Archive:
 
     def _patterns(self, task: Task) -> Iterator[tuple[str, str]]:
         try:
-            answers = self._hooks.gather(reporting.pilot_log_select, job=task.job, workdir=task.workdir)
+            answers = self._hooks.gather(
+                reporting.pilot_log_select, job=task.job, workdir=task.workdir, settings=task.settings
+            )
         except (PluginFailed, PilotError) as failed:
             log.warning("plugins leave nothing out of the log: %s", failed)
             return
@@ -151,14 +153,14 @@ def _notes_of_sealed(control: Path) -> dict[str, object]:
         return {}
     from pilot_core.control.segments import segments, told_of
 
-    found = segments(control)
+    found = segments(control / SEALED)
     return {SEALED: told_of(found)} if found else {}
 
 
 def _add_sealed(control: Path, folder: Inside, packing: Packing) -> None:
     from pilot_core.control.segments import joined, segments, stands_in
 
-    for name, sealed in segments(control).items():
+    for name, sealed in segments(control / SEALED).items():
         if not stands_in(folder, name, sealed):
             packing.add_data(f"{name}.sealed", joined(sealed))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from pilot_core.config.schema import DataOptions
@@ -13,6 +14,7 @@ from pilot_core.control.trip import remove
 from pilot_core.errors import Code, PilotError
 from pilot_core.io.cache import Cache, content_key, url_key
 from pilot_core.io.cancel import CancelFlag, Cancelled
+from pilot_core.io.files import free_bytes
 from pilot_core.model.files import FileSpec, Receipt, Replica, Transfer
 from pilot_core.spec.work import Task
 
@@ -31,7 +33,8 @@ class Cached:
     """Fetches by way of the cache, or takes from it alone."""
 
     def __init__(self, task: Task, mover: Mover, root: Path) -> None:
-        self._cache = Cache(root, task.settings.of(DataOptions).cache_b)
+        self._limit_b = task.settings.of(DataOptions).cache_b
+        self._cache = Cache(root, self._limit_b)
         self._root = root
         self._mover = mover
         self._flag = task.cancel if isinstance(task.cancel, CancelFlag) else None
@@ -53,13 +56,22 @@ class Cached:
             told = f"{linked}, which {self._root} cannot keep: have the copy tool copy"
             raise PilotError(Code.BADQUEUECONFIGURATION, told) from None
 
+    def lost(self, transfer: Transfer) -> PilotError | None:
+        """Why the cache does not keep a file that it was filled with, if it does not."""
+        key = _key(transfer)
+        if key is None or self._cache.has(key):
+            return None
+        room = f"data.cache_b is {self._limit_b} B, {free_bytes(self._root)} B are free there"
+        told = f"{transfer.file.lfn} was brought, and the cache {self._root} does not keep it: {room}"
+        return PilotError(Code.NOLOCALSPACE, told, lfn=transfer.file.lfn)
+
     def take(self, transfer: Transfer, target: Path) -> Receipt:
-        """Bring the file from the cache and from nowhere else."""
+        """Bring the file from the cache and from nowhere else; what is spoilt there is dropped."""
         key = _key(transfer)
         began = time.monotonic()
         if key is None or not self._cache.get(key, target):
             raise PilotError(Code.MISSINGINPUTFILE, f"{transfer.file.lfn} is not in the cache {self._root}")
-        return self._taken(transfer.file, target, began)
+        return self._taken(transfer.file, key, target, began)
 
     def _fetch(self, transfer: Transfer, target: Path) -> Receipt:
         key = _key(transfer)
@@ -73,26 +85,31 @@ class Cached:
             if path.is_symlink() or path.stat().st_nlink > 1:
                 raise _NotKept(fetched[0])
 
+        for _ in range(2):
+            if not self._get(transfer, key, target, bring):
+                return fetched[0]
+            try:
+                return self._taken(transfer.file, key, target, began)
+            except PilotError as spoilt:
+                if spoilt.code is not IN.mismatch(transfer.file):
+                    raise
+        return self._mover.fetch(transfer, target)
+
+    def _get(self, transfer: Transfer, key: str, target: Path, bring: Callable[[Path], None]) -> bool:
+        """Have the file at ``target``; whether it came from the cache."""
         try:
-            hit = self._cache.fetch_once(key, target, bring, budget_s(transfer.file.size_b), self._flag)
+            return self._cache.fetch_once(key, target, bring, budget_s(transfer.file.size_b), self._flag)
         except Cancelled:
             raise self._mover.give_up(IN, transfer.file.lfn) from None
-        return self._checked(transfer, target, began) if hit else fetched[0]
 
-    def _checked(self, transfer: Transfer, target: Path, began: float) -> Receipt:
-        try:
-            return self._taken(transfer.file, target, began)
-        except PilotError as spoilt:
-            if spoilt.code is not IN.mismatch(transfer.file):
-                raise
-            return self._mover.fetch(transfer, target)
-
-    def _taken(self, file: FileSpec, target: Path, began: float) -> Receipt:
-        """Sum what the cache gave, as it is trusted no more than a tool."""
+    def _taken(self, file: FileSpec, key: str, target: Path, began: float) -> Receipt:
+        """Sum what the cache gave, as it is trusted no more than a tool; what is wrong is not given again."""
         try:
             found = self._mover.verify(file, target)
-        except PilotError:
+        except PilotError as spoilt:
             remove(target)
+            if spoilt.code is IN.mismatch(file):
+                self._cache.drop(key)
             raise
         way = Replica(self._root.absolute().as_uri(), file.endpoint), _TOOL
         return self._mover.receipt(IN, file, way, found, time.monotonic() - began)

@@ -6,7 +6,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -42,6 +42,8 @@ class Means:
     plugins: Mapping[str, PluginRef]
     pause_s: float
     under_way: UnderWay
+    names: Mapping[str, str] = {}
+    """The tools' own names by those that the site knows them by, also of tools that cannot be used."""
 
     def plugin(self, tool: CopyTool) -> PluginRef:
         """Whose the tool is."""
@@ -49,15 +51,21 @@ class Means:
 
     def able(self, kind: type[CopyTool], replica: Replica) -> list[CopyTool]:
         """The tools that do this, and reach that place."""
-        tools = [tool for tool in self.tools if isinstance(tool, kind)]
+        tools = [tool for tool in self._wanted(replica.tools) if isinstance(tool, kind)]
         return [tool for tool in tools if self.hooks.guarded(self.plugin(tool), "takes", tool.takes, replica)]
+
+    def _wanted(self, names: Sequence[str]) -> Sequence[CopyTool]:
+        """The tools of these names, in their order; all of them where the site has chosen others."""
+        known = [self.names[name] for name in names if name in self.names]
+        return [tool for name in dict.fromkeys(known) for tool in self.tools if tool.name == name] or (
+            () if known else self.tools
+        )
 
     def error(self, side: Side, file: FileSpec, failed: Failure) -> PilotError:
         """The error of a file that was not moved."""
         error = side.error(failed)
-        if isinstance(failed, PilotError):
-            return error
-        return PilotError(error.code, self.redactor.scrub(f"{file.lfn}: {error.detail}"))
+        told = error.detail if isinstance(failed, PilotError) else self.redactor.scrub(f"{file.lfn}: {error.detail}")
+        return PilotError(error.code, told, **{"lfn": file.lfn, **error.facts})
 
     def tell(self, job: Job, receipt: Receipt) -> None:
         """Tell that a file was brought or stored."""
@@ -93,9 +101,13 @@ class Calls:
         self.options = task.settings.of(DataOptions)
         self.limit = Limit(task.cancel, task.budget_s)
         self._job = task.job.id
-        self._proxy = proxy_of(task.control)
+        self._control = task.control
         self._lookout = lookout
         self._doors: dict[str, threading.Semaphore] = {}
+
+    @cached_property
+    def _proxy(self) -> Path | None:
+        return proxy_of(self._control)
 
     def move(self, side: Side, way: Way, path: Path, file: FileSpec, kept_b: int = 0) -> Moved:
         """Let a tool fetch to or store from ``path``, once."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,7 @@ from pilot_core.config.schema import DataOptions
 from pilot_core.control.blame import by_plugin
 from pilot_core.control.calls import Calls, Means
 from pilot_core.control.inputs import Arrive, Bringing, check_tools, wanted_inputs
-from pilot_core.control.lanes import UnderWay
+from pilot_core.control.lanes import UnderWay, in_lanes
 from pilot_core.control.limits import Lookout
 from pilot_core.control.outputs import Leavings, Stored, Storing
 from pilot_core.control.transfer import ARCHIVE, Mover
@@ -34,6 +35,7 @@ from pilot_core.spec.work import Task
 
 if TYPE_CHECKING:
     from pilot_core.control.cached import Cached
+    from pilot_core.control.looking import Seen
 
 FIRST_PAUSE_S = 0.5
 log = logging.getLogger(__name__)
@@ -42,8 +44,9 @@ log = logging.getLogger(__name__)
 class DataControl:
     """The works that move files; made once, it keeps nothing about any job but how far its files have come.
 
-    ``plugins`` says whose each tool is, by its name, so that a failing one is named in full. ``pause_s`` is the
-    longest pause before a second round through a file's places; each further one may be twice as long.
+    ``plugins`` says whose each tool is, by its name, so that a failing one is named in full, and ``names`` under which
+    names the site has chosen it. ``pause_s`` is the longest pause before a second round through a file's places; each
+    further one may be twice as long.
     """
 
     def __init__(
@@ -53,36 +56,60 @@ class DataControl:
         redactor: Redactor,
         *,
         plugins: Mapping[str, PluginRef] | None = None,
+        names: Mapping[str, str] | None = None,
         pause_s: float = FIRST_PAUSE_S,
+        under_way: UnderWay | None = None,
     ) -> None:
-        self.under_way = UnderWay()
-        self._means = Means(hooks, tuple(tools), redactor, plugins or {}, pause_s, self.under_way)
+        self.under_way = under_way or UnderWay()
+        own = names or {tool.name: tool.name for tool in tools}
+        self._means = Means(hooks, tuple(tools), redactor, plugins or {}, pause_s, self.under_way, own)
 
     # --- inputs -----------------------------------------------------------------------------------------------------
 
-    def stage_in(self, task: Task) -> Result:
-        """Bring the job's inputs into its directory, by way of the cache if there is one."""
+    def stage_in(self, task: Task, *, beside: bool = True) -> Result:
+        """Bring the job's inputs into its directory, by way of the cache if there is one.
+
+        ``beside`` says whether plugins may write small files beside them.
+        """
+        task, selected = self._selected_inputs(task)
         transfers = wanted_inputs(self._means, task)
         check_tools(self._means, task, transfers)
         cache = task.settings.of(DataOptions).cache
         with self._calls(task) as calls:
             mover = Mover(calls, task)
-            return self._bring(task, calls, mover, transfers, _cached(task, mover, cache).fetch if cache else None)
+            arrive = _cached(task, mover, cache).fetch if cache else None
+            brought = self._bring(task, calls, mover, transfers, arrive, beside=beside)
+        return evolve(brought, inputs=selected)
 
     def fill_cache(self, task: Task) -> Result:
-        """Bring the job's inputs into the cache, and none into its directory."""
+        """Bring the job's inputs into the cache, and none into its directory; each must be there in the end."""
         cache, transfers = _cache_of(task), wanted_inputs(self._means, task)
         check_tools(self._means, task, transfers)
         with self._calls(task) as calls:
             mover = Mover(calls, task)
-            return self._bring(task, calls, mover, transfers, _cached(task, mover, cache).fill, keep=False)
+            cached = _cached(task, mover, cache)
+            filled = self._bring(task, calls, mover, transfers, cached.fill, keep=False)
+        came = {receipt.lfn for receipt in filled.receipts}
+        lost = tuple(error for each in transfers if each.file.lfn in came and (error := cached.lost(each)))
+        kept = tuple(each for each in filled.receipts if each.lfn not in {error.facts["lfn"] for error in lost})
+        return evolve(filled, errors=(*filled.errors, *lost), receipts=kept)
 
     def take_inputs(self, task: Task) -> Result:
         """Bring the job's inputs from the cache; what is not there is an error."""
+        task, selected = self._selected_inputs(task)
         cache, transfers = _cache_of(task), wanted_inputs(self._means, task)
         with self._calls(task) as calls:
             mover = Mover(calls, task)
-            return self._bring(task, calls, mover, transfers, _cached(task, mover, cache).take)
+            taken = self._bring(task, calls, mover, transfers, _cached(task, mover, cache).take)
+            return evolve(taken, inputs=selected)
+
+    def _selected_inputs(self, task: Task) -> tuple[Task, tuple[FileSpec, ...] | None]:
+        """The job with its inputs as a plugin wants the payload to find them, and these, if one says so."""
+        job = task.job
+        ask = self._means.hooks.first
+        chosen = ask(staging.pilot_inputs_select, job=job, queue=task.queue, settings=task.settings)
+        selected = None if chosen is None else tuple(chosen)
+        return task if selected is None else evolve(task, job=evolve(job, inputs=selected)), selected
 
     def _bring(
         self,
@@ -92,14 +119,24 @@ class DataControl:
         transfers: Sequence[Transfer],
         arrive: Arrive | None,
         keep: bool = True,
+        beside: bool = True,
     ) -> Result:
         with _opened(task.workdir) as folder:
             bringing = Bringing(self._means, calls, mover, task, folder, arrive, keep)
             answers, direct = bringing.bring(transfers)
             result = _result(answers)
-            if keep and not result.errors:
+            if keep and beside and not result.errors:
                 bringing.write_beside(direct)
         return result
+
+    def look(self, task: Task) -> Mapping[str, Seen | PilotError]:
+        """Look where the job's inputs lie: by name the first place that has the file, or why none is told."""
+        from pilot_core.control.looking import look_at
+
+        transfers = wanted_inputs(self._means, task)
+        with self._calls(task) as calls:
+            seen = in_lanes(partial(look_at, self._means, calls), transfers, calls.options.parallel, "look")
+        return {transfer.file.lfn: found for transfer, found in zip(transfers, seen, strict=True)}
 
     # --- outputs ----------------------------------------------------------------------------------------------------
 
@@ -139,11 +176,22 @@ class DataControl:
         return evolve(_result(stored.answers), notes=_notes(stored, (), "left_in_control"))
 
     def _selected(self, task: Task) -> tuple[FileSpec, ...] | None:
-        """The outputs that a plugin names; only a payload that ran has any to choose from."""
+        """The outputs that a plugin names, or those that were made; only a payload that ran has any to choose from."""
         if task.job.outcome is None:
             return None
-        chosen = self._means.hooks.first(staging.pilot_outputs_select, job=task.job, workdir=task.workdir)
-        return None if chosen is None else tuple(chosen)
+        job, queue, workdir, settings = task.job, task.queue, task.workdir, task.settings
+        ask = self._means.hooks.first
+        chosen = ask(staging.pilot_outputs_select, job=job, queue=queue, workdir=workdir, settings=settings)
+        if chosen is not None:
+            return tuple(chosen)
+        with _opened(task.workdir) as folder:
+            here = folder.names()
+        if all(file.lfn in here for file in task.job.outputs):
+            return None
+        from pilot_core.control.numbered import numbered
+
+        found = numbered(task.job.outputs, here)
+        return None if found == task.job.outputs else found
 
     def _store(self, task: Task, root: Path, wanted: Iterable[FileSpec], *, forgiving: bool) -> Stored:
         leavings = Leavings(task)

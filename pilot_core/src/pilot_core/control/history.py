@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from pilot_core.control.record import Surroundings, known_of
 from pilot_core.io.files import write_atomic
-from pilot_core.io.journal import JournalError, read_back
+from pilot_core.io.journal import JournalError, records_in
 from pilot_core.model.change import evolve
 from pilot_core.model.job import FAILED, Job
 from pilot_core.model.payload import Usage
@@ -137,13 +137,12 @@ def message_in(control: Path) -> Mapping[str, object]:
     """The raw message of a job, as it stands in its journal; nothing if it cannot be read."""
     for most_b in (BEGIN_B, None):
         try:
-            records = read_back(control / "journal", most_b).records
+            said = (record["raw"] for record in records_in(control / "journal", most_b) if "raw" in record)
+            raw: Mapping[str, object] | None = next(said, None)
         except (OSError, JournalError):
             return {}
-        for record in records:
-            if "raw" in record:
-                raw: Mapping[str, object] = record["raw"]
-                return raw
+        if raw is not None:
+            return raw
     return {}
 
 
@@ -151,7 +150,7 @@ def masked(value: Any, redactor: Redactor, secret: bool = False) -> Any:
     """JSON material without secrets: neither in a text nor, however deep, under a name that says that it holds one."""
     if isinstance(value, str) and not secret:
         return redactor.scrub(value)
-    if isinstance(value, Mapping):
+    if isinstance(value, (dict, Mapping)):
         named = ((str(key), each) for key, each in value.items())
         return {key: masked(each, redactor, secret or bool(CREDENTIAL.search(key))) for key, each in named}
     if isinstance(value, (list, tuple)):

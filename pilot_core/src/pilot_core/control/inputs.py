@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from posixpath import dirname, normpath
 from stat import S_ISREG
-from typing import Final
+from typing import Any, Final
 
 from attrs import frozen
 
@@ -17,7 +17,7 @@ from pilot_core.config.schema import DataOptions
 from pilot_core.control.bulk import in_bulk
 from pilot_core.control.calls import Calls, Means, Way
 from pilot_core.control.lanes import in_lanes
-from pilot_core.control.naming import named_once, transfer_of
+from pilot_core.control.naming import in_agreement, named_once, transfer_of
 from pilot_core.control.sides import IN
 from pilot_core.control.transfer import Mover
 from pilot_core.control.trip import Trip, part_name
@@ -34,6 +34,8 @@ from pilot_core.spec.work import Task
 PRESENT: Final = "present"
 DIRECT: Final = "direct"
 """The direction of a file that is read where it lies."""
+UNCHECKED: Final = "remoteio_test=false"
+"""Among the remarks of a queue: what is read where it lies is not looked at before."""
 Arrive = Callable[[Transfer, Path], Receipt]
 Answer = Receipt | PilotError
 log = logging.getLogger(__name__)
@@ -41,15 +43,24 @@ log = logging.getLogger(__name__)
 
 def wanted_inputs(means: Means, task: Task) -> list[Transfer]:
     """The inputs that are to be brought, and where they lie."""
-    answers = means.hooks.gather(staging.pilot_inputs_skip, job=task.job, queue=task.queue)
+    answers = means.hooks.gather(staging.pilot_inputs_skip, job=task.job, queue=task.queue, settings=task.settings)
     skipped = {name for answer in answers for name in answer.value}
     files, errors = named_once(IN, [file for file in task.job.inputs if file.lfn not in skipped])
     if errors:
         raise errors[0].among(errors[1:])
     if not files:
         return []
-    known = means.hooks.first(staging.pilot_inputs_replicas, job=task.job, queue=task.queue) or {}
-    return [transfer_of(file, known) for file in files]
+    known, trusted = _looked_up(means, task), task.settings.of(DataOptions).trusted
+    return [in_agreement(transfer_of(file, known), trusted) for file in files]
+
+
+def _looked_up(means: Means, task: Task) -> Mapping[str, Sequence[Replica] | PilotError]:
+    """The places that somebody knows of, those first that the queue prefers."""
+    about: dict[str, Any] = {"job": task.job, "queue": task.queue, "settings": task.settings}
+    found = means.hooks.first(staging.pilot_inputs_replicas, **about)
+    if not found:
+        return {}
+    return {**found, **(means.hooks.first(staging.pilot_inputs_rank, replicas=found, **about) or {})}
 
 
 def check_tools(means: Means, task: Task, transfers: Sequence[Transfer]) -> None:
@@ -134,6 +145,8 @@ class Bringing:
 
     def _look(self, way: Way, file: FileSpec) -> PilotError | None:
         assert isinstance(way.tool, Looks)
+        if UNCHECKED in str(self.task.queue.params.get("catchall", "")).lower():
+            return None
         try:
             found = self.calls.look(way.tool, way.replica, file)
         except (PilotError, PluginFailed) as failed:
@@ -204,11 +217,16 @@ class Bringing:
     def _settle(self, trip: Trip, receipt: Receipt) -> Answer:
         """Give a file its name."""
         try:
-            self.folder.rename(trip.path.name, trip.file.lfn)
+            self._give_name(trip.path.name, trip.file.local)
         except OSError as failed:
             self.folder.remove_tree(trip.path.name)
             return self._error(trip.file, failed)
         return self._told(receipt)
+
+    def _give_name(self, part: str, path: str) -> None:
+        if above := dirname(path):
+            self.folder.makedirs(above)
+        self.folder.rename(part, path)
 
     def _bring(self, transfer: Transfer) -> Answer:
         """Bring a file by way of the cache."""
@@ -218,7 +236,7 @@ class Bringing:
             self.mover.check(IN, transfer.file.lfn)
             receipt = self.arrive(transfer, self.task.workdir / part)
             if self.keep:
-                self.folder.rename(part, transfer.path)
+                self._give_name(part, transfer.path)
         except (PilotError, PluginFailed, OSError) as failed:
             return self._error(transfer.file, failed)
         finally:
@@ -237,9 +255,14 @@ class Bringing:
     def write_beside(self, direct: Mapping[str, Replica]) -> None:
         """Write what plugins want beside the inputs."""
         job, queue, workdir = self.task.job, self.task.queue, self.task.workdir
-        writers = {file.lfn: "the job, as an input" for file in job.inputs}
+        writers = {normpath(file.local): "the job, as an input" for file in job.inputs}
         answers = self.means.hooks.gather(
-            staging.pilot_inputs_staged, job=job, queue=queue, workdir=workdir, direct=direct
+            staging.pilot_inputs_staged,
+            job=job,
+            queue=queue,
+            workdir=workdir,
+            direct=direct,
+            settings=self.task.settings,
         )
         for answer in answers:
             for path, text in answer.value.items():

@@ -86,7 +86,7 @@ class JobControl:
     def ask(self, free: Resources) -> Offer:
         """Ask once for work that fits ``free``."""
         fields = self._call("request_fields", self.communicator.request_fields, self.queue, free)
-        answers = self.hooks.gather(job_hooks.pilot_job_request, queue=self.queue, free=free)
+        answers = self.hooks.gather(job_hooks.pilot_job_request, queue=self.queue, free=free, settings=self.settings)
         try:
             patched = apply_patches(fields, answers) if answers else fields
         except PatchConflict as conflict:
@@ -126,7 +126,7 @@ class JobControl:
         extras: dict[str, object] = {}
         owners: dict[str, str] = {}
         try:
-            answers = self.hooks.gather(job_hooks.pilot_job_extras, wire=raw)
+            answers = self.hooks.gather(job_hooks.pilot_job_extras, wire=raw, settings=self.settings)
         except PluginFailed as failed:
             raise by_plugin(failed) from failed
         for answer in answers:
@@ -190,13 +190,15 @@ class JobControl:
         images = task.settings.of(ContainerOptions).images
         problems = list(own_checks(task.job, task.settings.of(PayloadOptions), images))
         try:
-            for answer in self.hooks.gather(job_hooks.pilot_job_verify, job=task.job, queue=self.queue):
+            for answer in self.hooks.gather(
+                job_hooks.pilot_job_verify, job=task.job, queue=self.queue, settings=task.settings
+            ):
                 problems.extend(answer.value)
         except PluginFailed as failed:
             problems.append(by_plugin(failed))
         except PilotError as error:
             problems.append(error)
-        if not problems:
+        if not problems and type(self.communicator).entrust is not Communicator.entrust:
             self._entrust(task)
         return Result(errors=tuple(problems))
 
@@ -247,12 +249,13 @@ class JobControl:
         now = self.clock.now()
         update = Update(job=job, final=final, at=now, node=self.node, log_tail=tail, debug=debug or bool(shown))
         letter = self._call("compose", self.communicator.compose, update)
-        return evolve(letter, body=scrub_all(self._patched(letter.body, job, final), self.redactor))
+        return evolve(letter, body=scrub_all(self._patched(letter.body, job, workdir, final), self.redactor))
 
-    def _patched(self, body: Mapping[str, object], job: Job, final: bool) -> Mapping[str, object]:
+    def _patched(self, body: Mapping[str, object], job: Job, workdir: Path, final: bool) -> Mapping[str, object]:
         packed: Mapping[str, object] = pack(body)
+        hook, settings = report_hooks.pilot_report_fields, self.settings
         try:
-            if answers := self.hooks.gather(report_hooks.pilot_report_fields, job=job, final=final):
+            if answers := self.hooks.gather(hook, job=job, workdir=workdir, final=final, settings=settings):
                 patched: Mapping[str, object] = pack(apply_patches(packed, answers))
                 json.dumps(patched)
                 return patched
@@ -336,17 +339,22 @@ def tail_of(workdir: Path, limit_b: int, redactor: Redactor) -> str:
 
     More is read than is shown: the second half of a secret looks like no secret.
     """
-    for name in ("payload.stderr", "payload.stdout"):
-        try:
-            with Inside(workdir) as inside, inside.open_read(name) as file:
-                file.seek(max(file.seek(0, 2) - limit_b - LONGEST_SECRET_B, 0))
-                data = file.read(limit_b + LONGEST_SECRET_B)
-        except OSError:
-            continue
-        text = redactor.scrub(data.decode(errors="replace")).encode()[-limit_b:] if limit_b > 0 else b""
-        if text.strip():
-            return text.decode(errors="ignore")
+    if limit_b <= 0:
+        return ""
+    with suppress(OSError), Inside(workdir) as inside:
+        for name in ("payload.stderr", "payload.stdout"):
+            data = _end_of(inside, name, limit_b + LONGEST_SECRET_B)
+            text = redactor.scrub(data.decode(errors="replace")).encode()[-limit_b:]
+            if text.strip():
+                return text.decode(errors="ignore")
     return ""
+
+
+def _end_of(inside: Inside, name: str, most_b: int) -> bytes:
+    with suppress(OSError), inside.open_read(name) as file:
+        file.seek(max(file.seek(0, 2) - most_b, 0))
+        return file.read(most_b)
+    return b""
 
 
 def why_kept(job: Job, cleanup: bool) -> str:

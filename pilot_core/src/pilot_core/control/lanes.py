@@ -55,23 +55,28 @@ class Progress:
     began: float
     mono: float
     done_b: int = 0
+    over: bool = False
+    hear: Callable[[Progress], None] | None = None
 
     def tell(self, done_b: int) -> None:
-        """So many bytes have gone by: once a block, so there is nothing here but this."""
+        """So many bytes have gone by: once a block, so there is little here but this."""
         self.done_b = done_b
+        if self.hear is not None:
+            self.hear(self)
 
 
 class UnderWay:
-    """The files on their way, of all jobs."""
+    """The files on their way, of all jobs; ``hear`` is told of each as it comes along, and when it has come."""
 
-    def __init__(self) -> None:
+    def __init__(self, hear: Callable[[Progress], None] | None = None) -> None:
+        self._hear = hear
         self._lock = threading.Lock()
         self._all: dict[Progress, None] = {}
 
     @contextmanager
     def move(self, job: str, name: str, direction: str, size_b: int | None) -> Iterator[Progress]:
         """Within the block the file is on its way."""
-        progress = Progress(job, name, direction, size_b, time.time(), time.monotonic())
+        progress = Progress(job, name, direction, size_b, time.time(), time.monotonic(), hear=self._hear)
         with self._lock:
             self._all[progress] = None
         try:
@@ -79,6 +84,8 @@ class UnderWay:
         finally:
             with self._lock:
                 del self._all[progress]
+            progress.over = True
+            progress.tell(progress.done_b)
 
     def told(self) -> Mapping[str, list[Mapping[str, object]]]:
         """By job what is on its way, as JSON."""

@@ -103,7 +103,7 @@ def _size(path: Path) -> int:
 
 
 class Lookout:
-    """Looks at what is under way, once a second, in a thread that lives as long as the block.
+    """Looks at what is under way, once a second, in a thread that lives from the first call to the end of the block.
 
     With less than ``reserve_b`` free where files arrive, whatever arrives is ended: it would fill the disk.
     """
@@ -115,21 +115,24 @@ class Lookout:
         self._calls: dict[Call, None] = {}
         self._lock = threading.Lock()
         self._over = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="lookout", daemon=True)
+        self._thread: threading.Thread | None = None
 
     def __enter__(self) -> Self:
-        self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._over.set()
-        self._thread.join()
+        if self._thread is not None:
+            self._thread.join()
 
     @contextmanager
     def over(self, call: Call) -> Iterator[None]:
         """Within the block the call is looked at."""
         with self._lock:
             self._calls[call] = None
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="lookout", daemon=True)
+                self._thread.start()
         try:
             yield
         finally:

@@ -32,6 +32,8 @@ from pilot_core.spec.drivers import Monitor, Reading, View
 
 STRIKES = 3
 SOONEST_S = 0.05
+SOON_S = 2.0
+"""The first look at a payload; each later one doubles its age, until the usual interval."""
 EARLY = 0.9
 """A look this much before a monitor's time is taken, as the next one would come too late."""
 COSTLY = 100.0
@@ -59,8 +61,9 @@ class MonitorControl:
         ``ran_s`` is how long it has run already, for another pilot.
         """
         watched = [Watched(usable, settings) for usable in self.monitors]
-        began, pss_s = self.clock.mono() - ran_s, settings.of(MonitorOptions).pss_s
-        return Watch(self, job, workdir, tree_of(pid), watched, began, History.beside(workdir), pss_s)
+        began, options = self.clock.mono() - ran_s, settings.of(MonitorOptions)
+        tree, history = tree_of(pid), History.beside(workdir)
+        return Watch(self, job, workdir, tree, watched, began, history, options.sample_s, options.pss_s)
 
     def leave(self, call: Patience) -> str:
         """Leave a look behind; what is to be said of it."""
@@ -123,6 +126,7 @@ class Watch:
     watched: list[Watched]
     began: float
     history: History
+    sample_s: float = 30.0
     pss_s: float = 60.0
     last: Usage = field(factory=Usage)
     pss_due: float = -math.inf
@@ -136,6 +140,11 @@ class Watch:
     strikes: Counter[str] = field(factory=Counter)
     sampling: Patience | None = None
     looking: Lock = field(factory=Lock)
+
+    @property
+    def pause_s(self) -> float:
+        """How long until the next look: people want to see of a young payload what they see of an old one."""
+        return min(self.sample_s, max(self.control.clock.mono() - self.began, SOON_S))
 
     def look(self) -> tuple[Usage, list[PilotError]]:
         """Measure, let those monitors look whose time has come, and bring what they found."""

@@ -17,7 +17,7 @@ from pilot_core.io.files import Lock, NotJson, Taken, read_json, write_atomic
 from pilot_core.io.journal import allocate
 from pilot_core.model.records import pack, unpack
 from pilot_core.plugins.guard import PluginFailed
-from pilot_core.spec.drivers import Letter
+from pilot_core.spec.drivers import Letter, Reply
 
 FORMAT = 1
 RESERVE, RESERVE_B = "final.reserve", 1 << 16
@@ -37,6 +37,8 @@ class Delivery:
     path: Path
     job: str = ""
     error: PilotError | None = None
+    newer: int | None = None
+    """The attempt in whose favour the server refused it; it waits no more, as nobody will ever take it."""
 
 
 def set_room_aside(control: Path) -> None:
@@ -166,7 +168,7 @@ def _deliver_claimed(path: Path, senders: Mapping[str, Send]) -> Delivery | None
         if sender is None:
             told = f"it is to be sent by {letter.communicator!r}, which this pilot does not use"
             return _undelivered(path, PilotError(Code.COMMUNICATIONFAILURE, told), letter.job)
-        sender(letter)
+        reply = sender(letter)
     except NotJson as error:
         return _undelivered(path, PilotError(Code.CONVERSIONFAILURE, str(error)))
     except PluginFailed as failed:
@@ -174,7 +176,8 @@ def _deliver_claimed(path: Path, senders: Mapping[str, Send]) -> Delivery | None
     except PilotError as error:
         return _undelivered(path, error)
     path.unlink()
-    return Delivery(path=path, job=letter.job)
+    newer = reply.notes.get("newer_attempt") if isinstance(reply, Reply) else None
+    return Delivery(path=path, job=letter.job, newer=newer if isinstance(newer, int) else None)
 
 
 def _undelivered(path: Path, error: PilotError, job: str = "") -> Delivery:

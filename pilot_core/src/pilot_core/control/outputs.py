@@ -125,12 +125,15 @@ class Storing:
         if not files or not any(isinstance(tool, Stores) for tool in self.means.tools):
             return [], tuple(file.lfn for file in files)
         job, queue = self.task.job, self.task.queue
-        known = self.means.hooks.first(staging.pilot_outputs_replicas, job=job, files=tuple(files), queue=queue)
-        output_dir = self.task.settings.of(DataOptions).output_dir
+        settings = self.task.settings
+        known = self.means.hooks.first(
+            staging.pilot_outputs_replicas, job=job, files=tuple(files), queue=queue, settings=settings
+        )
+        output_dir = settings.of(DataOptions).output_dir
         transfers = [transfer_of(file, known or {}, output_dir) for file in files]
         return (
-            [each for each in transfers if each.candidates],
-            tuple(each.file.lfn for each in transfers if not each.candidates),
+            [each for each in transfers if each.candidates or each.error],
+            tuple(each.file.lfn for each in transfers if not (each.candidates or each.error)),
         )
 
     def _trips(self, transfers: Sequence[Transfer]) -> list[Trip]:
@@ -220,9 +223,11 @@ class Storing:
             waiting = [each for each in waiting if each.lfn in errors]
 
     def _ask_registrars(self, receipts: Sequence[Receipt]) -> dict[str, PilotError]:
-        job = self.task.job
+        job, settings = self.task.job, self.task.settings
         try:
-            answers = self.means.hooks.gather(staging.pilot_outputs_register, job=job, receipts=tuple(receipts))
+            answers = self.means.hooks.gather(
+                staging.pilot_outputs_register, job=job, receipts=tuple(receipts), settings=settings
+            )
         except (PilotError, PluginFailed) as failed:
             error = OUT.error(failed)
             told = f"stored at {{}}, but not registered: {error.detail or error.code.sentence}"
@@ -239,11 +244,11 @@ class Storing:
 def _look(folder: Inside, file: FileSpec, forgiving: bool) -> FileSpec | PilotError | None:
     """The file if it is there to be stored; nothing if it may be missing."""
     try:
-        with folder.open_read(file.lfn) as opened:
+        with folder.open_read(file.local) as opened:
             if opened.seek(0, 2):
                 return file
     except FileNotFoundError:
-        missing = PilotError(Code.MISSINGOUTPUTFILE, f"{file.lfn} is not in {folder.root}", lfn=file.lfn)
+        missing = PilotError(Code.MISSINGOUTPUTFILE, f"{file.local} is not in {folder.root}", lfn=file.lfn)
         return None if forgiving or file.optional else missing
     except Outside as outside:
         return PilotError(Code.MISSINGOUTPUTFILE, str(outside), lfn=file.lfn)
@@ -256,7 +261,7 @@ def _summed(folder: Inside, file: FileSpec, task: Task) -> FileSpec:
     """The file with the size and the checksum of what lies on the disk."""
     kind = file.checksum.kind if file.checksum else KIND
     try:
-        with folder.open_read(file.lfn) as opened:
+        with folder.open_read(file.local) as opened:
             summed = sum_file(opened.fileno(), [kind], cancelled=task.cancel)
     except Cancelled:
         raise PilotError(OUT.failed, f"{file.lfn}: given up, the job is to end") from None

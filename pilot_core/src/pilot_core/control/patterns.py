@@ -199,27 +199,36 @@ def _telling(match: Match) -> tuple[int, int]:
 
 @cache
 def read_patterns(path: Path) -> tuple[Pattern, ...]:
-    """The patterns of a file, or ``BadMessage`` with everything that is wrong with it."""
+    """The patterns of a file, or ``BadMessage`` with everything that is wrong with it.
+
+    In a larger document, as a profile is, they stand under ``errors``.
+    """
     try:
         data = path.read_bytes()
     except OSError as error:
         raise BadMessage([Problem("", error.strerror or str(error))], str(path)) from None
-    fields = Fields({"patterns": parse_plain(data, str(path))})
+    plain = parse_plain(data, str(path))
+    whole = isinstance(plain, Mapping)
+    fields = Fields(plain if whole else {"patterns": plain})
+    patterns = patterns_in(fields, "errors" if whole else "patterns")
+    fields.raise_problems(str(path))
+    return patterns
+
+
+def patterns_in(fields: Fields, field: str) -> tuple[Pattern, ...]:
+    """The patterns in a field, with everything that is wrong with them noted there."""
     known: dict[str, Pattern | None] = {}
-    for place, raw in fields.items("patterns", "a list of patterns"):
+    for place, raw in fields.items(field, "a list of patterns"):
         inner = fields.inner(place, raw)
         name = inner.text("name", required=True)
         if name in known:
             inner.problem("name", f"{name!r} stands twice; a pattern has a name of its own")
         known[name] = _pattern(name, inner)
-    fields.raise_problems(str(path))
     return tuple(each for each in known.values() if each is not None)
 
 
 def _pattern(name: str, fields: Fields) -> Pattern | None:
-    kind, code = fields.text("class", required=True), _code(fields)
-    if kind not in CLASSES:
-        fields.problem("class", f"{kind!r} is none of {', '.join(CLASSES)}{meant(kind, CLASSES)}")
+    kind, code = _kind(fields), _code(fields)
     forms = _forms(fields)
     factors = {f"{what}_factor": _factor(fields, what) for what in ("memory", "time") if what in fields.names()}
     pattern = Pattern(
@@ -241,6 +250,21 @@ def _pattern(name: str, fields: Fields) -> Pattern | None:
     fields.refuse_unknown()
     _check(pattern, fields)
     return pattern
+
+
+def failure_in(fields: Fields) -> PilotError:
+    """The error that a document says something stands for, by the keys that a pattern has for that."""
+    kind, code = _kind(fields), _code(fields)
+    facts = {"class": kind, "fault": _fault(fields, code).value, "retry": _retry(fields, code).name.lower()}
+    cause, remedy = fields.text("cause", required=True), fields.text("remedy", required=True)
+    return PilotError(code, cause, cause=cause, remedy=remedy, **facts)
+
+
+def _kind(fields: Fields) -> str:
+    kind = fields.text("class", required=True)
+    if kind not in CLASSES:
+        fields.problem("class", f"{kind!r} is none of {', '.join(CLASSES)}{meant(kind, CLASSES)}")
+    return kind
 
 
 def _code(fields: Fields) -> ErrorCode:

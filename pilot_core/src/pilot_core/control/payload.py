@@ -83,20 +83,22 @@ class PayloadControl:
         job, queue, workdir = task.job, task.queue, task.workdir
         if job.checkpoint is not None:
             checkpoint.receive(task)
-        asked = self.hooks.first(hooks_of.pilot_payload_command, job=job, queue=queue, workdir=workdir)
+        asked = self.hooks.first(
+            hooks_of.pilot_payload_command, job=job, queue=queue, workdir=workdir, settings=task.settings
+        )
         if asked is None or not asked.argv:
             raise PilotError(Code.UNKNOWNPAYLOADFAILURE, "no plugin says what to run for this job")
-        image = self.hooks.first(hooks_of.pilot_payload_container, job=job, queue=queue)
+        image = self.hooks.first(hooks_of.pilot_payload_container, job=job, queue=queue, settings=task.settings)
         image = job.image if image is None else image
         command = with_environment(asked, self._environment(task, asked, image))
-        sides = self._sides(task, command.env)
+        sides = self._sides(task, command.env, image)
         box = self.container if image else self.isolation
         if box is not None:
             self._refuse_unfit(command)
             command = self._contained(task, box, PAYLOAD, command, image)
         command = self.launcher.launch(command, job)
         self._refuse_unfit(command)
-        notes = {SIDES: pack(sides), MEMORY_KILLS: memory_kills(self.groups()), **_about(box)}
+        notes = {SIDES: pack(sides), MEMORY_KILLS: memory_kills(self.groups()), **_about(box, sides)}
         return Result(command=command, notes=notes)
 
     def _refuse_unfit(self, command: Command) -> None:
@@ -110,7 +112,7 @@ class PayloadControl:
         if image and (told := unwanted(image, options.images)):
             raise PilotError(Code.IMAGENOTFOUND, told, image=image)
         runtime = {name: self.environ[name] for name in options.keep_environment if name in self.environ}
-        return contain(box, name, command, image, task.workdir, runtime)
+        return contain(box.around(task, name), name, command, image, task.workdir, runtime)
 
     def _environment(self, task: Task, asked: Command, image: str) -> dict[str, str]:
         """All variables; an image has its own way to its programs."""
@@ -126,7 +128,11 @@ class PayloadControl:
             **asked.env,
         }
         answers = self.hooks.gather(
-            hooks_of.pilot_payload_environment, job=task.job, queue=task.queue, workdir=task.workdir
+            hooks_of.pilot_payload_environment,
+            job=task.job,
+            queue=task.queue,
+            workdir=task.workdir,
+            settings=task.settings,
         )
         try:
             patched = apply_patches(base, answers) if answers else base
@@ -161,25 +167,34 @@ class PayloadControl:
             return f"has no bytes for its character {error.start}"
         return "holds a secret of the pilot's: remove it where it is set" if self.redactor.knows(text) else ""
 
-    def _sides(self, task: Task, env: Mapping[str, str]) -> Sides:
+    def _sides(self, task: Task, env: Mapping[str, str], image: str) -> Sides:
         """What runs around the payload, each with the payload's environment and its own over it.
 
         What does not fit is left out beside it, and fails the job before and after.
         """
         taken = {PAYLOAD}
-        job, queue, workdir, ask = task.job, task.queue, task.workdir, self.hooks.gather
-        before = ask(hooks_of.pilot_payload_preprocesses, job=job, queue=queue, workdir=workdir)
-        after = ask(hooks_of.pilot_payload_postprocesses, job=job, queue=queue, workdir=workdir)
+        job, queue, workdir, settings, ask = task.job, task.queue, task.workdir, task.settings, self.hooks.gather
+        before = ask(hooks_of.pilot_payload_preprocesses, job=job, queue=queue, workdir=workdir, settings=settings)
+        after = ask(hooks_of.pilot_payload_postprocesses, job=job, queue=queue, workdir=workdir, settings=settings)
         needed = [self._needed(answers, taken) for answers in (before, after)]
         groups = (needed[0], self._beside(task, taken), needed[1])
-        made = [tuple(self._side(task, side, env) for side in group) for group in groups]
-        return Sides(before=made[0], beside=made[1], after=made[2])
+        made = [tuple(self._side(task, side, env, image) for side in group) for group in groups]
+        outside = tuple(side.name for group in groups for side in group if self._box_of(side, image) is None)
+        return Sides(before=made[0], beside=made[1], after=made[2], outside=outside)
 
-    def _side(self, task: Task, side: SideProcess, env: Mapping[str, str]) -> SideProcess:
+    def _side(self, task: Task, side: SideProcess, env: Mapping[str, str], image: str) -> SideProcess:
         command = with_environment(side.command, {**env, **side.command.env})
-        if side.image:
-            command = self._contained(task, self.container, side.name, command, side.image)
+        if box := self._box_of(side, image):
+            command = self._contained(task, box, side.name, command, side.image or image)
         return evolve(side, command=command)
+
+    def _box_of(self, side: SideProcess, image: str) -> Container | None:
+        """What is put around it: what is around a payload in ``image``, where nobody vouches for it."""
+        if side.image:
+            return self.container
+        if side.trusted or self.isolation is None:
+            return None
+        return self.container if image else self.isolation
 
     def _needed(self, answers: Sequence[Answer[Sequence[SideProcess]]], taken: set[str]) -> tuple[SideProcess, ...]:
         for plugin, side in ((answer.plugin, side) for answer in answers for side in answer.value):
@@ -191,7 +206,9 @@ class PayloadControl:
     def _beside(self, task: Task, taken: set[str]) -> tuple[SideProcess, ...]:
         hook = hooks_of.pilot_payload_sides
         try:
-            answers = self.hooks.gather(hook, job=task.job, queue=task.queue, workdir=task.workdir)
+            answers = self.hooks.gather(
+                hook, job=task.job, queue=task.queue, workdir=task.workdir, settings=task.settings
+            )
         except (PluginFailed, PilotError) as failed:
             log.warning("there will be no processes beside the payload: %s", failed)
             return ()
@@ -223,7 +240,7 @@ class PayloadControl:
         sides = unpack(Sides, job.notes.get(SIDES, {}))
 
         def spec(side: SideProcess) -> ProcessSpec:
-            return spec_of(side.name, side.command, workdir, options, contained=bool(side.image))
+            return spec_of(side.name, side.command, workdir, options, contained=side.name not in sides.outside)
 
         def timed(side: SideProcess) -> SideSpec:
             return SideSpec(spec(side), side.limit_s, side.enough)
@@ -276,7 +293,11 @@ class PayloadControl:
     def _seen(self, task: Task, outcome: Outcome) -> tuple[PilotError, ...]:
         try:
             answers = self.hooks.gather(
-                hooks_of.pilot_payload_diagnose, job=task.job, outcome=outcome, workdir=task.workdir
+                hooks_of.pilot_payload_diagnose,
+                job=task.job,
+                outcome=outcome,
+                workdir=task.workdir,
+                settings=task.settings,
             )
         except PluginFailed as failed:
             return (by_plugin(failed),)
@@ -312,13 +333,16 @@ def patterns_of(hooks: Hooks) -> list[Pattern]:
     return patterns
 
 
-def _about(box: Container | None) -> dict[str, object]:
-    """The notes that tell of a payload's container, or that it has none."""
+def _about(box: Container | None, sides: Sides) -> dict[str, object]:
+    """The notes that tell of a payload's container, or that it has none, and of what runs around it without one."""
     lacks = BARE if box is None else box.lacks
     contained = {} if box is None else {CONTAINED: box.name}
     if lacks:
         log.info("the payload is not isolated: it can %s", lacks)
-    return {ISOLATION: {"by": box.name if box else "", "cannot_prevent": lacks}, **contained}
+    if box is not None and sides.outside:
+        log.info("around the payload these run on the node itself: %s", ", ".join(sides.outside))
+    told = {"by": box.name if box else "", "cannot_prevent": lacks, "outside": list(sides.outside)}
+    return {ISOLATION: told, **contained}
 
 
 def with_environment(command: Command, env: Mapping[str, str]) -> Command:

@@ -43,6 +43,7 @@ def known_of(job: Job, around: Surroundings) -> dict[str, object]:
     return {
         "format": FORMAT,
         "id": job.id,
+        "name": job.name,
         "attempt": job.attempt,
         "task": job.task,
         "state": FAILED if job.errors else FINISHED,
@@ -71,7 +72,7 @@ def scrub_all(value: Any, redactor: Redactor) -> Any:
         return redactor.scrub(value)
     if value is None or isinstance(value, (int, float)):
         return value
-    if isinstance(value, Mapping):
+    if isinstance(value, (dict, Mapping)):
         return {key: scrub_all(each, redactor) for key, each in value.items()}
     if isinstance(value, (list, tuple)):
         return [scrub_all(each, redactor) for each in value]

@@ -12,6 +12,7 @@ from typing import BinaryIO, Final
 from attrs import frozen
 
 from pilot_core.io.inside import Inside
+from pilot_core.model.texts import clean
 from pilot_core.redact import Redactor
 
 STDERR: Final = "payload.stderr"
@@ -88,7 +89,7 @@ def _numbered(name: str, lines: list[str], start: int) -> Iterator[Line]:
     for number, line in enumerate(lines, start):
         text = line.strip()
         if not text.isprintable():
-            text = "".join(c if c.isprintable() else " " for c in text).strip()
+            text = "".join(c if c.isprintable() else " " for c in clean(text)).strip()
         if text:
             yield Line(name, number, text)
 

@@ -18,7 +18,6 @@ from zlib import adler32
 
 from attrs import define, field, frozen
 
-from pilot_core.control.archive import SEALED
 from pilot_core.io.files import write_atomic
 from pilot_core.io.inside import Inside
 
@@ -58,7 +57,8 @@ class Sealer:
     """Seals what the payload of one job says. ``seal`` is called in a worker, once at a time."""
 
     workdir: Path
-    control: Path
+    folder: Path
+    """Where the segments lie."""
     most_b: int
     """Of each output, so much is kept."""
     _outputs: dict[str, _Output] = field(factory=dict)
@@ -76,9 +76,9 @@ class Sealer:
 
     def _seal(self) -> None:
         if not self._outputs:
-            (self.control / SEALED).mkdir(mode=0o700, exist_ok=True)
-            found = segments(self.control)
-            self._outputs = {name: _Output.after(self.control / SEALED, name, found.get(name, ())) for name in OUTPUTS}
+            self.folder.mkdir(mode=0o700, exist_ok=True)
+            found = segments(self.folder)
+            self._outputs = {name: _Output.after(self.folder, name, found.get(name, ())) for name in OUTPUTS}
         with Inside(self.workdir) as folder:
             for name, output in self._outputs.items():
                 with suppress(FileNotFoundError), folder.open_read(name) as file:
@@ -136,10 +136,10 @@ class _Output:
             self.segments.pop(0).path.unlink(missing_ok=True)
 
 
-def segments(control: Path) -> dict[str, tuple[Segment, ...]]:
+def segments(folder: Path) -> dict[str, tuple[Segment, ...]]:
     """What is sealed of each output, from its beginning on; of two that begin alike, the longer one."""
     found: dict[tuple[str, int], Segment] = {}
-    for segment in sorted(_found(control / SEALED), key=lambda each: each.size_b):
+    for segment in sorted(_found(folder), key=lambda each: each.size_b):
         found[segment.output, segment.offset] = segment
     ordered = sorted(found.values(), key=lambda each: each.offset)
     return {name: each for name in OUTPUTS if (each := tuple(s for s in ordered if s.output == name))}

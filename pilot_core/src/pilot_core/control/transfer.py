@@ -45,6 +45,7 @@ class Mover:
         self._means = calls.means
         self._scrub = calls.means.redactor.scrub
         self._job = task.job
+        self._settings = task.settings
         self._leaves = leaves
         self._attempts = max(calls.options.attempts, 1)
         self._asked = time.time()
@@ -225,6 +226,8 @@ class Mover:
 
     def _ways(self, side: Side, transfer: Transfer) -> list[Way]:
         """Places outer, tools inner: another copy by the best tool before the same by a weaker one."""
+        if transfer.error is not None:
+            raise transfer.error
         places = transfer.candidates
         if ways := [Way(place, tool) for place in places for tool in self._means.able(side.tool, place)]:
             return ways
@@ -303,7 +306,16 @@ class Mover:
             ended=time.time(),
             error=error and PilotError(error.code, self._scrub(error.detail), **error.facts),
         )
-        self._means.hooks.tell(staging.pilot_transfer_tried, job=self._job, attempt=attempt)
+        attempt = evolve(attempt, facts=self._facts(attempt))
+        self._means.hooks.tell(staging.pilot_transfer_tried, job=self._job, attempt=attempt, settings=self._settings)
+
+    def _facts(self, attempt: Attempt) -> dict[str, object]:
+        try:
+            answers = self._means.hooks.gather(staging.pilot_transfer_facts, job=self._job, attempt=attempt)
+        except (PilotError, PluginFailed) as failed:
+            log.warning("nothing is added to what is told of %s: %s", attempt.file.lfn, failed)
+            return {}
+        return {name: value for answer in reversed(answers) for name, value in answer.value.items()}
 
     def _failure(self, trip: Trip) -> PilotError:
         """What the job is told: the first reason that says something sure decides the code."""
@@ -312,7 +324,9 @@ class Mover:
             f"{way.tool.name} {way.replica.shown}: {error.detail or error.code.sentence}"
             for way, error in trip.reasons.items()
         )
-        facts = {"lfn": trip.file.lfn, "tried": len(trip.reasons)}
+        facts: dict[str, object] = {"lfn": trip.file.lfn, "tried": len(trip.reasons)}
+        if any(error.facts.get("superseded") for error in trip.reasons.values()):
+            facts["superseded"] = True
         return PilotError(known[0] if known else trip.side.failed, self._scrub(f"{trip.file.lfn}: {told}"), **facts)
 
 

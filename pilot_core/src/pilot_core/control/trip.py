@@ -17,7 +17,7 @@ from pilot_core.io.inside import Inside
 from pilot_core.model.files import FileSpec
 from pilot_core.spec.drivers import Fetches
 
-_USELESS = frozenset({Code.MISSINGINPUTFILE, Code.REPLICANOTFOUND, Code.NOSUCHFILE})
+_USELESS = frozenset({Code.MISSINGINPUTFILE, Code.REPLICANOTFOUND, Code.NOSUCHFILE, Code.PANDAKILL})
 _AWAY = frozenset({Code.COMMUNICATIONFAILURE, Code.SERVICENOTAVAILABLE, Code.UNREACHABLENETWORK})
 _HOPELESS = frozenset({Retry.NEVER, Retry.COUNTED, Retry.CHANGED})
 

@@ -34,7 +34,7 @@ class ServedQueue:
     disk_b: int | None = None
     wall_s: float | None = None
     heartbeat_s: float = 30.0
-    """How often a pilot is to say how its jobs stand."""
+    """How often a pilot is to say how its jobs stand at the least: where few jobs are held, they speak sooner."""
     lost_after_s: float = 300.0
     """How long a pilot may be silent until its jobs are given to others."""
     retries: int = 3

@@ -39,7 +39,7 @@ def _storage(storage: ServedStorage, origin: str) -> dict[str, object]:
         "name": storage.name,
         "type": "DATADISK",
         "state": "ACTIVE",
-        "is_deterministic": False,
+        "is_deterministic": None,
         "arprotocols": {"write_lan": protocol, "read_lan": protocol},
     }
 

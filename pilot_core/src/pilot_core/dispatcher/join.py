@@ -15,6 +15,8 @@ from urllib.parse import urlsplit
 from attrs import asdict, field, frozen
 
 BEGIN: Final = "pilot-join:"
+JOINS: Final = {"run": "join", "submit": "join-submit", "admin": "join-admin"}
+"""The files in a dispatcher's home with the join strings, by the role of each."""
 VARIABLE: Final = "PILOT_JOIN"
 LONGEST: Final = 8192
 

@@ -1,8 +1,9 @@
 """Who holds a job, and what a word about it does to it. Pure: no store, no clock.
 
-A lease is a job in the hands of one pilot under one attempt number. The number grows each time the job is put back, so
-whoever held it before speaks with an older number and changes nothing. A job ends once: it is over by the first final
-word of its present attempt, or by the dispatcher's own.
+A lease is a job in the hands of one pilot under one attempt number. The number grows each time the job is handed out
+anew, so whoever held it before speaks with an older number and changes nothing; until then a pilot that fell silent may
+come back and go on. A job ends once: it is over by the first final word of its present attempt, or by the dispatcher's
+own.
 """
 
 from __future__ import annotations
@@ -33,6 +34,9 @@ SPOKEN: Final = (STARTING, RUNNING, HOLDING, TRANSFERRING, FINISHED, FAILED)
 """What a pilot may say of a job."""
 
 NOTHING: Final = "NULL"
+SOONEST_S: Final = 3.0
+HEARD_A_SECOND: Final = 10
+"""So many heartbeats of all pilots together, as long as none comes as seldom as its queue says."""
 STOP: Final = "tobekilled"
 KNOWN: Final = "alreadydone"
 
@@ -61,13 +65,15 @@ class Lease:
     """The final word of this attempt's pilot."""
     asked: str = ""
     """The command by which somebody looks at the job."""
+    adrift: bool = False
+    """Whether the job waits because its pilot fell silent, and nobody has had it since."""
     carried: str = ""
     """The one that its pilot's last reply carried: what comes next is what that printed."""
 
     @property
     def held(self) -> bool:
-        """Whether a pilot has the job."""
-        return self.state in LEASED
+        """Whether a pilot has the job, or had it last and may come back."""
+        return self.state in LEASED or self.adrift
 
     @property
     def told(self) -> bool:
@@ -121,6 +127,8 @@ class Ruling:
     """Whether the holder of the lease has spoken, so that the lease lives on."""
     double: bool = False
     """Whether another incarnation of the pilot spoke."""
+    newer: int | None = None
+    """The attempt that has the job, or waits for a pilot, in place of the one that was spoken of."""
 
 
 def rule(lease: Lease, word: Word) -> Ruling:
@@ -130,7 +138,7 @@ def rule(lease: Lease, word: Word) -> Ruling:
 
 def _stop(lease: Lease, word: Word) -> Ruling:
     """It is not this pilot's job, or no pilot's."""
-    return Ruling(command=STOP)
+    return Ruling(command=STOP, newer=lease.attempt if lease.attempt > word.attempt else None)
 
 
 def _know(lease: Lease, word: Word) -> Ruling:
@@ -194,12 +202,17 @@ def _end(lease: Lease, word: Word) -> str:
 
 
 def evicted(number: int) -> bool:
-    """Whether the site took the slot away, which is nobody's failure. What an owner or a server ended stays ended."""
+    """Whether the site took the slot away, or the job goes on from a checkpoint. What others ended stays ended."""
     try:
         row = code(number)
     except NoSuchCode:
         return False
-    return row.retry is Retry.UNCOUNTED and row.party is Party.SITE
+    return row.retry is Retry.UNCOUNTED and row.party in (Party.SITE, Party.NOBODY)
+
+
+def heartbeat_s(held: int, most_s: float) -> float:
+    """How often a pilot is to speak: where few jobs are held, soon, so that people see what runs and are obeyed."""
+    return min(most_s, max(SOONEST_S, held / HEARD_A_SECOND))
 
 
 def is_lost(silent_s: float, lost_after_s: float) -> bool:

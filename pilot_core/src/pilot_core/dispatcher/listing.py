@@ -12,6 +12,7 @@ from attrs import frozen
 
 from pilot_core.dispatcher import leases
 from pilot_core.dispatcher.advice import Crew, Needs, advise
+from pilot_core.dispatcher.rows import NOTHING_KNOWN
 from pilot_core.dispatcher.updates import timing_of
 from pilot_core.dispatcher.wire import scope_of
 
@@ -19,7 +20,7 @@ MOST: Final = 1000
 MOST_SAMPLES: Final = 600
 _PLAIN: Final = ("id", "attempt", "name", "queue", "state", "sub", "node", "submitted", "began", "ended", "changed")
 _PLAIN_MORE: Final = ("cpu_s", "rss_b", "disk_b", "exit_code", "lost")
-_COLUMNS: Final = ", ".join((*_PLAIN, *_PLAIN_MORE, "debug", "error", "version"))
+_COLUMNS: Final = ", ".join((*_PLAIN, *_PLAIN_MORE, "kill", "debug", "error", "version"))
 _SAMPLE: Final = ("at", "cpu_s", "rss_b", "read_b", "written_b", "processes", "disk_b", "more")
 
 
@@ -102,8 +103,11 @@ def _states(database: sqlite3.Connection, asked: Asked) -> dict[str, int]:
 
 def _job(row: Sequence[Any]) -> dict[str, object]:
     job = dict(zip((*_PLAIN, *_PLAIN_MORE), row, strict=False))
-    debug, error, _ = row[-3:]
-    return {**job, "debug": bool(debug), "error": json.loads(error) if error else None}
+    kill, debug, error, _ = row[-4:]
+    if job["state"] == leases.WAITING:
+        job |= {name: value for name, value in NOTHING_KNOWN.items() if name in job}
+    told = {"cancelling": bool(kill), "debug": bool(debug), "error": json.loads(error) if error else None}
+    return {**job, **told}
 
 
 def list_queues(database: sqlite3.Connection, statuses: Mapping[str, str]) -> list[dict[str, object]]:
@@ -128,7 +132,7 @@ def show_job(
     select = "SELECT described, inputs FROM descriptions WHERE id = ?"
     described, inputs = map(json.loads, database.execute(select, row[:1]).fetchone())
     tail = database.execute("SELECT text FROM tails WHERE job = ?", (job_id,)).fetchone()
-    attempts = _attempts(database, job_id)
+    attempts = _attempts(database, job_id, str(job["state"]))
     return {
         **job,
         "description": described,
@@ -158,11 +162,19 @@ def _advice(database: sqlite3.Connection, job: Mapping[str, Any], crew_of: Calla
     return advise(told, asked, crew_of(job["queue"]) if crew_of else None)
 
 
-def _attempts(database: sqlite3.Connection, job_id: int) -> list[dict[str, object]]:
+def _attempts(database: sqlite3.Connection, job_id: int, state: str) -> list[dict[str, object]]:
+    """The attempts at a job that is in ``state``: so is the one that is open."""
     names = ("attempt", "node", "state", "began", "ended", "error")
     select = f"SELECT {', '.join(names)} FROM attempts WHERE job = ? ORDER BY attempt"  # noqa: S608
     found = [dict(zip(names, row, strict=True)) for row in database.execute(select, (job_id,))]
-    return [{**each, "error": json.loads(each["error"]) if each["error"] else None} for each in found]
+    return [
+        {
+            **each,
+            "state": each["state"] if each["ended"] else state,
+            "error": json.loads(each["error"]) if each["error"] else None,
+        }
+        for each in found
+    ]
 
 
 def _usage(database: sqlite3.Connection, job_id: int) -> list[dict[str, object]]:

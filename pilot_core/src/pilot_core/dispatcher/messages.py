@@ -15,6 +15,7 @@ from pilot_core.dispatcher.head import Refused
 LONGEST_JSON_B: Final = 16 * 2**20
 
 _ENCODER: Final = json.JSONEncoder(separators=(",", ":"))
+_DECODER: Final = json.JSONDecoder()
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
@@ -61,7 +62,7 @@ class Request:
         elif packing != "identity":
             raise Refused(415, f"Content-Encoding {packing[:40]!r} is not understood; only gzip is")
         try:
-            return json.loads(data)
+            return _DECODER.decode(str(data, "utf-8"))
         except (ValueError, RecursionError) as error:
             raise Refused(400, f"the body is not JSON: {error}") from None
 

@@ -127,7 +127,7 @@ class PilotCalls:
         if queue is None:
             near = meant(asked["site_name"], self._config.queues)
             return [], f"no queue {asked['site_name']!r:.80} is served here{near}"
-        wanted = _wanted(asked, queue)
+        wanted = _wanted(asked, queue, self._store.heartbeat_s(queue))
         self._nodes.hear(queue.name, wanted.node, _offer(wanted))
         if asked.get("timeout", SEARCH_S) <= SEARCHED_TO_S:
             return [], f"a 'timeout' of {SEARCHED_TO_S} s or less leaves no time to look for one"
@@ -168,10 +168,15 @@ class PilotCalls:
         ruling, queue = self._store.tell(update, self._config.queue)
         if ruling.heard:
             self._nodes.hear(queue, update.get("node", ""))
-            return {"StatusCode": 0, "command": ruling.command, "heartbeat": self._config.queue(queue).heartbeat_s}
+            return {
+                "StatusCode": 0,
+                "command": ruling.command,
+                "heartbeat": self._store.heartbeat_s(self._config.queue(queue)),
+            }
         if "meta_data" in update and update["job_status"] != leases.FAILED and self._is_gone(update["job_id"], ruling):
             return {"StatusCode": DATABASE, "ErrorDiag": "Failed to add meta_data"}
-        return {"StatusCode": 0, "command": ruling.command}
+        newer = {"newer_attempt": ruling.newer} if ruling.newer is not None else {}
+        return {"StatusCode": 0, "command": ruling.command, **newer}
 
     def _is_gone(self, job: int, ruling: leases.Ruling) -> bool:
         """Whether a job is not there any more for whoever was told to stop."""
@@ -317,7 +322,7 @@ def refusal(message: str) -> Response:
     return Response.of(envelope(None, message, success=False))
 
 
-def _wanted(asked: Mapping[str, Any], queue: ServedQueue) -> Wanted:
+def _wanted(asked: Mapping[str, Any], queue: ServedQueue, heartbeat_s: float) -> Wanted:
     return Wanted(
         queue=queue.name,
         labels=labels_for(asked.get("prod_source_label", ""), queue.status),
@@ -327,7 +332,7 @@ def _wanted(asked: Mapping[str, Any], queue: ServedQueue) -> Wanted:
         remaining_s=seconds(asked.get("remaining_time")),
         resource=asked.get("resource_type", ""),
         node=asked.get("node", ""),
-        heartbeat_s=queue.heartbeat_s,
+        heartbeat_s=heartbeat_s,
     )
 
 

@@ -170,12 +170,17 @@ def open_database(path: Path) -> sqlite3.Connection:
         _prepare(path, database)
     except sqlite3.DatabaseError as error:
         database.close()
-        told = f"{path} cannot be opened as a dispatcher's database: {error}; move it away, or choose another home"
-        raise WrongDatabase(told) from None
+        told = f"{path} cannot be opened as a dispatcher's database: {error}"
+        raise WrongDatabase(f"{told}; {_way_out(error)}") from None
     except WrongDatabase:
         database.close()
         raise
     return database
+
+
+def _way_out(error: sqlite3.Error) -> str:
+    number = getattr(error, "sqlite_errorcode", None) or sqlite3.SQLITE_CORRUPT
+    return "make room on its disk" if number == sqlite3.SQLITE_FULL else "move it away, or choose another home"
 
 
 def _prepare(path: Path, database: sqlite3.Connection) -> None:
@@ -186,11 +191,14 @@ def _prepare(path: Path, database: sqlite3.Connection) -> None:
     if number > FORMAT:
         told = f"{path} has format {number}, written by a newer version; this one reads up to {FORMAT}"
         raise WrongDatabase(f"{told}: run the newer version, or choose another home")
+    database.execute("PRAGMA locking_mode = EXCLUSIVE")
     database.execute("PRAGMA journal_mode = WAL")
     database.execute("PRAGMA synchronous = NORMAL")
     if not made:
         _change(database, f"PRAGMA application_id = {OURS}; {TABLES} {SINCE_2} {SINCE_3} {SINCE_4}")
-    elif number < FORMAT:
+        return
+    database.execute("SELECT max(version) FROM jobs").fetchone()
+    if number < FORMAT:
         older = f"{BEFORE_2} {SINCE_2} {LEFT_BEFORE_2}" if number < 2 else ""
         _change(database, f"{older} {SINCE_3 if number < 3 else ''} {SINCE_4}")
 

@@ -24,7 +24,7 @@ from pilot_core.clock import Clock, SystemClock
 from pilot_core.config.spelling import meant
 from pilot_core.dispatcher.config import Config, read_config
 from pilot_core.dispatcher.http import Limits, Request, Response, Server, guard, serve
-from pilot_core.dispatcher.join import Join, keep_join
+from pilot_core.dispatcher.join import JOINS, Join, keep_join
 from pilot_core.dispatcher.storage import Storage
 from pilot_core.dispatcher.strangers import Strangers
 from pilot_core.dispatcher.tokens import ROLES, Tokens
@@ -38,13 +38,16 @@ if TYPE_CHECKING:
 LOOPBACK: Final = ("127.0.0.1", 0)
 SWEEP_S: Final = 5.0
 LOOK_S: Final = 0.1
-JOINS: Final = {"run": "join", "submit": "join-submit"}
 
 log = logging.getLogger(__name__)
 
 
 class CannotServe(Exception):
     """A dispatcher cannot start like this; the message says what would help."""
+
+
+class NoRoom(Exception):
+    """The disk on which a dispatcher is to live is full."""
 
 
 class Answering(Protocol):
@@ -228,7 +231,7 @@ class Dispatcher:
         self._keep_joins()
 
     def _keep_joins(self) -> None:
-        """Write the join strings for pilots and for people; of a role that nobody has now there is none."""
+        """Write the join strings, one for each role; of one that nobody has now there is none."""
         now = {role: self.tokens.token(role) for role in ROLES}, self.fingerprint
         if now == self._joined:
             return

@@ -109,6 +109,7 @@ class Service:
         try:
             return self._answer(request)
         except sqlite3.Error as error:
+            self.store.trouble.hear(error)
             raise Refused(503, f"the dispatcher's database failed: {error}; try again") from None
 
     def _answer_pilot(self, request: Request) -> Response:
@@ -117,7 +118,8 @@ class Service:
             response = self._answer(request)
         except Refused as why:
             response = refused(request, why)
-        except sqlite3.Error:
+        except sqlite3.Error as error:
+            self.store.trouble.hear(error)
             response = database_failed(request)
         return as_asked(request, response)
 
@@ -127,7 +129,8 @@ class Service:
             return self._legacy.answer(request)
         except Refused as why:
             return legacy.refused(request, why)
-        except sqlite3.Error:
+        except sqlite3.Error as error:
+            self.store.trouble.hear(error)
             return legacy.database_failed(request)
 
     def _answer(self, request: Request) -> Response:
@@ -140,9 +143,13 @@ class Service:
 
     def sweep(self) -> list[int]:
         """Take jobs away from pilots that are lost, and remove what nobody wants any more; which jobs those were."""
-        lost = self.store.sweep(self._config.queue)
-        self._forget_old()
-        self._remove_leftovers()
+        try:
+            lost = self.store.sweep(self._config.queue)
+            self._forget_old()
+            self._remove_leftovers()
+        except sqlite3.Error as error:
+            self.store.trouble.hear(error)
+            return []
         return lost
 
     def _forget_old(self) -> None:
@@ -253,13 +260,17 @@ class Service:
         scope, name = _parts(_STORED, request)
         attempt = attempt_of(scope)
         if attempt is None or not self.store.holds(*attempt):
-            told = f"{scope[:80]!r} is no attempt that holds its job now, so nothing is stored for it"
-            raise Refused(409 if attempt else 403, told)
+            raise Refused(409 if attempt else 403, self._why_not(scope, attempt))
         digest = request.headers.get("digest", "")
         response = self._storage.put(scope, name, request.body, request.body.length, digest)
         if not self.store.holds(*attempt):
             self.store.stored_late(*attempt)
         return response
+
+    def _why_not(self, scope: str, attempt: tuple[int, int] | None) -> str:
+        told = f"{scope[:80]!r} is no attempt that holds its job now, so nothing is stored for it"
+        ((_, _, present),) = self.store.states([attempt[0]]) if attempt else ((0, "", 0),)
+        return f"{told}: attempt {present} is in its place" if attempt and present > attempt[1] else told
 
     def _put_input(self, request: Request) -> Response:
         sha256, name = _parts(_INPUT, request)

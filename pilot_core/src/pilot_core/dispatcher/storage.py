@@ -30,6 +30,8 @@ PIECE_B: Final = 2**18
 INPUTS: Final = "inputs"
 PARTS: Final = ".parts"
 ATTRIBUTE: Final = "user.pilot.adler32"
+REMEMBERED: Final = 1024
+"""Of so many folders it is known that they need no sync of their names any more."""
 FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 Draft = tuple[BinaryIO, Callable[[int, str], None]]
@@ -48,6 +50,8 @@ class Storage:
         self._top = self._inside.open_folder()
         self._inside.makedirs(PARTS, 0o700)
         self._naming = threading.Lock()
+        self._lasting: dict[str, None] = {}
+        """Folders whose own names the disk holds, the oldest first."""
         for left in self._inside.names(PARTS):
             self._inside.remove(f"{PARTS}/{left}")
         self._unnamed = _takes_unnamed(self._inside)
@@ -142,9 +146,19 @@ class Storage:
             os.fsync(there)
         finally:
             os.close(there)
+        self._keep_folder(folder)
+        return new
+
+    def _keep_folder(self, folder: str) -> None:
+        """Return when the disk holds a folder's own name, and those of the folders above it."""
+        if folder in self._lasting:
+            return
         for above in _above(folder):
             self._sync(above)
-        return new
+        with self._naming:
+            self._lasting[folder] = None
+            if len(self._lasting) > REMEMBERED:
+                del self._lasting[next(iter(self._lasting))]
 
     def _give(self, file: BinaryIO, folder: str, name: str, give: Callable[[str], None]) -> bool:
         try:
@@ -171,6 +185,8 @@ class Storage:
         try:
             return self._inside.open_folder(folder)
         except FileNotFoundError:
+            with self._naming:
+                self._lasting.pop(folder, None)
             self._inside.makedirs(folder)
             return self._inside.open_folder(folder)
 

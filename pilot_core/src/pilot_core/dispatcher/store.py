@@ -8,6 +8,7 @@ that neither a restart nor a clock that jumps takes a job from a healthy pilot.
 from __future__ import annotations
 
 import json
+import logging
 import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -18,20 +19,24 @@ from typing import Any, Final
 from attrs import evolve
 
 from pilot_core.clock import Clock
-from pilot_core.dispatcher import leases
+from pilot_core.dispatcher import leases, rows
 from pilot_core.dispatcher.again import request_after
 from pilot_core.dispatcher.config import ServedQueue
 from pilot_core.dispatcher.leases import Lease, Ruling, Word
-from pilot_core.dispatcher.rows import LEASE, Wanted, anew, lease_of, saved_in
+from pilot_core.dispatcher.rows import LEASE, TOLD, Wanted, anew, lease_of, take_up
 from pilot_core.dispatcher.schema import open_database
 from pilot_core.dispatcher.synced import Synced
-from pilot_core.dispatcher.updates import Report, read_report, told_error, usage_of
-from pilot_core.dispatcher.verdict import closed_as, why_failed, word_of
-from pilot_core.dispatcher.wire import UPLOADED, Order, checkpoint_of, leased, with_request
+from pilot_core.dispatcher.trouble import Trouble
+from pilot_core.dispatcher.updates import Report, read_report, usage_of
+from pilot_core.dispatcher.verdict import closed_as, why_failed, why_lost, word_of
+from pilot_core.dispatcher.wire import Order, checkpoint_of, leased, with_request
 
+log = logging.getLogger(__name__)
 QueueOf = Callable[[str], ServedQueue]
 _OVER: Final = ", ".join(f"'{state}'" for state in leases.OVER)
 _LEASED: Final = ", ".join(f"'{state}'" for state in leases.LEASED)
+_GROWS: Final = {"rss_b": "rss_b = max(ifnull(rss_b, 0), ?)"}
+"""A job's memory is the most that it ever had; its samples hold what it had then. Nothing known takes that back."""
 _ORDERED: Final = "queue, description, name, priority, label, resource, memory_mb, disk_mb, wall_s, outputs, submitted"
 
 
@@ -44,10 +49,13 @@ class Store:
         self._lock = threading.Lock()
         self._changed = threading.Condition()
         self._heard: dict[int, float] = {}
+        self._used: dict[int, tuple[object, ...]] = {}
+        self._holders: dict[int, int] = {}
         self._opened = clock.mono()
         self._version = int(self._database.execute("SELECT ifnull(max(version), 0) FROM jobs").fetchone()[0])
         self._next = self._version
         self._ending = False
+        self.trouble = Trouble()
         self._log = Synced(path.with_name(f"{path.name}-wal"))
 
     @property
@@ -93,6 +101,7 @@ class Store:
             self._next = self._version
             if database.in_transaction:
                 database.execute("ROLLBACK")
+        self.trouble.end()
         self._log.written()
         with self._changed:
             self._changed.notify_all()
@@ -107,8 +116,9 @@ class Store:
     def _set(self, job: int, **values: object) -> None:
         """Change a job. Names of columns come from this module only."""
         self._next += 1
+        self._holders.pop(job, None)
         values |= {"changed": self._clock.now(), "version": self._next}
-        columns = ", ".join([f"{name} = ?" for name in values])
+        columns = ", ".join([_GROWS.get(name) or f"{name} = ?" for name in values])
         self._database.execute(f"UPDATE jobs SET {columns} WHERE id = ?", (*values.values(), job))  # noqa: S608
 
     # --- submitting and handing out ---
@@ -138,11 +148,11 @@ class Store:
         The most urgent come first, then those that had the fewest attempts, then the oldest.
         """
         with self._lock:
-            rows = self._database.execute(*wanted.query()).fetchall()
-            if not rows:
+            found = self._database.execute(*wanted.query()).fetchall()
+            if not found:
                 return []
             with self._writing():
-                jobs = [self._lease(wanted, *row) for row in rows]
+                jobs = [self._lease(wanted, *row) for row in found]
         self._keep()
         return jobs
 
@@ -151,11 +161,12 @@ class Store:
         if attempt > 1:
             wire = with_request(wire, memory_mb, wall_s)
         now = self._clock.now()
-        self._set(job, state=leases.SENT, node=wanted.node)
+        before = anew(attempt) if attempt > 1 else {}
+        self._set(job, **(before | {"state": leases.SENT, "node": wanted.node}))
         insert = "INSERT INTO attempts(job, attempt, node, state, began) VALUES (?, ?, ?, 'sent', ?)"
         self._database.execute(insert, (job, attempt, wanted.node, now))
         self._heard[job] = self._clock.mono()
-        saved = saved_in(self._database, job, checkpoint_of(wire)) if attempt > 1 else ""
+        saved = rows.saved_in(self._database, job, checkpoint_of(wire)) if attempt > 1 else ""
         return leased(wire, job, attempt, outputs, debug=bool(debug), heartbeat_s=wanted.heartbeat_s, saved=saved)
 
     # --- what pilots say ---
@@ -172,11 +183,13 @@ class Store:
                 return Ruling(command=leases.STOP), ""
             word = word_of(update)
             report = read_report(update.get("job_output_report", "")) if word.final else Report()
-            if word.status == leases.FINISHED:
-                word = evolve(word, missing=self._missing(description, report))
+            there = report.tells_of
+            if word.status == leases.FINISHED and (missing := rows.missing_in(self._database, description, there)):
+                word = evolve(word, missing=missing)
             rules = queue_of(queue) if queue_of is not None and word.status == leases.FAILED else None
             request = request_after(self._database, job, lease, rules, update) if rules else None
-            word = evolve(word, again=request is not None)
+            if request is not None:
+                word = evolve(word, again=True)
             ruling = leases.rule(lease, word)
             if ruling.heard:
                 self._heard[job] = self._clock.mono()
@@ -193,70 +206,57 @@ class Store:
         row = self._database.execute(f"SELECT {LEASE}, queue, description FROM jobs WHERE id = ?", (job,)).fetchone()  # noqa: S608
         return (lease_of(row[:-2]), *row[-2:]) if row else (None, "", 0)
 
-    def _missing(self, description: int, report: Report) -> tuple[str, ...]:
-        row = self._database.execute("SELECT required FROM descriptions WHERE id = ?", (description,)).fetchone()
-        return tuple(name for name in json.loads(row[0]) if name not in report.names)
-
     def _apply(
         self, job: int, lease: Lease, word: Word, ruling: Ruling, update: Mapping[str, Any], report: Report
     ) -> None:
         if ruling.state is None:
             self._database.execute("UPDATE jobs SET doubles = doubles + 1 WHERE id = ?", (job,))
             return
+        if lease.adrift:
+            take_up(self._database, job, lease.attempt, self._clock.now())
         values = self._told(job, lease, ruling.state, update)
         if not word.final:
             self._set(job, state=ruling.state, **values)
             return
-        self._register(job, lease.attempt, report)
+        rows.register(self._database, job, lease.attempt, report.files)
         error = None if ruling.state == leases.FINISHED else why_failed(lease, word, update, report)
         self._end(job, lease, ruling.state, error, said=word.status, **values)
 
     def _told(self, job: int, lease: Lease, state: str, update: Mapping[str, Any]) -> dict[str, object]:
         """The columns that an update sets, whatever else it does; its usage and log are kept beside."""
-        names = {"node": "node", "pilot": "pilot_id", "batch_id": "batch_id", "sub": "job_sub_status"}
-        names |= {"exit_code": "trans_exit_code", "timing": "pilot_timing"}
-        values: dict[str, object] = {name: update[key] for name, key in names.items() if key in update}
+        values: dict[str, object] = {name: update[key] for name, key in TOLD.items() if key in update}
         usage, now = usage_of(update), self._clock.now()
         values |= {
             name: value
-            for name, value in (("cpu_s", usage.cpu_s), ("rss_b", usage.rss_b), ("disk_b", usage.disk_b))
+            for name, value in (("cpu_s", usage.cpu_s), ("rss_b", usage.rss_peak_b), ("disk_b", usage.disk_b))
             if value is not None
         }
-        if usage.cpu_s is not None or usage.rss_b is not None:
-            self._database.execute("INSERT INTO usage VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", (job, now, *usage.row()))
-        self._keep_text(job, lease, update)
+        if (usage.cpu_s is not None or usage.rss_b is not None) and self._used.get(job) != (row := usage.row()):
+            self._used[job] = row  # pilots say it with each heartbeat, and measure more seldom
+            self._database.execute("INSERT INTO usage VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", (job, now, *row))
+        rows.keep_text(self._database, job, lease, update, now)
         if lease.carried != lease.asked:
             values["carried"] = lease.asked
         if lease.state in (leases.SENT, leases.STARTING) and state not in (leases.SENT, leases.STARTING):
             values["began"] = now
         return values
 
-    def _keep_text(self, job: int, lease: Lease, update: Mapping[str, Any]) -> None:
-        """The end of the log; or what a command printed, unless nobody asks for that one any more."""
-        stdout, tail = update.get("stdout"), update.get("pilot_log")
-        if stdout and lease.carried == lease.asked != "":
-            row = (job, lease.asked, stdout, self._clock.now())
-            self._database.execute("INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?)", row)
-        elif not lease.carried:
-            tail = stdout or tail
-        if tail:
-            self._database.execute("INSERT OR REPLACE INTO tails VALUES (?, ?)", (job, tail))
-
-    def _register(self, job: int, attempt: int, report: Report) -> None:
-        rows = ((job, attempt, each["name"], each["size_b"], each["checksum"], each["url"]) for each in report.files)
-        self._database.executemany("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?)", rows)
-
     def _end(self, job: int, lease: Lease, state: str, error: dict[str, Any] | None, **values: object) -> None:
-        """End an attempt, and with it the job or not."""
+        """End an attempt by its pilot's word, and with it the job or not."""
+        values |= self._close(job, lease, state, error)
+        self._set(job, **(values | anew(lease.attempt + 1) if state == leases.WAITING else values))
+
+    def _close(self, job: int, lease: Lease, state: str, error: dict[str, Any] | None) -> dict[str, object]:
+        """Close an attempt; the columns of its job then."""
         now = self._clock.now()
         text = json.dumps(error) if error else None
         closed = closed_as(state, error)
         update = "UPDATE attempts SET state = ?, ended = ?, error = ? WHERE job = ? AND attempt = ?"
         self._database.execute(update, (closed, now, text, job, lease.attempt))
-        values |= {"state": state, "sub": "", "error": text, "ended": now, "kill": 0}
-        values |= {"error": None, "spared": lease.attempt} if closed == leases.CHECKPOINTED else {}
-        self._set(job, **(values | anew(lease.attempt) if state == leases.WAITING else values))
         self._heard.pop(job, None)
+        self._used.pop(job, None)
+        values: dict[str, object] = {"state": state, "sub": "", "error": text, "ended": now, "kill": 0}
+        return values | ({"error": None, "spared": lease.attempt} if closed == leases.CHECKPOINTED else {})
 
     # --- what becomes of leases ---
 
@@ -277,11 +277,12 @@ class Store:
         return self._clock.mono() - self._heard.get(job, self._opened)
 
     def _lose(self, job: int, queue: ServedQueue, lease: Lease) -> None:
-        number, again = leases.loss_code(lease.state), leases.after_loss(lease, queue.retries)
-        sentence = "No pilot answered for the job" if number == leases.UNANSWERED else "The job's pilot fell silent"
-        detail = f"attempt {lease.attempt} was {lease.state} and not heard of for {queue.lost_after_s:g} s"
-        error = told_error(number, detail, sentence)
-        self._end(job, lease, again, error, lost=lease.lost + 1)
+        again, error = leases.after_loss(lease, queue.retries), why_lost(lease, queue.lost_after_s)
+        what_now = "waits for a pilot" if again == leases.WAITING else f"is {again}"
+        log.warning("job %d: %s; it %s", job, error["detail"], what_now)
+        values = self._close(job, lease, again, error)
+        ended = None if again == leases.WAITING else values["ended"]
+        self._set(job, **(values | {"lost": lease.lost + 1, "ended": ended}))
 
     def cancel(self, jobs: Iterable[int]) -> dict[int, str]:
         """End waiting jobs now, held ones by their pilots; which were not, and why."""
@@ -325,14 +326,27 @@ class Store:
     def _retry(self, job: int, lease: Lease) -> str:
         if why := leases.why_not_retried(lease.state):
             return why
-        self._set(job, error=None, kill=0, lost=0, spared=lease.attempt, **anew(lease.attempt))
+        self._set(job, error=None, kill=0, lost=0, spared=lease.attempt, **anew(lease.attempt + 1))
         return ""
 
+    def heartbeat_s(self, queue: ServedQueue) -> float:
+        """How often the pilots of a queue are to speak now."""
+        return leases.heartbeat_s(len(self._heard), queue.heartbeat_s)
+
     def holds(self, job: int, attempt: int) -> bool:
-        """Whether this attempt is the one that holds the job's lease."""
-        select = f"SELECT 1 FROM jobs WHERE id = ? AND attempt = ? AND state IN ({_LEASED})"  # noqa: S608
+        """Whether this attempt holds the job's lease, or takes it up again. It is asked twice for each file."""
         with self._lock:
-            return self._database.execute(select, (job, attempt)).fetchone() is not None
+            if job not in self._holders:
+                lease, _, _ = self._find(job)
+                if lease is None or lease.attempt != attempt or not lease.held:
+                    return False
+                if lease.adrift:
+                    with self._writing():
+                        take_up(self._database, job, attempt, self._clock.now())
+                        self._set(job, state=leases.RUNNING)
+                    self._heard[job] = self._clock.mono()
+                self._holders[job] = attempt
+            return self._holders[job] == attempt
 
     def forget_jobs(self, ended_before: float, most: int) -> int:
         """Forget some jobs that were over before then; how many. What their attempts stored are leftovers now."""
@@ -348,9 +362,7 @@ class Store:
     def inputs_named(self) -> set[str]:
         """The uploaded contents that jobs name as inputs."""
         with self._lock:
-            rows = self._database.execute("SELECT inputs FROM descriptions WHERE inputs <> '[]'").fetchall()
-        urls = (each["url"] for (inputs,) in rows for each in json.loads(inputs))
-        return {url.removeprefix(UPLOADED).partition("/")[0] for url in urls if url.startswith(UPLOADED)}
+            return rows.inputs_in(self._database)
 
     # --- what attempts leave ---
 

@@ -43,7 +43,9 @@ class Tokens:
         self._seen: tuple[object, ...] = ()
         self._known: dict[str, bytes] = {}
         for name in (*ROLES, KEY):
-            self._make(name)
+            if not self.path(name).exists():
+                renew(self.path(name))
+            _shut(self.path(name))
 
     def path(self, role: str) -> Path:
         return self.folder / role
@@ -75,12 +77,6 @@ class Tokens:
     def _is_issued(self, given: bytes, secret: bytes) -> bool:
         return bool(secret) and is_good(given, secret, self._clock.now())
 
-    def _make(self, name: str) -> None:
-        if not self.path(name).exists():
-            import secrets
-
-            write_atomic(self.path(name), f"{secrets.token_urlsafe(32)}\n", durable=True)
-
     def _current(self) -> dict[str, bytes]:
         seen = tuple(map(sign, self._paths))
         if seen != self._seen:
@@ -99,6 +95,23 @@ class Tokens:
             log.warning("nobody has %s now: %s wants %d characters", what, self.path(name), SHORTEST)
             return b""
         return token
+
+
+def renew(path: Path) -> str:
+    """Have a file hold a token that nobody knew before; that one."""
+    import secrets
+
+    token = secrets.token_urlsafe(32)
+    write_atomic(path, f"{token}\n", durable=True)
+    return token
+
+
+def _shut(path: Path) -> None:
+    """Let only its owner read a token."""
+    if (mode := path.stat().st_mode & 0o777) & 0o077:
+        path.chmod(0o600)
+        way_out = f"if somebody did, replace it: pilot token rotate {path.name}"
+        log.warning("others could have read %s (mode %o); now only its owner can; %s", path, mode, way_out)
 
 
 def _whose(given: bytes, tokens: Mapping[str, bytes]) -> str | None:

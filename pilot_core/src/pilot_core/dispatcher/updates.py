@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Any, Final
@@ -12,6 +13,7 @@ from attrs import field, frozen
 from pilot_core.config.spelling import meant
 from pilot_core.dispatcher.again import found_in
 from pilot_core.errors import Code, NoSuchCode, code
+from pilot_core.model.failure import TOLD
 from pilot_core.model.wire import shown
 
 _NUMBER: Final = (int, float)
@@ -160,6 +162,8 @@ class Usage:
 
     cpu_s: float | None = None
     rss_b: int | None = None
+    rss_peak_b: int | None = None
+    """The most there ever was; ``rss_b`` is what there is now."""
     read_b: int | None = None
     written_b: int | None = None
     processes: int | None = None
@@ -174,7 +178,7 @@ class Usage:
 
 
 _NOTHING_USED: Final = Usage()
-_PLACED: Final = frozenset({"cpu", "rss", "processes", "workDirSize", "coreCount"})
+_PLACED: Final = frozenset({"cpu", "rss", "processes", "workDirSize", "coreCount", "disk_b", *TOLD})
 MOST_MEASURES: Final = 20
 _USED: Final = frozenset({"job_metrics", "max_rss", "cpu_consumption_time", "tot_rbytes", "tot_wbytes"})
 
@@ -184,11 +188,13 @@ def usage_of(update: Mapping[str, Any]) -> Usage:
     if _USED.isdisjoint(update):
         return _NOTHING_USED
     metrics = dict(each.partition("=")[::2] for each in update.get("job_metrics", "").split())
-    rss_kb = _whole(update.get("max_rss"))
+    peak_kb = _number(update.get("max_rss"))
+    peak_b = None if peak_kb is None else int(peak_kb * 1024)
     rss_b = _whole(metrics.get("rss"))
     return Usage(
         cpu_s=_number(metrics.get("cpu", update.get("cpu_consumption_time"))),
-        rss_b=rss_b if rss_b is not None else None if rss_kb is None else rss_kb * 1024,
+        rss_b=peak_b if rss_b is None else rss_b,
+        rss_peak_b=max((each for each in (peak_b, rss_b) if each is not None), default=None),
         read_b=_whole(update.get("tot_rbytes")),
         written_b=_whole(update.get("tot_wbytes")),
         processes=_whole(metrics.get("processes")),
@@ -236,6 +242,11 @@ class Report:
     files: tuple[Mapping[str, object], ...] = ()
     problem: str = ""
     names: frozenset[str] = frozenset()
+
+    def tells_of(self, name: str) -> bool:
+        """Whether a file is in it, or several of that name with a number behind it."""
+        several = re.compile(rf"{re.escape(name)}\.?_\d+", re.ASCII)
+        return name in self.names or any(map(several.fullmatch, self.names))
 
 
 def read_report(text: str) -> Report:

@@ -40,3 +40,12 @@ def why_failed(lease: Lease, word: Word, update: Mapping[str, Any], report: Repo
         way_out = "look whether the job itself costs its pilots their slots, then retry"
         error["detail"] = "; ".join(filter(None, (str(error["detail"]), told, way_out)))
     return error
+
+
+def why_lost(lease: Lease, silent_s: float) -> dict[str, object]:
+    """Why a job is taken from a pilot that was silent for so long."""
+    number = leases.loss_code(lease.state)
+    sentence = "No pilot answered for the job" if number == leases.UNANSWERED else "The job's pilot fell silent"
+    return told_error(
+        number, f"attempt {lease.attempt} was {lease.state} and not heard of for {silent_s:g} s", sentence
+    )

@@ -107,8 +107,9 @@ def _unreachable(described: Mapping[str, object]) -> Iterable[tuple[str, str]]:
         items = [(name, fields.value(name))] if name in ("log", "checkpoint") else fields.items(name)
         for place, value in items:
             written = value.get(key) if isinstance(value, Mapping) else value if key == "source" else None
-            if name == "inputs" and not written:
-                yield place, "has no 'source'; write the URL that pilots are to bring it from"
+            if name == "inputs" and not written and not (isinstance(value, Mapping) and value.get("scope")):
+                told = "write the URL that pilots are to bring it from, or the 'scope' that a catalogue has it under"
+                yield place, f"has no 'source'; {told}"
             elif isinstance(written, str) and "://" not in written and not (key == "source" and _is_ours(written)):
                 told = "put the file on the dispatcher first ('pilot submit' does), or write a URL"
                 rest = told if key == "source" else "write a URL, or leave it out: the queue's storage takes it"

@@ -56,7 +56,7 @@ def queue_of(name: str, told: Told) -> Queue:
         memory_b=cast.number("maxrss") * MB or None,
         disk_b=cast.number("maxwdir") * MB or None,
         wall_limit_s=float(cast.number("maxtime")) or None,
-        copytools=cast.names("copytools") or _each_once(params.get("acopytools")),
+        copytools=tuple(dict.fromkeys((*cast.names("copytools"), *_each_once(params.get("acopytools"))))),
         container=users.get("pilot") or "none",
         environment=_environment(cast.text("environ")),
     )

@@ -8,13 +8,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from pilot_core.errors import PilotError
-from pilot_core.infosys.casting import Cast
+from pilot_core.infosys.casting import Cast, as_flag
 from pilot_core.infosys.facts import Origin, let_rest, origin_of
 from pilot_core.model.queue import Storage
 from pilot_core.spec.drivers import InfoSource
 
-WRITE: Final = ("write_lan", "write_wan")
-READ: Final = ("read_lan", "read_wan")
+ACTIVITIES: Final = ("read_lan", "read_wan", "write_lan", "write_wan")
 log = logging.getLogger(__name__)
 
 
@@ -79,24 +78,25 @@ def _ask(name: str, sources: Iterable[InfoSource]) -> tuple[Mapping[str, object]
 
 
 def _storage(name: str, facts: Mapping[str, object]) -> Storage:
-    protocols = Cast(f"storage {name}", facts).mapping("arprotocols")
-    return Storage(name=name, write=_begins(protocols, WRITE), read=_begins(protocols, READ))
+    cast = Cast(f"storage {name}", facts)
+    told = cast.mapping("arprotocols")
+    hashed: bool | None = cast.read("is_deterministic", as_flag, None)
+    protocols = {activity: begins for activity in ACTIVITIES if (begins := _begins(told.get(activity)))}
+    return Storage(name=name, kind=cast.text("type"), hashed=hashed, protocols=protocols)
 
 
-def _begins(by_activity: Mapping[str, object], activities: Iterable[str]) -> tuple[str, ...]:
-    """The beginnings of URLs under the activities in their order, each once."""
+def _begins(entries: object) -> tuple[str, ...]:
+    """The beginnings of URLs, each once."""
     found: dict[str, None] = {}
-    for activity in activities:
-        entries = by_activity.get(activity)
-        for entry in entries if isinstance(entries, list | tuple) else ():
-            if isinstance(entry, Mapping) and entry.get("endpoint"):
-                found[_begin(str(entry["endpoint"]), str(entry.get("path") or ""))] = None
+    for entry in entries if isinstance(entries, list | tuple) else ():
+        if isinstance(entry, Mapping) and entry.get("endpoint"):
+            found[_begin(str(entry["endpoint"]), str(entry.get("path") or ""))] = None
     return tuple(found)
 
 
 def _begin(endpoint: str, path: str) -> str:
     """Endpoint and path with one slash between them, or two where the path begins so, which some servers ask for."""
     if endpoint.endswith("://"):
-        return endpoint + path.strip("/")
+        return endpoint + path.rstrip("/") if endpoint == "file://" else endpoint + path.strip("/")
     first = "//" if path.startswith("//") else "/"
     return f"{endpoint.rstrip('/')}{first}{path.strip('/')}"

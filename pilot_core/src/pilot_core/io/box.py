@@ -131,6 +131,7 @@ class _Signals(Generic[E]):
         for signum in signums:
             before = signal.signal(signum, _heard)
             self._before.setdefault(signum, before)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, [signum])  # whoever started us may have had it blocked
 
     def read(self) -> Iterable[E]:
         with suppress(BlockingIOError):

@@ -61,6 +61,15 @@ class Cache:
         """Make `dest`, which must not exist, the cached file; false when there is none."""
         return any(_give(entry, dest) for entry in self._find(_checked(key)))
 
+    def has(self, key: str) -> bool:
+        """Whether the file is there, and looks as it should."""
+        return any(entry.is_whole() for entry in self._find(_checked(key)))
+
+    def drop(self, key: str) -> None:
+        """Keep this file no longer: what was got is not what it should be."""
+        for entry in self._find(_checked(key)):
+            entry.drop()
+
     def put(self, key: str, path: Path) -> bool:
         """Keep a copy of this file; false if it is larger than the limit."""
         name, found = _checked(key), path.lstat()
@@ -70,7 +79,7 @@ class Cache:
             return False
         self._make()
         with _locked(self._locks / "room", ROOM_WAIT_S, CancelFlag()):
-            if not any(entry.is_whole() for entry in self._find(name)):
+            if not self.has(name):
                 self._make_room(found.st_size)
                 self._take(name, path)
         return True

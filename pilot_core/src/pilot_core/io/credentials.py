@@ -17,9 +17,9 @@ from attrs import frozen
 
 from pilot_core.config.schema import Connection
 from pilot_core.errors import Code, PilotError
-from pilot_core.io.files import write_atomic
 from pilot_core.io.http_token import TokenFile, expiry, span
 from pilot_core.io.http_x509 import ProxyFile, read_proxy
+from pilot_core.io.standin import in_use, replace
 
 if TYPE_CHECKING:
     from pilot_core.spec.work import Settings
@@ -44,6 +44,8 @@ class Credentials:
     origin: str = ""
     proxy: Path | None = None
     ca_path: Path | None = None
+    renewed: Path | None = None
+    """Where what stands in for the token or the proxy is kept."""
     unused: str = ""
     """Why the token that the environment names is not used, if it is not."""
 
@@ -52,11 +54,17 @@ class Credentials:
             return f"proxy {self.proxy}" if self.proxy else "no credential"
         return f"token {self.token}"
 
+    @property
+    def place(self) -> Path | None:
+        """The file that counts now, of the token or else of the proxy."""
+        path = self.token or self.proxy
+        return in_use(path, self.renewed) if path else None
+
     def ends(self) -> float | None:
         """When it ends; ``None`` if it does not say. ``PilotError`` if it cannot be read."""
         if self.token is not None:
-            return expiry(TokenFile(self.token).read())
-        return ProxyFile(self.proxy).read().ends if self.proxy is not None else None
+            return expiry(TokenFile(self.token, renewed=self.renewed).read())
+        return ProxyFile(self.proxy, self.renewed).read().ends if self.proxy is not None else None
 
     def problem(self, now: float) -> PilotError | None:
         """What keeps it from being used now; who it is for may object to more."""
@@ -64,7 +72,7 @@ class Credentials:
             return PilotError(Code.NOPROXY, self.unused) if self.unused else None
         try:
             ends = self.ends()
-            if self.proxy is not None and ProxyFile(self.proxy).usable(now).limited:
+            if self.proxy is not None and ProxyFile(self.proxy, self.renewed).usable(now).limited:
                 return PilotError(Code.NOPROXY, f"{self} is a limited one, which no server takes; use a full proxy")
         except PilotError as error:
             return PilotError(Code.NOPROXY, error.detail)
@@ -90,6 +98,7 @@ def find_credentials(
         origin=origin,
         proxy=None if token else _proxy(told, environ, usual_proxy or _usual_proxy()),
         ca_path=_authorities(told, environ),
+        renewed=told.renewed_dir,
         unused=unused,
     )
 
@@ -103,21 +112,27 @@ def credential_problems(settings: Settings) -> tuple[PilotError, ...]:
     return (problem,) if problem else ()
 
 
-def replace_token(path: Path, token: str, now: float) -> str:
-    """Put a better token into the file; otherwise leave that alone and say what is wrong with this one."""
+def replace_token(path: Path, token: str, now: float, renewed: Path | None = None) -> str:
+    """Put a better token into the file, or into ``renewed`` where that must stay; else say what is wrong with it."""
     ends = expiry(token)
     if ends is None:
         return "it is malformed"
-    return _replace(path, token, ends, now, _end_of_token(path))
+    if why := _no_better(ends, now, _end_of_token(path, renewed)):
+        return why
+    replace(path, token, renewed)
+    return ""
 
 
-def replace_proxy(path: Path, pem: str, now: float) -> str:
-    """Put a better proxy into the file; otherwise leave that alone and say what is wrong with this one."""
+def replace_proxy(path: Path, pem: str, now: float, renewed: Path | None = None) -> str:
+    """Put a better proxy into the file, or into ``renewed`` where that must stay; else say what is wrong with it."""
     try:
         ends = read_proxy(pem.encode()).ends
     except ValueError as error:
         return f"it {error}"
-    return _replace(path, pem, ends, now, _end_of_proxy(path))
+    if why := _no_better(ends, now, _end_of_proxy(path, renewed)):
+        return why
+    replace(path, pem, renewed)
+    return ""
 
 
 def unfit_proxy(pem: str, now: float) -> str:
@@ -129,25 +144,24 @@ def unfit_proxy(pem: str, now: float) -> str:
     return f"it has expired, {span(now - ends)} ago" if ends <= now else ""
 
 
-def _replace(path: Path, content: str, ends: float, now: float, present: float | None) -> str:
+def _no_better(ends: float, now: float, present: float | None) -> str:
     if ends <= now:
         return f"it has expired, {span(now - ends)} ago"
     if present is not None and ends <= present:
         return "it ends no later than the present one"
-    write_atomic(path, content)
     return ""
 
 
-def _end_of_token(path: Path) -> float | None:
+def _end_of_token(path: Path, renewed: Path | None) -> float | None:
     try:
-        return expiry(TokenFile(path).read())
+        return expiry(TokenFile(path, renewed=renewed).read())
     except PilotError:
         return None
 
 
-def _end_of_proxy(path: Path) -> float | None:
+def _end_of_proxy(path: Path, renewed: Path | None) -> float | None:
     try:
-        return ProxyFile(path).read().ends
+        return ProxyFile(path, renewed).read().ends
     except PilotError:
         return None
 

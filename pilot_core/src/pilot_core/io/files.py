@@ -41,12 +41,13 @@ def write_atomic(path: Path, data: bytes | str, mode: int = 0o600, durable: bool
     part = path.with_name(f".{os.urandom(6).hex()}.part")
     fd = os.open(part, _OPEN | os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     try:
-        with os.fdopen(fd, "wb") as file:
+        try:
             os.fchmod(fd, mode)
-            file.write(data.encode() if isinstance(data, str) else data)
-            file.flush()
+            _write_all(fd, data.encode() if isinstance(data, str) else data)
             if durable:
                 os.fsync(fd)
+        finally:
+            os.close(fd)
         os.replace(part, path)
     except OSError:
         with suppress(OSError):
@@ -54,6 +55,12 @@ def write_atomic(path: Path, data: bytes | str, mode: int = 0o600, durable: bool
         raise
     if durable:
         sync_folder(path.parent)
+
+
+def _write_all(fd: int, data: bytes) -> None:
+    left = memoryview(data)
+    while left:
+        left = left[os.write(fd, left) :]
 
 
 def sync_folder(path: Path) -> None:

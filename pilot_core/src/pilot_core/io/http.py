@@ -1,10 +1,10 @@
 """The pilot's one way to speak HTTP: calls with small answers, and files that stream either way.
 
 One limit holds for a whole call: the search for a name, every address, every repetition, the answer to its last
-byte. A request is repeated by itself only while it cannot have arrived; what may have arrived goes to the next address
-only if the caller says that repeating does no harm. Whatever the status, an answer is an answer; where there is none,
-``PilotError.facts["sent"]`` says whether the request may have arrived, and ``facts["cause"]`` names the cause in a
-word.
+byte. A request is repeated by itself only while it cannot have arrived; what may have arrived, or was answered by a
+server that fails, goes to the next address only if the caller says that repeating does no harm. Whatever the status,
+an answer is an answer; where there is none, ``PilotError.facts["sent"]`` says whether the request may have arrived, and
+``facts["cause"]`` names the cause in a word.
 
 What is needed to connect is imported by the first call. It is the standard library's client, which is quick to load,
 cheap to use, and lets a limit reach down to its sockets.
@@ -13,11 +13,13 @@ cheap to use, and lets a limit reach down to its sockets.
 from __future__ import annotations
 
 import threading
+import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NoReturn
 
 from attrs import evolve, frozen
 
@@ -27,7 +29,7 @@ from pilot_core.io.http_address import Target, find_proxy, read_url
 from pilot_core.io.http_body import OursFailed, add_query, dump_json, gzipped, read_answer, read_blocks, stream_answer
 from pilot_core.io.http_shown import Card, Cards
 from pilot_core.io.http_token import TokenFile
-from pilot_core.io.http_trust import Trusts
+from pilot_core.io.http_trust import Trusts, read_fingerprint
 
 if TYPE_CHECKING:
     from http.client import HTTPResponse
@@ -72,6 +74,7 @@ class _Request:
     method: str
     headers: Mapping[str, str]
     body: Callable[[], bytes | Iterator[bytes]] = bytes
+    allowed: Callable[[str], bool] = lambda _: True
 
     @property
     def follows(self) -> frozenset[int]:
@@ -87,7 +90,7 @@ class _Request:
 class Web:
     """Calls one server, by any of its addresses, and others without its token or proxy. Safe in any thread.
 
-    ``shown`` are files with a token or a proxy for others, by host.
+    ``shown`` are files with a token or a proxy for others, by host; ``renewed`` holds what stands in for any.
     """
 
     def __init__(
@@ -100,6 +103,7 @@ class Web:
         ca_file: Path | None = None,
         ca_path: Path | None = None,
         proxy: Path | None = None,
+        renewed: Path | None = None,
         shown: Mapping[str, Path] | None = None,
         ipv4_only: bool = False,
         connect_s: float = 10.0,
@@ -110,10 +114,10 @@ class Web:
         self._first = 0
         self._headers = {"User-Agent": agent, "Accept": "*/*"}
         self._origin = origin
-        trusts = Trusts(_read_fingerprint(fingerprint), ca_file, ca_path, proxy)
-        self._ours = Card(TokenFile(token) if token else None, trusts, own=True)
+        trusts = Trusts(read_fingerprint(fingerprint), ca_file, ca_path, proxy, renewed)
+        self._ours = Card(TokenFile(token, renewed=renewed) if token else None, trusts, own=True)
         self._nobodys = Card(None, trusts, own=False)
-        self._cards = Cards(shown or {}, ca_file, ca_path)
+        self._cards = Cards(shown or {}, ca_file, ca_path, renewed)
         self._ipv4_only = ipv4_only
         self._connect_s = connect_s
         self._closed = threading.Event()
@@ -132,12 +136,13 @@ class Web:
         headers: Mapping[str, str] | None = None,
         limit_s: float = 60.0,
         repeat: bool = False,
+        reads: bool = False,
         compress: bool = False,
     ) -> Answer:
         """Ask for something small. ``repeat`` says that another address may be asked for what may have arrived.
 
-        What only reads is then asked for again a few times, too, after a failure that passes.
-        ``compress`` says that the server understands a gzipped body.
+        What only reads, as a GET or where ``reads`` says so, is then asked for again a few times, too, after a failure
+        that passes. ``compress`` says that the server understands a gzipped body.
         """
         body = data or b""
         named = {"Accept": "application/json"}
@@ -146,7 +151,7 @@ class Web:
         if compress and len(body) > COMPRESSED_FROM_B:
             body, named["Content-Encoding"] = gzipped(body), "gzip"
         request = _Request(method, {**named, **(headers or {})}, lambda: body)
-        return self._repeated(add_query(path, query), request, _limit(limit_s), repeat)
+        return self._repeated(add_query(path, query), request, _limit(limit_s), repeat, reads)
 
     def fetch(
         self,
@@ -158,10 +163,12 @@ class Web:
         progress: Progress | None = None,
         start_b: int = 0,
         headers: Mapping[str, str] | None = None,
+        allowed: Callable[[str], bool] = lambda _: True,
     ) -> Answer:
         """Write what is there, from byte ``start_b`` on, into ``file``, if the status is 200 or 206.
 
-        ``progress`` is told the bytes that are there then, once a block. ``Cancelled`` if it was.
+        ``progress`` is told the bytes that are there then, once a block. ``Cancelled`` if it was. A redirection is
+        followed only to an ``allowed`` place.
         """
         named = {**({"Range": f"bytes={start_b}-"} if start_b else {}), **(headers or {})}
         limit = _limit(limit_s, cancel)
@@ -172,7 +179,7 @@ class Web:
             stream_answer(response, file, start_b, limit, progress)
             return b""
 
-        return self._anywhere(path_or_url, _Request("GET", named), limit, repeat=False, take=take)
+        return self._anywhere(path_or_url, _Request("GET", named, allowed=allowed), limit, repeat=False, take=take)
 
     def put(
         self,
@@ -212,9 +219,9 @@ class Web:
         if self._lines is not None:
             self._lines.close()
 
-    def _repeated(self, path: str, request: _Request, limit: Limit, repeat: bool) -> Answer:
+    def _repeated(self, path: str, request: _Request, limit: Limit, repeat: bool, reads: bool) -> Answer:
         """Ask again what cannot have arrived, and what only reads. When all else is said again, its owner knows."""
-        reads = repeat and request.method == "GET"
+        reads = repeat and (reads or request.method == "GET")
         for pause_s in PAUSES_S:
             try:
                 answer = self._anywhere(path, request, limit, repeat)
@@ -242,35 +249,43 @@ class Web:
         repeat: bool,
         take: Callable[[HTTPResponse], bytes] | None = None,
     ) -> Answer:
-        """Ask the server by its addresses in turn, the last that answered first."""
+        """Ask the server by its addresses in turn, the last that answered well first."""
         failures: list[PilotError] = []
-        for number, target in self._targets(path_or_url):
-            try:
-                answer = self._follow(target, request, limit, take or read_answer)
-            except PilotError as failed:
-                failures.append(failed)
-                if not limit.allows(0.0) or (failed.facts.get("sent") and not repeat):
+        answer: Answer | None = None
+        since = time.monotonic()
+        for target in self._targets(path_or_url):
+            for attempts in count(1):
+                try:
+                    answer = self._follow(target, request, limit, take or read_answer)
+                    if answer.status not in _PASSING:
+                        return answer
+                    goes_on = repeat
+                except PilotError as failed:
+                    failures.append(failed)
+                    goes_on = repeat or not failed.facts.get("sent")
+                self._pass_over(target.origin)
+                if not goes_on or not limit.allows(0.0):
+                    return answer or _raise_all(failures)
+                if not self._waiting().dialer.has_untried((target.origin.host, target.origin.port), since, attempts):
                     break
-            else:
-                self._first = number
-                return answer
-        raise _all_of(failures)
+        return answer or _raise_all(failures)
 
-    def _targets(self, path_or_url: str) -> list[tuple[int, Target]]:
+    def _pass_over(self, failed: Origin) -> None:
+        """Let the next call begin with another server than this."""
+        if self._servers and self._servers[self._first].origin == failed:
+            self._first = (self._first + 1) % len(self._servers)
+
+    def _targets(self, path_or_url: str) -> list[Target]:
+        servers = self._servers[self._first :] + self._servers[: self._first]
         if "://" in path_or_url:
             target = read_url(path_or_url)
             if target.origin not in self._own:
-                return [(self._first, target)]
-            return [(number, evolve(target, origin=self._servers[number].origin)) for number in self._order()]
-        if not self._servers:
+                return [target]
+            return [evolve(target, origin=server.origin) for server in servers]
+        if not servers:
             told = f"{path_or_url}: not called: no server is known; name it with --url (connection.url)"
             raise PilotError(Code.COMMUNICATIONFAILURE, told, sent=False, cause="address")
-        return [(number, self._servers[number].below(path_or_url)) for number in self._order()]
-
-    def _order(self) -> Iterator[int]:
-        """The server's addresses, the one that worked last first."""
-        count = len(self._servers)
-        return ((self._first + step) % count for step in range(count))
+        return [server.below(path_or_url) for server in servers]
 
     def _follow(self, target: Target, request: _Request, limit: Limit, take: Callable[[HTTPResponse], bytes]) -> Answer:
         for _ in range(_MOST_REDIRECTS):
@@ -279,20 +294,24 @@ class Web:
             if answer.status not in request.follows or not location:
                 return answer
             target = target.redirected(location)
+            if not request.allowed(str(target)):
+                told = f"the request is sent on to {target}, which is not among the places allowed for it"
+                raise PilotError(Code.COMMUNICATIONFAILURE, told, sent=True, cause="redirects")
         told = f"{target}: sent on from place to place more than {_MOST_REDIRECTS} times"
         raise PilotError(Code.COMMUNICATIONFAILURE, told, sent=True, cause="redirects")
 
     def _ask(self, target: Target, request: _Request, limit: Limit, take: Callable[[HTTPResponse], bytes]) -> Answer:
-        """One request over one line, which is kept if nothing is left on it."""
+        """One request over one line, which others get if nothing is left on it."""
         from http.client import HTTPException
 
         from pilot_core.io.http_line import WrongFingerprint
 
         headers = self._headers | dict(request.headers) | self._credentials(target.origin)
-        sent = False
-        with ExitStack() as unless_done:
+        sent, line = False, None
+        with ExitStack() as always, ExitStack() as unless_done:
             try:
-                line = self._line(target.origin)
+                line = self._line(target.origin, limit)
+                always.callback(self._waiting().put_back, line)
                 unless_done.callback(line.close)
                 line.within(limit)
                 if line.sock is None:
@@ -300,15 +319,16 @@ class Web:
                 sent = True
                 with line.ask(request.method, target.path, request.body(), headers) as response:
                     body = take(response)
+                    line.judge(well=response.status not in _PASSING)
                     told = {name.lower(): value for name, value in response.getheaders()}
                     if response.isclosed():
                         unless_done.pop_all()
             except OursFailed as ours:
                 raise ours.error from None
             except (OSError, HTTPException, WrongFingerprint) as error:
+                if line is not None:
+                    line.judge(well=False)
                 raise self._failure(error, target, sent, limit) from error
-        if line.sock is not None:
-            self._waiting().keep(line)
         return Answer(response.status, told, body, str(target))
 
     def _credentials(self, origin: Origin) -> dict[str, str]:
@@ -330,13 +350,10 @@ class Web:
                 weakref.finalize(self, self._lines.close)
             return self._lines
 
-    def _line(self, origin: Origin) -> Line:
-        from pilot_core.io.http_line import Line
-
-        lines = self._waiting()
+    def _line(self, origin: Origin, limit: Limit) -> Line:
         card = self._card(origin)
         trust = card.trusts.of(card.own) if origin.scheme == "https" else None
-        return lines.take(origin, trust) or Line(origin, lines.dialer, trust, find_proxy(origin))
+        return self._waiting().take(origin, trust, limit)
 
     def _failure(self, error: Exception, target: Target, sent: bool, limit: Limit) -> PilotError:
         from pilot_core.io.http_words import failure, is_about_dates, is_about_us
@@ -375,17 +392,9 @@ def _limit(limit_s: float, cancel: Flag | None = None) -> Limit:
     return Limit(limit_s, cancel)
 
 
-def _read_fingerprint(text: str) -> str:
-    digits = text.replace(":", "").strip().lower()
-    if digits and (len(digits) != 64 or not set(digits) <= set("0123456789abcdef")):
-        told = f"connection.fingerprint: wants the certificate's SHA-256, 64 hexadecimal digits, not {text!r}"
-        raise PilotError(Code.COMMUNICATIONFAILURE, told, sent=False, cause="fingerprint")
-    return digits
-
-
-def _all_of(failures: Sequence[PilotError]) -> PilotError:
-    """What to say after several addresses failed."""
+def _raise_all(failures: Sequence[PilotError]) -> NoReturn:
+    """Say that several addresses failed, and how."""
     last = failures[-1]
     told = "; ".join(dict.fromkeys(failed.detail for failed in failures))
     sent = any(failed.facts.get("sent") for failed in failures)
-    return PilotError(last.code, told, **{**last.facts, "sent": sent})
+    raise PilotError(last.code, told, **{**last.facts, "sent": sent})

@@ -1,7 +1,8 @@
 """A line: one connection to a server, kept between calls, on which everything together ends at a limit.
 
 The sockets measure time for a whole call, not for each read as sockets do: a server that sends a byte a second
-comes to its end all the same. All addresses of a name are tried, first the one that worked before.
+comes to its end all the same. All addresses of a name are tried, first the one that answered well before, last those
+that failed.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import socket
 import ssl
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from hashlib import sha256
@@ -22,13 +24,17 @@ from typing import Any, TypeVar
 from attrs import define, field
 
 from pilot_core.io.cancel import Cancelled, Flag
-from pilot_core.io.http_address import Origin
+from pilot_core.io.http_address import Origin, find_proxy
 
 T = TypeVar("T")
 Address = tuple[socket.AddressFamily, tuple[Any, ...]]
+Place = tuple[str, int]
+"""A name and a port."""
 
 LOOK_S = 0.25
 """How long a socket waits before it looks whether the call was cancelled."""
+PATIENCE_S = 0.2
+"""How long who finds all lines busy waits for one. Another costs more to open than most calls take."""
 LONGEST_IDLE_S = 60.0
 """Firewalls forget a silent connection without a word; beyond this a new one is made."""
 
@@ -56,6 +62,10 @@ class Limit:
     def allows(self, time_s: float) -> bool:
         """Whether there is more time left than that."""
         return time.monotonic() + time_s < self._until
+
+    def at_most(self, limit_s: float) -> Limit:
+        """The same for a part of the call, which may take no longer than this."""
+        return Limit(min(limit_s, self.left_s()), self._cancel)
 
     def left_s(self) -> float:
         """The time that is left; `TimeoutError` if there is none, `Cancelled` if nobody wants it."""
@@ -144,25 +154,42 @@ class Trust:
 
 @define
 class Dialer:
-    """Connects to names, and remembers which address of each did answer."""
+    """Connects to names, and remembers which address of each answered well, and which failed when."""
 
     connect_s: float
     ipv4_only: bool
-    _good: dict[tuple[str, int], Address] = field(factory=dict)
+    _known: dict[Place, Sequence[Address]] = field(factory=dict)
+    _good: dict[Place, Address] = field(factory=dict)
+    _failed: dict[tuple[Place, Address], float] = field(factory=dict)
 
-    def dial(self, host: str, port: int, limit: Limit) -> TimedSocket:
+    def dial(self, place: Place, limit: Limit) -> tuple[TimedSocket, Address]:
         reasons: list[tuple[str, OSError]] = []
-        for address in self._in_order(host, port, limit):
+        for address in self._in_order(place, limit):
             try:
-                sock = self._open(address, limit)
+                return self._open(address, limit), address
             except OSError as error:
+                self.judge(place, address, well=False)
                 reasons.append((str(address[1][0]), error))
                 if not limit.allows(0.0):
                     break
-            else:
-                self._good[host, port] = address
-                return sock
         raise Unreached(reasons)
+
+    def judge(self, place: Place, address: Address, *, well: bool) -> None:
+        """Remember how an address served: the one that did is asked first, the one that failed last after all."""
+        if well:
+            self._good[place] = address
+            self._failed.pop((place, address), None)
+        else:
+            self._failed[place, address] = time.monotonic()
+
+    def has_better(self, place: Place, address: Address) -> bool:
+        """Whether another address of the name failed longer ago, or never."""
+        return any(self._when(place, each) < self._when(place, address) for each in self._known.get(place, ()))
+
+    def has_untried(self, place: Place, since: float, attempts: int) -> bool:
+        """Whether another attempt would go to an address that did not fail since then."""
+        known = self._known.get(place, ())
+        return attempts < len(known) and any(self._when(place, each) < since for each in known)
 
     def _open(self, address: Address, limit: Limit) -> TimedSocket:
         family, place = address
@@ -175,11 +202,17 @@ class Dialer:
             unless_open.pop_all()
         return sock
 
-    def _in_order(self, host: str, port: int, limit: Limit) -> list[Address]:
-        """The addresses of a name: the good one, then by family as the resolver likes, else by chance."""
-        found = _resolve(host, port, socket.AF_INET if self.ipv4_only else socket.AF_UNSPEC, limit)
-        good, families = self._good.get((host, port)), [family for family, _ in found]
-        return sorted(found, key=lambda each: (each != good, families.index(each[0]), random()))
+    def _in_order(self, place: Place, limit: Limit) -> list[Address]:
+        """The addresses of a name: what failed last, the good one first, by family as the resolver likes, by chance."""
+        self._known.pop(place, None)
+        self._known[place] = found = _resolve(*place, socket.AF_INET if self.ipv4_only else socket.AF_UNSPEC, limit)
+        good, families = self._good.get(place), [family for family, _ in found]
+        return sorted(
+            found, key=lambda each: (self._when(place, each), each != good, families.index(each[0]), random())
+        )
+
+    def _when(self, place: Place, address: Address) -> float:
+        return self._failed.get((place, address), 0.0)
 
 
 def _no_password() -> str:
@@ -223,7 +256,13 @@ class Line(HTTPConnection):
         self._limit = Limit(0.0)
         self._held: bytes | None = None
         self._idle_since = 0.0
-        self._create_connection = lambda place, *_: dialer.dial(place[0], place[1], self._limit)
+        self._dialer = dialer
+        self._address: Address | None = None
+        self._create_connection = self._dial
+
+    def _dial(self, place: Place, *_: object) -> TimedSocket:
+        sock, self._address = self._dialer.dial(place, self._limit)
+        return sock
 
     def within(self, limit: Limit) -> None:
         """Let all that follows belong to this limit."""
@@ -234,13 +273,20 @@ class Line(HTTPConnection):
     def connect(self) -> None:
         super().connect()
         if self.trust is not None and isinstance(self.sock, TimedSocket):
-            self.sock = self.trust.secure(self.sock, self.origin.host, self._limit)
+            limit = self._limit.at_most(self._dialer.connect_s)
+            self.sock = self.trust.secure(self.sock, self.origin.host, limit)
+            self.within(self._limit)
+
+    def judge(self, *, well: bool) -> None:
+        """Remember how the server behind this connection served."""
+        if self._address is not None:
+            self._dialer.judge((self.host, self.port), self._address, well=well)
 
     def ask(
         self, method: str, path: str, body: bytes | Iterable[bytes] | None, headers: dict[str, str]
     ) -> HTTPResponse:
         """Send a request and give what begins to be answered, which may be before all of it was sent."""
-        self._held = b"" if isinstance(body, bytes) else None
+        self._held = b""
         try:
             self.request(method, path, body or None, headers)
             self._release()
@@ -264,24 +310,28 @@ class Line(HTTPConnection):
         return answer
 
     def send(self, data: Any) -> None:
-        """Let the head of a small request wait for its body: one packet wakes the server up once."""
+        """Let the head of a request wait for what follows: one packet wakes the server up once."""
         if self._held is None:
             super().send(data)
+        elif self._held:
+            self._release(data)
         else:
-            self._held += data
+            self._held = data
 
-    def _release(self) -> None:
+    def _release(self, data: bytes = b"") -> None:
         held, self._held = self._held, None
         if held:
-            super().send(held)
+            super().send(held + data)
 
     def rest(self) -> None:
         """Begin to wait for the next call."""
         self._idle_since = time.monotonic()
 
     def is_fresh(self) -> bool:
-        """Whether the server will most probably hear the next call: it neither hung up nor was silent too long."""
+        """Whether the server will most probably serve the next call: it did not fail, hang up or fall silent."""
         if self.sock is None or time.monotonic() - self._idle_since > LONGEST_IDLE_S:
+            return False
+        if self._address is not None and self._dialer.has_better((self.host, self.port), self._address):
             return False
         waiting = poll()
         waiting.register(self.sock, POLLIN)
@@ -293,30 +343,55 @@ class Lines:
 
     def __init__(self, dialer: Dialer) -> None:
         self.dialer = dialer
-        self._lock = threading.Lock()
+        self._changed = threading.Condition()
         self._idle: dict[Origin, list[Line]] = {}
+        self._busy: Counter[Origin] = Counter()
         self._closed = False
 
-    def take(self, origin: Origin, trust: Trust | None) -> Line | None:
-        """One that was made with this very trust, so that nobody goes on under a certificate that was replaced."""
-        while True:
-            with self._lock:
-                idle = self._idle.get(origin)
-                line = idle.pop() if idle else None
-            if line is None or (line.trust is trust and line.is_fresh()):
-                return line
-            line.close()
+    def take(self, origin: Origin, trust: Trust | None, limit: Limit) -> Line:
+        """A line to be put back; a new one only if none becomes free soon.
 
-    def keep(self, line: Line) -> None:
-        line.rest()
-        with self._lock:
-            if not self._closed:
+        It was made with this very trust, so that nobody goes on under a certificate that was replaced.
+        """
+        with ExitStack() as unless_given:
+            line = self._awaited(origin, trust, time.monotonic() + min(limit.left_s(), PATIENCE_S))
+            unless_given.callback(self._free, origin)
+            line = line or Line(origin, self.dialer, trust, find_proxy(origin))
+            unless_given.pop_all()
+        return line
+
+    def _awaited(self, origin: Origin, trust: Trust | None, end: float) -> Line | None:
+        with self._changed:
+            while True:
+                idle = self._idle.get(origin)
+                while idle:
+                    if (line := idle.pop()).trust is trust and line.is_fresh():
+                        self._busy[origin] += 1
+                        return line
+                    line.close()
+                left_s = end - time.monotonic()
+                if not self._busy[origin] or left_s <= 0:
+                    self._busy[origin] += 1
+                    return None
+                self._changed.wait(left_s)
+
+    def put_back(self, line: Line) -> None:
+        """Let the next one have a line, if it is still open."""
+        with self._changed:
+            if self._closed:
+                line.close()
+            elif line.sock is not None:
+                line.rest()
                 self._idle.setdefault(line.origin, []).append(line)
-                return
-        line.close()
+        self._free(line.origin)
+
+    def _free(self, origin: Origin) -> None:
+        with self._changed:
+            self._busy[origin] -= 1
+            self._changed.notify_all()
 
     def close(self) -> None:
-        with self._lock:
+        with self._changed:
             self._closed = True
             lines = [line for idle in self._idle.values() for line in idle]
             self._idle.clear()

@@ -28,7 +28,12 @@ def web_of(settings: Settings, shown: Mapping[str, Path] | None = None) -> Web:
     """
     told = settings.of(Connection)
     found = find_credentials(told)
-    trusted: dict[str, Any] = {"ca_file": told.ca_file, "ca_path": found.ca_path, "ipv4_only": told.ipv4_only}
+    trusted: dict[str, Any] = {
+        "ca_file": told.ca_file,
+        "ca_path": found.ca_path,
+        "renewed": told.renewed_dir,
+        "ipv4_only": told.ipv4_only,
+    }
     if shown is not None:
         return _share(partial(Web, (), **trusted, shown=shown), tuple(sorted(shown.items())))
     make = partial(

@@ -32,10 +32,13 @@ class Card:
 class Cards:
     """Files with credentials by host: ``HOST:PORT``, ``HOST``, ``*.DOMAIN`` or ``*``, the most exact first."""
 
-    def __init__(self, files: Mapping[str, Path], ca_file: Path | None, ca_path: Path | None) -> None:
+    def __init__(
+        self, files: Mapping[str, Path], ca_file: Path | None, ca_path: Path | None, renewed: Path | None = None
+    ) -> None:
         exact_first = sorted(files, key=lambda pattern: ("*" in pattern, ":" not in pattern, -len(pattern)))
         self._files = {pattern: files[pattern] for pattern in exact_first}
         self._authorities = ca_file, ca_path
+        self._renewed = renewed
         self._made: dict[str, Card] = {}
 
     def of(self, origin: Origin) -> Card | None:
@@ -51,8 +54,10 @@ class Cards:
 
     def _make(self, path: Path) -> Card:
         if _is_proxy(path):
-            return Card(None, Trusts("", *self._authorities, path), own=True)
-        return Card(TokenFile(path, "with https.credentials"), Trusts("", *self._authorities), own=False)
+            return Card(None, Trusts("", *self._authorities, path, self._renewed), own=True)
+        return Card(
+            TokenFile(path, "with https.credentials", renewed=self._renewed), Trusts("", *self._authorities), own=False
+        )
 
 
 def _is_proxy(path: Path) -> bool:

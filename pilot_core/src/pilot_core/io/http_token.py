@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from pilot_core.errors import Code, PilotError
+from pilot_core.io.standin import in_use
 
 _LONGEST_B: Final = 1 << 16
 _TOKEN: Final = re.compile(rb"[!-~]+")
@@ -17,28 +18,30 @@ _SIGNED: Final = re.compile(r"[\w-]+\.([\w-]+)\.[\w-]+", re.ASCII)
 
 
 class TokenFile:
-    """A token in a file that others may not read."""
+    """A token in a file that others may not read, or in what stands in for that in ``renewed``."""
 
-    def __init__(self, path: Path, named: str = "with --token-file") -> None:
+    def __init__(self, path: Path, named: str = "with --token-file", *, renewed: Path | None = None) -> None:
         self.path = path
+        self._renewed = renewed
         self._named = named
         self._read: tuple[tuple[int, ...], str] = ((), "")
 
     def read(self) -> str:
         """The token that is in the file now."""
         try:
-            about = os.stat(self.path)
+            place = in_use(self.path, self._renewed)
+            about = os.stat(place)
             stamp = (about.st_mtime_ns, about.st_size, about.st_ino, about.st_mode)
             if stamp != self._read[0]:
-                self._read = (stamp, self._open(about.st_mode))
+                self._read = (stamp, self._open(place, about.st_mode))
         except OSError as error:
             raise self.unfit(f"cannot be read ({error.strerror}); name the right file {self._named}") from None
         return self._read[1]
 
-    def _open(self, mode: int) -> str:
+    def _open(self, place: Path, mode: int) -> str:
         if mode & 0o007:
             raise self.unfit("others may read it; let only its owner: chmod 600")
-        with open(self.path, "rb") as file:
+        with open(place, "rb") as file:
             token = file.read(_LONGEST_B).strip()
         if not token:
             raise self.unfit("is empty; put the token there")

@@ -24,11 +24,12 @@ class Trusts:
         ca_file: Path | None = None,
         ca_path: Path | None = None,
         proxy: Path | None = None,
+        renewed: Path | None = None,
     ) -> None:
         self._fingerprint = fingerprint
         self._ca_file = ca_file
         self._ca_path = ca_path
-        self.proxy = ProxyFile(proxy) if proxy else None
+        self.proxy = ProxyFile(proxy, renewed) if proxy else None
         self._lock = threading.Lock()
         self._made: dict[bool, tuple[object, Trust]] = {}
 
@@ -50,7 +51,7 @@ class Trusts:
         trust = Trust(self._fingerprint) if own and self._fingerprint else self._vouched()
         if own and self.proxy is not None:
             try:
-                trust.show(self.proxy.path)
+                trust.show(self.proxy.place)
             except OSError as error:
                 why = f"holds no certificate and its key that belong together ({error.strerror}); put a right one there"
                 raise self.proxy.unfit(why) from None
@@ -78,3 +79,12 @@ def _stamp(path: Path | None) -> tuple[int, ...]:
 
 def _no_authorities(told: str) -> PilotError:
     return PilotError(Code.COMMUNICATIONFAILURE, told, sent=False, cause="certificate")
+
+
+def read_fingerprint(text: str) -> str:
+    """The digits of a certificate's SHA-256; ``PilotError`` if it is none."""
+    digits = text.replace(":", "").strip().lower()
+    if digits and (len(digits) != 64 or not set(digits) <= set("0123456789abcdef")):
+        told = f"connection.fingerprint: wants the certificate's SHA-256, 64 hexadecimal digits, not {text!r}"
+        raise PilotError(Code.COMMUNICATIONFAILURE, told, sent=False, cause="fingerprint")
+    return digits

@@ -18,6 +18,7 @@ from attrs import field, frozen
 
 from pilot_core.errors import Code, PilotError
 from pilot_core.io.http_token import span
+from pilot_core.io.standin import in_use
 
 _LONGEST_B: Final = 1 << 18
 _CERTIFICATE: Final = re.compile(rb"-----BEGIN CERTIFICATE-----(.+?)-----END CERTIFICATE-----", re.DOTALL)
@@ -76,19 +77,26 @@ def read_proxy(pem: bytes) -> Proxy:
 
 
 class ProxyFile:
-    """A proxy in a file that others may not read, read again whenever that changes."""
+    """A proxy in a file that others may not read, read again whenever that, or what stands in for it, changes."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, renewed: Path | None = None) -> None:
         self.path = path
+        self._renewed = renewed
         self._last = Proxy(())
+
+    @property
+    def place(self) -> Path:
+        """The file that counts now."""
+        return in_use(self.path, self._renewed)
 
     def read(self) -> Proxy:
         """The proxy that is in the file now, which may be over; the same value as long as the file is the same."""
         try:
-            about = os.stat(self.path)
+            place = self.place
+            about = os.stat(place)
             stamp = (about.st_mtime_ns, about.st_size, about.st_ino, about.st_mode)
             if stamp != self._last.stamp:
-                self._last = Proxy(self._open(about.st_mode).chain, stamp)
+                self._last = Proxy(self._open(place, about.st_mode).chain, stamp)
         except OSError as error:
             raise self.unfit(f"cannot be read ({error.strerror}); name the right file with connection.proxy") from None
         return self._last
@@ -107,10 +115,10 @@ class ProxyFile:
             )
         return proxy
 
-    def _open(self, mode: int) -> Proxy:
+    def _open(self, place: Path, mode: int) -> Proxy:
         if mode & 0o007:
             raise self.unfit("others may read it; let only its owner: chmod 600")
-        with open(self.path, "rb") as file:
+        with open(place, "rb") as file:
             pem = file.read(_LONGEST_B)
         try:
             return read_proxy(pem)

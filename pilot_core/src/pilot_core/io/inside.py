@@ -23,6 +23,8 @@ LONGEST_PATH = 4096
 _OPEN = os.O_CLOEXEC | os.O_NOFOLLOW
 _STEP = _OPEN | os.O_DIRECTORY | getattr(os, "O_PATH", os.O_RDONLY)  # O_PATH passes what may not be read
 
+_BLOCK_B = 1 << 13
+"""What is read ahead; where this is not said, each file is asked whether it is a terminal."""
 _LIST = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
@@ -41,7 +43,6 @@ class Inside:
     def __init__(self, root: Path) -> None:
         self.root = root
         self._fd = os.open(root, _STEP)
-        self._device = os.fstat(self._fd).st_dev
 
     def close(self) -> None:
         fd, self._fd = self._fd, -1
@@ -61,7 +62,7 @@ class Inside:
         if not S_ISREG(os.fstat(fd).st_mode):
             os.close(fd)
             raise Outside(self.root, path, "it is not a regular file")
-        return os.fdopen(fd, "rb")
+        return os.fdopen(fd, "rb", _BLOCK_B)
 
     def open_write(self, path: str, mode: int = 0o644) -> BinaryIO:
         """Make a new file. What stood there is unlinked, not written to: it may have another name outside."""
@@ -199,7 +200,8 @@ class Inside:
             for name in _names(folder):
                 with suppress(OSError):
                     about.append((name, os.stat(name, dir_fd=folder, follow_symlinks=False)))
-        return [(name, stat) for name, stat in about if stat.st_dev == self._device]
+        device = os.fstat(self._fd).st_dev if about else 0
+        return [(name, stat) for name, stat in about if stat.st_dev == device]
 
     def _parts(self, path: str) -> tuple[str, ...]:
         if path.startswith("/"):
@@ -216,6 +218,9 @@ class Inside:
         *above, name = self._parts(path) or ("",)
         if not name:
             raise Outside(self.root, path, "it is the directory itself")
+        if not above:
+            yield self._fd, name
+            return
         with self._folder(path, tuple(above)) as folder:
             yield folder, name
 

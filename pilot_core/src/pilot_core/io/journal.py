@@ -12,7 +12,7 @@ import json
 import os
 import threading
 from binascii import crc32
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -159,13 +159,17 @@ class Journal:
             self._room_b = self._end_b + self._reserve_b
 
 
-def read_back(path: Path, most_b: int | None = None) -> Story:
-    """Read a journal as far as it is good, or its beginning. One that was never begun tells an empty story."""
-    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    try:
-        return _tell(path, _read_all(fd) if most_b is None else os.read(fd, most_b))
-    finally:
-        os.close(fd)
+def read_back(path: Path) -> Story:
+    """Read a journal as far as it is good. One that was never begun tells an empty story."""
+    return _tell(path, _read(path))
+
+
+def records_in(path: Path, most_b: int | None = None) -> Iterator[Record]:
+    """The good records of a journal, or of its beginning, each read when it is asked for."""
+    values = (value for value, _ in _good_values(_read(path, most_b)) if value != _SEAL)
+    for header in values:
+        _check_format(path, header)
+        yield from values
 
 
 def check_whole(path: Path, story: Story) -> None:
@@ -308,7 +312,8 @@ def _line(value: object) -> bytes:
 
 
 def _tell(path: Path, data: bytes) -> Story:
-    values, end_b = _good_lines(data)
+    good = list(_good_values(data))
+    values, end_b = [value for value, _ in good], good[-1][1] if good else 0
     damage = data[end_b:].rstrip(b"\0")
     sealed = values[-1:] == [_SEAL]
     if values:
@@ -319,16 +324,15 @@ def _tell(path: Path, data: bytes) -> Story:
     return Story(tuple(values[1 : len(values) - sealed]), sealed, len(damage), end_b, gap)
 
 
-def _good_lines(data: bytes) -> tuple[list[Any], int]:
-    values: list[Any] = []
-    start = 0
-    while values[-1:] != [_SEAL] and (end := data.find(b"\n", start)) >= 0:
+def _good_values(data: bytes) -> Iterator[tuple[Any, int]]:
+    """Each line's value and where it ends, up to the seal or to what is damaged."""
+    value, start = None, 0
+    while value != _SEAL and (end := data.find(b"\n", start)) >= 0:
         value = _parse(data[start:end])
         if not isinstance(value, dict) and value != _SEAL:
-            break
-        values.append(value)
+            return
         start = end + 1
-    return values, start
+        yield value, start
 
 
 def _parse(line: bytes) -> object:
@@ -350,6 +354,14 @@ def _check_format(path: Path, header: object) -> None:
         raise JournalError(path, f"has format {number}, newer than this pilot's {FORMAT}: use a newer pilot")
     if number < OLDEST_READ:
         raise JournalError(path, f"has format {number}, too old for this pilot: it reads {OLDEST_READ} to {FORMAT}")
+
+
+def _read(path: Path, most_b: int | None = None) -> bytes:
+    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        return _read_all(fd) if most_b is None else os.read(fd, most_b)
+    finally:
+        os.close(fd)
 
 
 def _read_all(fd: int) -> bytes:

@@ -54,22 +54,38 @@ def setup(
     root.setLevel(level)
     root.addHandler(_dressed(Shy(stream or sys.stderr), redactor, as_json))
     if file is not None:
-        root.addHandler(_dressed(_file(file), redactor, as_json))
+        root.addHandler(_dressed(_File(file), redactor, as_json))
 
 
 @contextmanager
 def job_log(path: Path, job: str, redactor: Redactor, *, as_json: bool = False) -> Iterator[None]:
     """Within the block, records bound to this job go to its own file too."""
-    handler = _file(path)
-    handler.addFilter(lambda record: _bound.get().get("job") == job)
+    handler = _dressed(JobFile(path, job), redactor, as_json)
     root = logging.getLogger()
-    root.addHandler(_dressed(handler, redactor, as_json))
+    root.addHandler(handler)
     try:
         yield
     finally:
         root.removeHandler(handler)
         with suppress(OSError):  # a full disk has been told about elsewhere
             handler.close()
+
+
+class _File(logging.FileHandler):
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, encoding="utf-8", errors="backslashreplace")
+
+
+class JobFile(_File):
+    """Has what is bound to one job, and does nothing about any other record: many jobs may be under way."""
+
+    def __init__(self, path: Path, job: str) -> None:
+        super().__init__(path)
+        self._job = job
+
+    def handle(self, record: logging.LogRecord) -> bool:
+        """Take the record if it is this job's."""
+        return _bound.get().get("job") == self._job and super().handle(record)
 
 
 class Shy(logging.StreamHandler[TextIO]):
@@ -119,6 +135,14 @@ class TextFormatter(logging.Formatter):
     converter = staticmethod(time.gmtime)
 
     def format(self, record: logging.LogRecord) -> str:
+        """The record as text, made once for all who write it, as long as it says the same."""
+        said = record.msg, record.exc_text, record.stack_info
+        if getattr(record, "said", None) != said:
+            record.said, record.text = said, self._text(record)
+        text: str = record.text  # type: ignore[attr-defined]
+        return text
+
+    def _text(self, record: logging.LogRecord) -> str:
         said = record.getMessage()
         if fields := _fields(record):
             said = f"{said} [{' '.join(f'{name}={value}' for name, value in fields.items())}]"
@@ -149,10 +173,6 @@ def _dressed(handler: logging.Handler, redactor: Redactor, as_json: bool) -> log
     handler.addFilter(Scrub(redactor))
     handler.setFormatter(JsonFormatter() if as_json else TextFormatter())
     return handler
-
-
-def _file(path: Path) -> logging.Handler:
-    return logging.FileHandler(path, encoding="utf-8", errors="backslashreplace")
 
 
 def _note_fields(record: logging.LogRecord) -> bool:

@@ -14,6 +14,7 @@ from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any
 
 from pilot_core.io.process import OrphanPolicy, Processes, ProcessSpec, Starter, Wire, WireProcesses
+from pilot_core.keeper.process import open_output
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -127,7 +128,9 @@ class _PlainProcesses(WireProcesses):
 
 def _spawn(spec: ProcessSpec) -> subprocess.Popen[bytes]:
     with ExitStack() as files:
-        stdout, stderr = (files.enter_context(path.open("ab")) for path in (spec.stdout, spec.stderr))
+        stdout, stderr = (
+            files.enter_context(open(open_output(str(path)), "ab")) for path in (spec.stdout, spec.stderr)
+        )
         process = subprocess.Popen(
             spec.argv,
             env=dict(spec.env),

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import time
+
+from .process import libc, open_output
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ class File:
 
     def __init__(self, path: str, limit_b: int) -> None:
         self.path, self.limit_b, self.over = path, limit_b, False
-        self.fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOCTTY, 0o666)
+        self.fd = open_output(path)
 
     def cut(self) -> bool:
         """Whether it is, or was, too long; what is beyond the limit is given back to the disk."""
@@ -48,11 +49,11 @@ class Outputs:
         self.files: dict[str, list[File]] = {}
 
     def hold(self, name: str, paths: list[str], limit_b: int) -> None:
-        files = self.files[name] = [File(path, limit_b) for path in paths]
-        libc = ctypes.CDLL(None)
+        files = self.files[name] = []
+        files.extend(File(path, limit_b) for path in paths)
         if self.fd < 0:
-            self.fd = libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
-        added = [libc.inotify_add_watch(self.fd, f"/proc/self/fd/{file.fd}".encode(), IN_MODIFY) for file in files]
+            self.fd = libc().inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
+        added = [libc().inotify_add_watch(self.fd, f"/proc/self/fd/{file.fd}".encode(), IN_MODIFY) for file in files]
         self.deaf = self.deaf or min(added) < 0
         self.listen()
 

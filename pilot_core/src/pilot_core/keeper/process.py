@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import errno
 import functools
 import os
 import resource
 import signal
+import stat
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,6 +22,13 @@ DEAF_TO = (
     *(signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2),
     *(signal.SIGXCPU, signal.SIGALRM, signal.SIGTSTP),
 )
+NOT_PLAIN = "it is not a plain file of one name, so no output goes there; whatever made it must use another name"
+
+
+@functools.cache
+def libc() -> ctypes.CDLL:
+    """The C library. A keeper that has it before it forks gives it to every fork."""
+    return ctypes.CDLL(None)
 
 
 class Seen:
@@ -139,8 +148,7 @@ def launch(message: Message) -> int:
             files = []
             for fd, name in enumerate(("stdin", "stdout", "stderr")):
                 what = message.get(name) or os.devnull
-                flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND if fd else os.O_RDONLY
-                files.append(os.open(what, flags | os.O_NOCTTY, 0o666))
+                files.append(open_output(what) if fd else os.open(what, os.O_RDONLY | os.O_NOCTTY))
                 after.callback(os.close, files[-1])
             what = message["cwd"]
             enter(after, what)
@@ -150,8 +158,25 @@ def launch(message: Message) -> int:
             return spawn(message["argv"], message["env"], files)
         except (OSError, ValueError, TypeError, LookupError, AttributeError, OverflowError) as error:
             number = getattr(error, "errno", None) or errno.EINVAL
-            why = os.strerror(number) if isinstance(error, OSError) else repr(error)
+            why = error.strerror or os.strerror(number) if isinstance(error, OSError) else repr(error)
             raise OSError(number, f"{what}: {why}") from error
+
+
+def open_output(path: str) -> int:
+    """Append to the plain file of this name, or make it; what a job left there may lead elsewhere, or be waited for."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOCTTY | os.O_NOFOLLOW | os.O_NONBLOCK
+    try:
+        fd = os.open(path, flags, 0o666)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENXIO):
+            raise OSError(errno.EINVAL, NOT_PLAIN, path) from None
+        raise
+    about = os.fstat(fd)
+    if path != os.devnull and not (stat.S_ISREG(about.st_mode) and about.st_nlink <= 1):
+        os.close(fd)
+        raise OSError(errno.EINVAL, NOT_PLAIN, path)
+    os.set_blocking(fd, True)
+    return fd
 
 
 def enter(after: contextlib.ExitStack, directory: str) -> None:

@@ -142,7 +142,7 @@ class Tree:
         except OSError as error:
             if error.errno != errno.EEXIST:
                 self.outputs.let_go(name)
-            self.tell({"event": "refused", "name": name, "errno": error.errno, "error": error.strerror})
+            self.tell({"event": "refused", "name": name, "errno": error.errno, "error": in_words(error)})
             return
         seen, self.childless = look(pid), False
         if order.get("contained"):
@@ -311,9 +311,20 @@ class Tree:
             os.rmdir(os.path.dirname(self.address))
 
 
+def in_words(error: OSError) -> str:
+    """What stood in the way, and where."""
+    return f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror)
+
+
 def may_serve(pid: int, uid: int) -> bool:
     """The same user, but nothing that is kept here; who has no number here is outside."""
-    return uid == os.geteuid() and not (pid and is_below(pid, os.getpid()))
+    return uid == os.geteuid() and not (pid and not started_us(pid) and is_below(pid, os.getpid()))
+
+
+def started_us(pid: int) -> bool:
+    """Whether this process is the pilot whose keeper we were forked by, and which is alive: so nearly always."""
+    keeper = look(os.getppid())
+    return keeper is not None and keeper.parent == pid and keeper.pid == os.getppid()
 
 
 def poll_ms(when: float) -> int | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import gc
 import json
@@ -14,7 +13,7 @@ import time
 
 from . import ADDRESS, FORMAT, LOG, SOCKET
 from .line import Line, write_line
-from .process import DEAF_TO, exit_status, look, pin, send_signal
+from .process import DEAF_TO, exit_status, libc, look, pin, send_signal
 from .tree import NEVER, Ending, Policy, Tree, poll_ms
 
 TYPE_CHECKING = False
@@ -172,7 +171,7 @@ def reap() -> None:
 
 def own_tree(listener: socket.socket, address: str, policy: Policy) -> None:
     os.setsid()
-    if ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0):
+    if libc().prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0):
         raise OSError("the kernel knows no sub-reapers")
     tree = Tree(listener, address, policy)
     try:
@@ -273,5 +272,6 @@ def main(fd: int, pilot: int) -> NoReturn:
         signal.signal(signum, signal.SIG_IGN)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     os.set_inheritable(fd, False)
+    libc()
     gc.freeze()  # what is loaded stays: no collection in a forked tree writes to its pages
     guard(lambda: Keeper(fd, pilot).run(), "/dev/stderr")

@@ -105,6 +105,7 @@ def with_result(job: Job, result: e.Result) -> Job:
         command=result.command or job.command,
         outcome=outcome,
         usage=job.usage.ended(result.outcome.usage) if result.outcome else job.usage,
+        inputs=job.inputs if result.inputs is None else result.inputs,
         outputs=job.outputs if result.outputs is None else result.outputs,
         notes={**job.notes, **result.notes},
     )

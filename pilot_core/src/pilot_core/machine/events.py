@@ -45,6 +45,7 @@ class Result:
     receipts: tuple[Receipt, ...] = ()
     command: Command | None = None
     outcome: Outcome | None = None
+    inputs: tuple[FileSpec, ...] | None = None
     outputs: tuple[FileSpec, ...] | None = None
     notes: Mapping[str, object] = field(factory=dict)
 
@@ -146,6 +147,11 @@ class RetryDue(JobEvent):
 
 
 @frozen(kw_only=True)
+class OfferedAgain(JobEvent):
+    """The server offers another attempt at this job, so it can be reached, and has perhaps done with this one."""
+
+
+@frozen(kw_only=True)
 class Resumed(JobEvent):
     """A pilot took this job over from one that died, as ``error`` says."""
 
@@ -183,7 +189,11 @@ class Answered(Event):
     again_s: float | None = None
     over: bool = False
     stay: bool = False
+    behind: tuple[str, ...] = ()
+    """Jobs under way here whose next attempts are to be taken when they are over."""
     error: PilotError | None = None
+    counts: bool = True
+    """Whether one without an answer counts among those after which the pilot ends."""
 
 
 @frozen(kw_only=True)
@@ -205,7 +215,9 @@ class AskGivenUp(Event):
 
 @frozen(kw_only=True)
 class Hinted(Event):
-    """Somebody told that there may be work."""
+    """Somebody told that there may be work; or the server that did not answer has answered something else."""
+
+    answers: bool = False
 
 
 @frozen(kw_only=True)

@@ -227,7 +227,8 @@ def _journal_lost(course: Course, event: e.JournalLost) -> Move:
     return evolve(course, job=evolve(course.job, notes=notes)), ()
 
 
-def _heartbeat(course: Course, event: e.HeartbeatDue) -> Move:
+def _heartbeat(course: Course, _: e.HeartbeatDue | e.OfferedAgain) -> Move:
+    """Tell the server how the job is; whether it still wants this attempt stands in the answer."""
     again = c.SetTimer(key=course.heart, after_s=course.heartbeat_s, event=e.HeartbeatDue(job=course.job.id))
     return course, (c.Report(job=course.job), again)
 
@@ -354,7 +355,7 @@ _RESUMED: dict[Stand, Callable[[Course, e.Resumed], Move]] = {
     Stand.CLEAN: _resume_cleaning,
     Stand.OVER: _resume_over,
 }
-
+_BEFORE, _LAST = (Stand.SLOT, Stand.WORK, Stand.END), (Stand.REPORT, Stand.CLEAN, Stand.OVER)
 
 RULES: dict[tuple[Stand, type[e.JobEvent]], Rule] = {
     (Stand.NEW, e.Accepted): _accept,
@@ -376,6 +377,7 @@ RULES: dict[tuple[Stand, type[e.JobEvent]], Rule] = {
     (Stand.REPORT, e.WorkFailed): not_delivered,
     (Stand.REPORT, e.WorkExpired): not_delivered,
     (Stand.RETRY, e.RetryDue): conclude,
+    (Stand.RETRY, e.OfferedAgain): conclude,
     (Stand.RETRY, e.WorkDone): delivered,
     (Stand.CLEAN, e.WorkDone): cleaned,
     (Stand.CLEAN, e.WorkFailed): not_cleaned,
@@ -385,15 +387,13 @@ RULES: dict[tuple[Stand, type[e.JobEvent]], Rule] = {
     **{(stand, e.JournalLost): _journal_lost for stand in Stand if stand is not Stand.NEW},
     **{(stand, e.Sampled): _sampled for stand in (Stand.WORK, Stand.END)},
     **{(stand, e.Sampled): _ignored for stand in Stand if stand not in (Stand.NEW, Stand.WORK, Stand.END)},
-    **{(stand, e.HeartbeatDue): _heartbeat for stand in (Stand.SLOT, Stand.WORK, Stand.END)},
-    **{(stand, e.HeartbeatSet): _heartbeat_set for stand in (Stand.SLOT, Stand.WORK, Stand.END)},
-    **{(stand, e.HeartbeatSet): _ignored for stand in (Stand.REPORT, Stand.RETRY, Stand.CLEAN, Stand.OVER)},
-    **{(stand, e.HeartbeatDue): _ignored for stand in (Stand.REPORT, Stand.RETRY, Stand.CLEAN, Stand.OVER)},
+    **{(stand, each): _heartbeat for stand in _BEFORE for each in (e.HeartbeatDue, e.OfferedAgain)},
+    **{(stand, e.HeartbeatSet): _heartbeat_set for stand in _BEFORE},
+    **{(stand, each): _ignored for stand in (*_LAST, Stand.RETRY) for each in (e.HeartbeatSet, e.HeartbeatDue)},
+    **{(stand, e.OfferedAgain): _ignored for stand in _LAST},
     **{(stand, e.StopAsked): _stop_noted for stand in (Stand.REPORT, Stand.RETRY, Stand.CLEAN)},
     **{(stand, e.Hastened): _hastened for stand in (Stand.REPORT, Stand.RETRY, Stand.CLEAN)},
-    (Stand.SLOT, e.Hastened): _ignored,
-    (Stand.OVER, e.Hastened): _ignored,
-    (Stand.OVER, e.StopAsked): _ignored,
+    **dict.fromkeys(((Stand.SLOT, e.Hastened), (Stand.OVER, e.Hastened), (Stand.OVER, e.StopAsked)), _ignored),
     **{(stand, e.Resumed): _resume for stand in Stand if stand is not Stand.NEW},
 }
 """The whole of it: which event may come in which stand, and the rule that then applies."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 from attrs import frozen
 
@@ -13,8 +12,9 @@ from pilot_core.machine import events as e
 from pilot_core.machine.final import pause_s
 from pilot_core.model.change import evolve
 
-if TYPE_CHECKING:
-    from pilot_core.machine.pilot import Move, Pilot
+Letters = Mapping[str, "Owed"]
+"""What is still to be delivered, by its place on the disk."""
+Move = tuple[Letters, tuple[c.Command, ...]]
 
 
 @frozen(kw_only=True)
@@ -35,39 +35,35 @@ def unheard_of(job: str, why: PilotError) -> PilotError:
     return PilotError(code(1318), f"the final update of job {job} was not delivered: {why}")
 
 
-def owe(pilot: Pilot, event: e.LetterWaits) -> Move:
+def owe(owed: Letters, event: e.LetterWaits) -> Move:
     """Deliver it, now for the first time."""
-    owed = Owed(job=event.job, until=event.mono + event.budget_s)
-    return evolve(pilot, owed={**pilot.owed, event.path: owed}), (c.Deliver(path=event.path),)
+    letter = Owed(job=event.job, until=event.mono + event.budget_s)
+    return {**owed, event.path: letter}, (c.Deliver(path=event.path),)
 
 
-def due(pilot: Pilot, event: e.LetterDue) -> Move:
+def due(owed: Letters, event: e.LetterDue) -> Move:
     """Try again."""
-    owed = pilot.owed.get(event.path)
-    if owed is None or not owed.waits:
-        return pilot, ()
-    return evolve(pilot, owed={**pilot.owed, event.path: evolve(owed, waits=False)}), (c.Deliver(path=event.path),)
+    letter = owed.get(event.path)
+    if letter is None or not letter.waits:
+        return owed, ()
+    return {**owed, event.path: evolve(letter, waits=False)}, (c.Deliver(path=event.path),)
 
 
-def tried(pilot: Pilot, event: e.LetterTried) -> Move:
+def tried(owed: Letters, event: e.LetterTried) -> Move:
     """It is delivered, or is tried again later, or is left where it waits."""
-    owed = pilot.owed[event.path]
-    rest = {path: each for path, each in pilot.owed.items() if path != event.path}
+    letter = owed[event.path]
+    rest = {path: each for path, each in owed.items() if path != event.path}
     if event.error is None:
-        return evolve(pilot, owed=rest), ()
-    wait_s = pause_s(owed.job, owed.tries)
-    said = f"refused job {owed.job}: its end was not delivered: {event.error}"
-    if event.mono + wait_s >= owed.until:
-        told = c.Say(text=f"{said}; it waits in {event.path}")
-        return evolve(pilot, owed=rest, unheard=unheard_of(owed.job, event.error)), (told,)
-    again = {**rest, event.path: evolve(owed, tries=owed.tries + 1, waits=True)}
-    return evolve(pilot, owed=again), (
-        c.Say(text=f"{said}; it is tried again in {wait_s:.0f} s"),
-        _later(event, wait_s),
-    )
+        return rest, ()
+    wait_s = pause_s(letter.job, letter.tries)
+    said = f"refused job {letter.job}: its end was not delivered: {event.error}"
+    if event.mono + wait_s >= letter.until:
+        return rest, (c.Say(text=f"{said}; it waits in {event.path}"),)
+    again = {**rest, event.path: evolve(letter, tries=letter.tries + 1, waits=True)}
+    return again, (c.Say(text=f"{said}; it is tried again in {wait_s:.0f} s"), _later(event, wait_s))
 
 
-def hasten(owed: Mapping[str, Owed], until: float) -> tuple[Mapping[str, Owed], tuple[c.Command, ...]]:
+def hasten(owed: Letters, until: float) -> Move:
     """The pilot ends by then: what waits is tried now."""
     now = tuple(_later(e.LetterDue(path=path), 0.0) for path, each in owed.items() if each.waits)
     return {path: evolve(each, until=min(each.until, until)) for path, each in owed.items()}, now

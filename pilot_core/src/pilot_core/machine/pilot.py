@@ -84,7 +84,8 @@ class Pilot:
     """Jobs that wait for their share, in the order in which they asked."""
     asking: bool = False
     resting: bool = False
-    """Between two requests, until a timer."""
+    """Between two requests, until a timer or the end of a job that another attempt waits ``behind``."""
+    behind: tuple[str, ...] = ()
     refills: bool = True
     """Whether there may be another job after the first one."""
     hinted: bool = False
@@ -101,8 +102,8 @@ class Pilot:
     """The last job's error, where it is one that the pilot's exit code shows."""
     unheard: PilotError | None = None
     """Why the final update of some job was not delivered."""
-    owed: Mapping[str, letters.Owed] = field(factory=dict)
-    """The last words on refused jobs, by their places on the disk."""
+    owed: letters.Letters = field(factory=dict)
+    """The last words on refused jobs."""
 
     def free(self, *turns: Turn) -> Resources:
         """What is left of the slot beside the disk of all claims and the rest of those in ``turns``."""
@@ -201,15 +202,15 @@ def _checked(pilot: Pilot, event: e.Checked) -> Move:
 
 
 def _answered(pilot: Pilot, event: e.Answered) -> Move:
-    answered = evolve(pilot, asking=False)
+    answered = evolve(pilot, asking=False, behind=event.behind)
     if event.error is not None:
-        return _unanswered(evolve(answered, unanswered=pilot.unanswered + 1), event)
+        return _unanswered(evolve(answered, unanswered=pilot.unanswered + event.counts), event)
     if event.jobs:
         return _rest(evolve(answered, empty=0, unanswered=0, mode=_after(answered, event.over)), event.again_s)
     empty = pilot.empty if event.stay else pilot.empty + 1
     if event.over or empty >= pilot.limits.empty_answers:
         return _no_more(answered), ()
-    return _rest(evolve(answered, empty=empty), 0.0 if pilot.hinted else event.again_s or 0.0)
+    return _rest(evolve(answered, empty=empty, unanswered=0), 0.0 if pilot.hinted else event.again_s or 0.0)
 
 
 def _after(pilot: Pilot, over: bool) -> Mode:
@@ -247,11 +248,11 @@ def _refill_over(pilot: Pilot, _: e.RefillOver) -> Move:
     return evolve(pilot, refills=False), ()
 
 
-def _hint(pilot: Pilot, _: e.Hinted) -> Move:
-    """Ask now, but for a server that did not answer the last time."""
-    if pilot.asking or pilot.unanswered:
+def _hint(pilot: Pilot, event: e.Hinted) -> Move:
+    """Ask now, but for a server that did not answer the last time and has said nothing since."""
+    if not event.answers and (pilot.asking or pilot.unanswered):
         return evolve(pilot, hinted=True), ()
-    return evolve(pilot, resting=False), ()
+    return evolve(pilot, unanswered=0, resting=False), ()
 
 
 def _give_up(pilot: Pilot, _: e.AskGivenUp) -> Move:
@@ -288,7 +289,8 @@ def _job_over(pilot: Pilot, event: e.JobOver) -> Move:
     claims = {job: claim for job, claim in pilot.claims.items() if job != event.job}
     line = tuple(job for job in pilot.line if job != event.job)
     unheard = pilot.unheard if event.unheard is None else letters.unheard_of(event.job, event.unheard)
-    left = evolve(pilot, claims=claims, line=line, unheard=unheard)
+    resting = pilot.resting and event.job not in pilot.behind
+    left = evolve(pilot, claims=claims, line=line, unheard=unheard, resting=resting)
     if event.error is None or event.error.code.number == CHECKPOINTED:
         return evolve(left, finished=left.finished + 1, quick_failures=0, last=None), ()
     return _failed(left, event.error, event.lasted_s)
@@ -353,6 +355,23 @@ def _halt(pilot: Pilot, event: e.HaltAsked) -> Move:
     return evolve(pilot, mode=Mode.STOPPING, reason=event.error, owed=owed), (*stop, *last_tries, give_up)
 
 
+def _letter_waits(pilot: Pilot, event: e.LetterWaits) -> Move:
+    owed, commands = letters.owe(pilot.owed, event)
+    return evolve(pilot, owed=owed), commands
+
+
+def _letter_due(pilot: Pilot, event: e.LetterDue) -> Move:
+    owed, commands = letters.due(pilot.owed, event)
+    return evolve(pilot, owed=owed), commands
+
+
+def _letter_tried(pilot: Pilot, event: e.LetterTried) -> Move:
+    owed, commands = letters.tried(pilot.owed, event)
+    if event.error is None or event.path in owed:
+        return evolve(pilot, owed=owed), commands
+    return evolve(pilot, owed=owed, unheard=letters.unheard_of(pilot.owed[event.path].job, event.error)), commands
+
+
 def _and(commands: tuple[c.Command, ...], move: Move) -> Move:
     pilot, more = move
     return pilot, (*commands, *more)
@@ -370,9 +389,9 @@ RULES: dict[type[e.Event], Callable[[Pilot, Any], Move]] = {
     e.SlotFreed: _slot_freed,
     e.JobOver: _job_over,
     e.JobRefused: _refused,
-    e.LetterWaits: letters.owe,
-    e.LetterTried: letters.tried,
-    e.LetterDue: letters.due,
+    e.LetterWaits: _letter_waits,
+    e.LetterTried: _letter_tried,
+    e.LetterDue: _letter_due,
     e.DrainAsked: _drain,
     e.PauseAsked: _pause,
     e.ResumeAsked: _resume,

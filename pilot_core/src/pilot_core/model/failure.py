@@ -47,6 +47,7 @@ _OF_PARTIES: Final = {
     Party.PILOT: "pilot",
     Party.PLUGIN: "plugin",
     Party.PAYLOAD: "unknown",
+    Party.NOBODY: "stopped",
 }
 MORE: Final = 1.5
 """By how much a request grows whose limit was reached."""
@@ -123,6 +124,10 @@ class Failure:
         factors = {"memoryFactor": advice.memory_factor, "timeFactor": advice.time_factor}
         said |= {name: f"{value:g}" for name, value in factors.items() if value != 1}
         return said if advice.counts else said | {"counts": "0"}
+
+
+TOLD: Final = frozenset({"failure", "fault", "retry", "memoryFactor", "timeFactor", "counts"})
+"""The names of these pairs."""
 
 
 def told_in(words: Mapping[str, str]) -> dict[str, object] | None:

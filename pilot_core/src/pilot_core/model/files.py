@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Self
 
 from attrs import field, frozen
@@ -51,6 +52,13 @@ class Replica:
     """Whether the query of the URL is a signature: a secret, which a tool is given and nobody is told."""
     direct: bool = False
     """Whether the site lets a payload read the file here; never done where the URL is signed."""
+    tape: bool = False
+    """Whether it lies on tape only, so that it is not there when it is asked for."""
+    tools: tuple[str, ...] = ()
+    """The copy tools that may be used here, the best first; none: any, as the site orders them."""
+    size_b: int | None = None
+    checksum: Checksum | None = None
+    """What a catalogue says of the file, beside its size."""
 
     @property
     def shown(self) -> str:
@@ -85,6 +93,13 @@ class FileSpec:
     """An input that the payload can read where it lies, over the network."""
     members: tuple[str, ...] = ()
     """For an output that is an archive of others: patterns of their names."""
+    path: str = ""
+    """Where it is in the job's directory, if not there under its logical name."""
+
+    @property
+    def local(self) -> str:
+        """Its path in the job's directory."""
+        return self.path or self.lfn
 
 
 @frozen(kw_only=True)
@@ -105,11 +120,15 @@ def checkpoint_before(name: str) -> str:
 
 @frozen(kw_only=True)
 class Transfer:
-    """One file to move: the local path inside the job directory and the candidates in order."""
+    """One file to move: the local path inside the job directory and the candidates in order.
+
+    ``error`` says why it cannot be moved, if that is known before.
+    """
 
     file: FileSpec
     path: str
     candidates: tuple[Replica, ...]
+    error: PilotError | None = None
 
 
 @frozen(kw_only=True)
@@ -157,6 +176,8 @@ class Attempt:
     moved: float
     ended: float
     error: PilotError | None = None
+    facts: Mapping[str, object] = field(factory=dict)
+    """What the experiment adds, for whoever reports tries."""
 
     @property
     def size_b(self) -> int | None:

@@ -69,6 +69,8 @@ class Job:
     """One attempt at one job. The first group never changes; only the machine makes a job with a new second group."""
 
     id: str
+    name: str = ""
+    """What people call it."""
     attempt: int = 0
     transformation: str = ""
     arguments: tuple[str, ...] = ()

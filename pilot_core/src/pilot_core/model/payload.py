@@ -27,12 +27,15 @@ class SideProcess:
     """A process before, beside or after the payload; its output goes to ``<name>.stdout`` and ``.stderr``.
 
     What runs beside the payload is ended with it. What runs before or after it has ``limit_s`` for that.
-    It runs in ``image`` if it names one, which need not be the payload's, and on the node itself if not.
+    It runs in ``image`` if it names one, which need not be the payload's. If not, it runs on the node itself, but where
+    payloads are isolated as the payload does.
     """
 
     name: str
     command: Command
     image: str = ""
+    trusted: bool = False
+    """It runs on the node also where payloads are isolated, as what watches them must; it holds no word of a job's."""
     limit_s: float = 3600.0
     enough: tuple[int, ...] = ()
     """Exit codes by which a process before the payload says that there is nothing to do: no payload, no outputs."""
@@ -45,6 +48,8 @@ class Sides:
     before: tuple[SideProcess, ...] = ()
     beside: tuple[SideProcess, ...] = ()
     after: tuple[SideProcess, ...] = ()
+    outside: tuple[str, ...] = ()
+    """Those that are in no container."""
 
 
 @frozen(kw_only=True)

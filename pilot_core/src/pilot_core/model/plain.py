@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from pilot_core.model.wire import BadMessage, Problem
+from pilot_core.model.wire import BadMessage, Problem, joined
 
 if TYPE_CHECKING:
     import yaml
@@ -162,6 +162,36 @@ def _resolved(text: str) -> object:
     if _INT.fullmatch(text):
         return int(text)
     return float(text) if _is_float(text) else text
+
+
+# --- where it stands ------------------------------------------------------------------------------------------------
+
+
+def lines_of(data: bytes) -> dict[str, int]:
+    """The line of each value in a YAML text that ``parse_plain`` took, by its path in messages: ``inputs[2].name``."""
+    import yaml
+
+    lines: dict[str, int] = {}
+    pending: list[tuple[str, Any]] = [("", yaml.compose(data.decode("utf-8-sig"), Loader=yaml.SafeLoader))]
+    while pending:
+        path, node = pending.pop()
+        if isinstance(node, yaml.MappingNode):
+            for key, value in node.value:
+                below = joined(path, key.value)
+                lines[below] = key.start_mark.line + 1
+                pending.append((below, value))
+        elif isinstance(node, yaml.SequenceNode):
+            for number, value in enumerate(node.value):
+                lines[f"{path}[{number}]"] = value.start_mark.line + 1
+                pending.append((f"{path}[{number}]", value))
+    return lines
+
+
+def line_of(lines: Mapping[str, int], path: str) -> int:
+    """The line of what stands at a path, or of what it is missing in."""
+    while path and path not in lines:
+        path = path[: max(path.rfind("."), path.rfind("["), 0)]
+    return lines.get(path, 1)
 
 
 def _is_float(text: str) -> bool:

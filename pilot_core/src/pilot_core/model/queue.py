@@ -54,16 +54,27 @@ def _less(there: int | None, given: int | None) -> int | None:
 
 @frozen(kw_only=True)
 class Storage:
-    """Where files of a storage endpoint are written to and read from, as beginnings of URLs, the best first."""
+    """A storage endpoint: beginnings of URLs by what they are for, the best first, and how files are named below."""
 
     name: str
-    write: tuple[str, ...] = ()
-    read: tuple[str, ...] = ()
+    kind: str = ""
+    hashed: bool | None = None
+    """Whether scope, name and a hash of both make a file's path there; ``None``: its scope and its name alone."""
+    protocols: Mapping[str, tuple[str, ...]] = field(factory=dict)
+    """By ``read_lan``, ``read_wan``, ``write_lan`` or ``write_wan``."""
 
-    def places(self, scope: str, lfn: str, *, write: bool) -> tuple[str, ...]:
-        """The URLs of a file there."""
-        below = f"{scope}/{lfn}" if scope else lfn
-        return tuple(f"{begin.rstrip('/')}/{below}" for begin in (self.write if write else self.read))
+    @property
+    def write(self) -> tuple[str, ...]:
+        """All beginnings of URLs to write to."""
+        return self._all("write_lan", "write_wan")
+
+    @property
+    def read(self) -> tuple[str, ...]:
+        """All beginnings of URLs to read from."""
+        return self._all("read_lan", "read_wan")
+
+    def _all(self, *activities: str) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(begin for each in activities for begin in self.protocols.get(each, ())))
 
 
 @frozen(kw_only=True)

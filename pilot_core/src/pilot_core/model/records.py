@@ -38,7 +38,7 @@ def _pack_other(value: Any) -> Any:
         return value.plain()
     if isinstance(value, (tuple, list, frozenset, set)):
         return [pack(item) for item in value]
-    if isinstance(value, Mapping):
+    if isinstance(value, (dict, Mapping)):
         return {str(key): pack(item) for key, item in value.items()}
     return value.value if isinstance(value, enum.Enum) else value
 

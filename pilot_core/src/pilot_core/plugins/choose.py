@@ -14,6 +14,7 @@ from pilot_core.config.spelling import meant
 from pilot_core.plugins.discover import EXPERIMENT, PLUGIN, Entry, State
 from pilot_core.plugins.guard import PluginFailed, PluginRef
 from pilot_core.plugins.hooks import PluginRefused, Tier
+from pilot_core.plugins.profiles import with_profile
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -41,8 +42,8 @@ class Wish:
     """What command line, environment and site ask of plugins.
 
     ``only`` leaves out every plugin that is not the core's and not named; ``blocked`` leaves out these;
-    ``required`` are plugins or distributions as ``name`` or ``name>=N.M``; ``essential`` are the core's that
-    nobody may block.
+    ``required`` are plugins or distributions as ``name`` or ``name>=N.M``; ``profile`` is the experiment's, which it
+    reads itself; ``essential`` are the core's that nobody may block.
     """
 
     experiment: str
@@ -50,6 +51,7 @@ class Wish:
     blocked: Collection[str] = ()
     required: Collection[str] = ()
     site_file: Path | None = None
+    profile: Path | None = None
     essential: Collection[str] = field(default=(), kw_only=True)
 
 
@@ -86,8 +88,9 @@ def _unblockable(wish: Wish) -> list[str]:
 
 
 def _choose_experiment(discovery: Discovery, hooks: Hooks, wish: Wish) -> list[Entry]:
-    chosen = discovery.load(EXPERIMENT, [wish.experiment])
-    registered = [_register(hooks, entry, Tier.EXPERIMENT) for entry in chosen]
+    (chosen,) = discovery.load(EXPERIMENT, [wish.experiment])
+    made = with_profile(discovery, chosen, wish.profile)
+    registered = [_register(hooks, entry, Tier.EXPERIMENT) for entry in made]
     others = [entry for entry in discovery.find(EXPERIMENT) if entry.name != wish.experiment]
     return registered + others
 

@@ -15,7 +15,7 @@ from attrs import evolve, frozen
 from pilot_core.config.spelling import meant
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from importlib.metadata import EntryPoint
 
 PREFIX = "pilot_core."
@@ -23,6 +23,8 @@ EXPERIMENT = PREFIX + "experiment"
 PLUGIN = PREFIX + "plugin"
 
 Key = tuple[str, str]
+Owner = tuple[str, str]
+"""A distribution and its version."""
 
 
 class State(Enum):
@@ -118,11 +120,11 @@ class Discovery:
 
     def _scanned(self) -> dict[Key, Entry]:
         if self._entries is None:
-            claims: dict[Key, list[EntryPoint]] = {}
-            for point in _scan():
-                claims.setdefault((point.group, point.name), []).append(point)
-            self._points = {key: points[0] for key, points in claims.items()}
-            self._entries = {key: _entry(points) for key, points in claims.items()}
+            claims: dict[Key, list[tuple[EntryPoint, Owner]]] = {}
+            for point, owner in _scan():
+                claims.setdefault((point.group, point.name), []).append((point, owner))
+            self._points = {key: claimed[0][0] for key, claimed in claims.items()}
+            self._entries = {key: _entry(key, {owner for _, owner in claimed}) for key, claimed in claims.items()}
         return self._entries
 
 
@@ -134,7 +136,7 @@ def _entries_of(objects: Mapping[str, Mapping[str, object]], distribution: str, 
     }
 
 
-def _scan() -> list[EntryPoint]:
+def _scan() -> Iterator[tuple[EntryPoint, Owner]]:
     """Our entry points. A distribution that is on the path twice counts once: the first, as in an import."""
     from importlib import metadata
 
@@ -144,22 +146,21 @@ def _scan() -> list[EntryPoint]:
         for found in metadata.distributions()
         if marked in (found.read_text("entry_points.txt") or "").replace("[ ", "[")
     }
-    points = (point for owner in sorted(owners) for point in metadata.distribution(owner).entry_points)
-    return [point for point in points if point.group.startswith(PREFIX)]
+    for owner in sorted(owners):
+        found = metadata.distribution(owner)
+        about = found.metadata  # parsed anew each time that it, a name or a version is asked for
+        for point in found.entry_points:
+            if point.group.startswith(PREFIX):
+                yield point, (about["Name"], about["Version"])
 
 
-def _entry(points: list[EntryPoint]) -> Entry:
-    owners = sorted({_owner(point) for point in points})
-    distribution, version = owners[0]
-    found = Entry(points[0].group, points[0].name, distribution, version)
+def _entry(key: Key, owners: set[Owner]) -> Entry:
+    distribution, version = min(owners)
+    found = Entry(*key, distribution, version)
     if len(owners) == 1:
         return found
-    named = " and ".join(f"{name} {number}" for name, number in owners)
+    named = " and ".join(f"{name} {number}" for name, number in sorted(owners))
     return evolve(found, state=State.RIVAL, reason=f"claimed by {named}: uninstall one of them")
-
-
-def _owner(point: EntryPoint) -> tuple[str, str]:
-    return (point.dist.name, point.dist.version) if point.dist else ("", "")
 
 
 def _load(group: str, points: list[EntryPoint]) -> Iterable[tuple[EntryPoint, object]]:

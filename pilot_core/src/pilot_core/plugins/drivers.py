@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from attrs import evolve, frozen
@@ -37,6 +38,8 @@ class Several:
 
     usable: tuple[Usable, ...]
     skipped: tuple[Entry, ...]
+    names: Mapping[str, str] = {}
+    """Own names by those that were asked for."""
 
     @property
     def drivers(self) -> list[type[Driver]]:
@@ -80,7 +83,9 @@ class Drivers:
         tried = [self._tried(entry) for entry in self._discovery.load(group, names)]
         usable = {each.name: each for each in reversed(tried) if isinstance(each, Usable)}
         first = [each for each in tried if isinstance(each, Usable) and each is usable[each.name]]
-        return Several(tuple(first), tuple(each for each in tried if isinstance(each, Entry)))
+        names = {each.asked: each.name for each in tried if isinstance(each, Usable)}
+        skipped = tuple(each for each in tried if isinstance(each, Entry))
+        return Several(tuple(first), skipped, {each.name: each.name for each in skipped} | names)
 
     def check(self, entry: Entry) -> Entry:
         """The entry of a loaded driver after its probe, for the doctor."""

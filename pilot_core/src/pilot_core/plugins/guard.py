@@ -30,6 +30,11 @@ class PluginRef:
         origin = f"{self.distribution} {self.version}".strip()
         return f"plugin {self.name} ({origin})" if origin else f"plugin {self.name}"
 
+    @property
+    def place(self) -> str:
+        """Where its own settings stand: the file that it is, or its name."""
+        return self.distribution if "/" in self.distribution else f"plugin {self.name}"
+
 
 @frozen
 class Running:

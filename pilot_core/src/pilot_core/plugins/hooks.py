@@ -12,14 +12,14 @@ import inspect
 import logging
 import reprlib
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from enum import IntEnum
 from functools import partial
 from threading import Lock
 from types import GeneratorType
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 from pluggy import PluginManager, PluginValidationError
 
 from pilot_core.config.spelling import meant
@@ -102,6 +102,12 @@ class _Asked:
     impls: tuple[_Impl, ...]
     wrappers: tuple[_Impl, ...]
 
+    def without(self, plugin: str) -> _Asked:
+        impls, wrappers = (
+            tuple(each for each in asked if each.plugin.name != plugin) for asked in (self.impls, self.wrappers)
+        )
+        return evolve(self, impls=impls, wrappers=wrappers)
+
 
 class Hooks:
     """The plugins of one pilot. Register, ``seal``, then ask."""
@@ -167,6 +173,10 @@ class Hooks:
         ranked = sorted(self._plugins.values(), key=lambda each: -each[1])
         return [Registered(ref, tier, tuple(sorted(set(hooks[ref.name])))) for ref, tier in ranked]
 
+    def answerers(self, name: str) -> list[tuple[PluginRef, Tier]]:
+        """Who answers a hook, in the order of asking."""
+        return [(impl.plugin, impl.tier) for impl in self._asked[name].impls] if self._asked else []
+
     def first(self, spec: First[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T | None:
         """The first answer that is not ``None``, the site asked first."""
         asked = self._open(spec, Shape.FIRST, args, kwargs)
@@ -201,6 +211,14 @@ class Hooks:
     def guarded(self, plugin: PluginRef, what: str, call: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Call a driver in its plugin's name; see ``Guard.call``."""
         return self.guard.call(plugin, what, call, *args, **kwargs)
+
+    def retire(self, plugin: str, names: Collection[str]) -> None:
+        """Ask this plugin these hooks never more, and do not count it among those that answer them."""
+        asked = self._asked or {}
+        if unknown := next((name for name in names if name not in asked), None):
+            told = LookupError(f"no hook {unknown!r}{meant(unknown, asked)}")
+            raise PluginFailed(self._plugins[plugin][0], "pilot_config_unused", told)
+        self._asked = asked | {name: asked[name].without(plugin) for name in names}
 
     def running(self) -> dict[int, Running]:
         """Which plugin each thread is in right now, by thread identifier: who hangs can be named."""

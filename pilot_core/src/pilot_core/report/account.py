@@ -83,6 +83,7 @@ class Account:
 
     id: str
     source: str
+    name: str = ""
     attempt: str = ""
     state: str = ""
     open: bool = False

@@ -16,6 +16,7 @@ from attrs import define, field
 from pilot_core.agent.jobs import CONTROL, JOURNAL, try_lock
 from pilot_core.agent.recover import BadRecord, event_of
 from pilot_core.clock import Clock
+from pilot_core.control.archive import SEALED
 from pilot_core.control.history import USAGE, asked_of, masked
 from pilot_core.control.job import FINAL, RECORD
 from pilot_core.control.record import Surroundings, record_of
@@ -66,6 +67,7 @@ def account_of(found: Found) -> Account:
     return Account(
         id=told.text(record.get("id")) or told.text(asked.get("id")) or found.named,
         source=found.source,
+        name=told.text(record.get("name")) or told.text(asked.get("name")),
         attempt=told.text(record.get("attempt")),
         state=told.text(record.get("state")) or "unknown",
         open=found.open,
@@ -220,7 +222,7 @@ def _place(course: Course) -> tuple[str, str] | None:
 def _read_said(found: Found, inside: Inside, control: Path) -> None:
     """What the payload said: from its directory while that is there, else from the last update."""
     workdir = control.with_name(control.name.removesuffix(CONTROL))
-    sealed = segments(control)
+    sealed = segments(control / SEALED)
     if workdir != control and workdir.is_dir() and not workdir.is_symlink():
         with Inside(workdir) as there:
             found.said = {name: found.tail(_end(found, there, name)) for name in SAID if there.exists(name)}

@@ -18,7 +18,8 @@ NUMBERS: Final = frozenset({"Attempt", "Lasted", "CPU", "Memory"})
 
 def page(accounts: Sequence[Account], place: str, at: float, version: str) -> str:
     """A report of these jobs, which were found at ``place``."""
-    title = f"Job {accounts[0].id}" if len(accounts) == 1 else f"{len(accounts)} jobs"
+    accounts = sorted(accounts, key=lambda each: each.state == "finished")
+    title = f"Job {_named(accounts[0])}" if len(accounts) == 1 else f"{len(accounts)} jobs"
     head = tag(
         "head",
         tag("meta", charset="utf-8"),
@@ -43,15 +44,25 @@ def _several(accounts: Sequence[Account], title: str, place: str) -> Markup:
     }
     told = ", ".join(f"{count} {state}" for state, count in counts.items())
     top = (tag("h1", title), tag("p", f"{told}; found in {place}", class_="dim"), _summary(accounts))
-    articles = (
-        tag("article", _heading(account, "h2"), *parts_of(account), id=_anchor(number))
-        for number, account in enumerate(accounts)
-    )
+    articles = (_folded(account, _anchor(number)) for number, account in enumerate(accounts))
     return joined((*top, *articles))
 
 
+def _folded(account: Account, anchor: str) -> Markup:
+    """A job among others: folded if it finished. Browsers unfold it for a link to what is within."""
+    told = tag("div", *parts_of(account), id=anchor)
+    return tag(
+        "article",
+        tag("details", tag("summary", _heading(account, "h2")), told, open="open" * (account.state != "finished")),
+    )
+
+
+def _named(account: Account) -> str:
+    return f"{account.id} ({account.name})" if account.name else account.id
+
+
 def _heading(account: Account, level: str) -> Markup:
-    name = account.id if level == "h2" else f"Job {account.id}"
+    name = _named(account) if level == "h2" else f"Job {_named(account)}"
     attempt = f"attempt {account.attempt}" if account.attempt else ""
     about = ", ".join(filter(None, (attempt, f"on {account.node}" if account.node else "", moment(account.began))))
     return joined((tag("div", tag(level, name), state_of(account), class_="head"), tag("div", about, class_="dim")))
@@ -70,7 +81,7 @@ def _summary(accounts: Sequence[Account]) -> Markup:
 def _row(number: int, account: Account) -> Markup:
     usage, reported = used(account), account.faults[:1]
     cells: tuple[str, ...] = (
-        tag("a", account.id, href=f"#{_anchor(number)}"),
+        tag("a", _named(account), href=f"#{_anchor(number)}"),
         account.attempt,
         state_of(account),
         account.node,

@@ -60,16 +60,30 @@ def parts_of(account: Account) -> Iterator[Markup]:
     yield _part("Timeline", _timeline(account.spans))
     yield _part("Usage", _usage(account))
     yield _part("Files", _files(account.files))
-    yield _part("Command", tag("pre", shlex.join(account.command)) if account.command else "")
+    yield _part("Command", tag("pre", _command(account.command)) if account.command else "")
     yield _part("Circumstances", _list(account.facts))
-    yield _part("Environment asked for", _list(account.environment))
-    yield _part("Plugins that had a say", _list(account.plugins))
-    yield _part("What plugins made of the message", _list(account.extras))
-    yield _part("Fields of the message that are found nowhere in the job", _list(account.unused))
-    yield _part("Notes", _list(account.notes))
     yield from (_folded(f"What the payload said: {name}", text, open_=True) for name, text in account.said.items())
     yield _folded("The end of the pilot's log", account.log, open_=True)
+    yield _more(account)
     yield _folded("The message as it came", account.message)
+
+
+def _command(words: tuple[str, ...]) -> str:
+    """As it would be typed; what a shell is given as it was written."""
+    return words[-1] if words[:-1] == ("/bin/sh", "-c") else shlex.join(words)
+
+
+def _more(account: Account) -> Markup:
+    """What few want to know, folded."""
+    parts = (
+        _part("Environment asked for", _list(account.environment)),
+        _part("Plugins that had a say", _list(account.plugins)),
+        _part("What plugins made of the message", _list(account.extras)),
+        _part("Fields of the message that are found nowhere in the job", _list(account.unused)),
+        _part("Notes", _list(account.notes)),
+    )
+    told = joined(part for part in parts if part)
+    return tag("details", tag("summary", "What else is known"), told) if told else Markup()
 
 
 def _part(title: str, content: str) -> Markup:
@@ -99,11 +113,17 @@ def _verdict(fault: Fault) -> str:
     """Of which class it is, whose fault, and what somebody can do."""
     told = (
         f"Class: {fault.kind}." if fault.kind else "",
-        f"Fault of the {fault.party}." if fault.party else "",
+        _blamed(fault.party),
         f"What to do: {fault.remedy or fault.advice}." if fault.remedy or fault.advice else "",
         f"Retry: {fault.retry}." if fault.retry else "",
     )
     return " ".join(filter(None, told))
+
+
+def _blamed(party: str) -> str:
+    if party == "nobody":
+        return "Nobody's fault."
+    return f"Fault of the {party}." if party else ""
 
 
 def _rank(fault: Fault) -> str:

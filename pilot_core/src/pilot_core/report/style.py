@@ -71,7 +71,8 @@ pre { background: var(--sheet); border-radius: 6px; padding: 10px 12px; margin: 
   overflow: auto; max-height: 420px; font-family: ui-monospace, "DejaVu Sans Mono", monospace; line-height: 1.45;
   white-space: pre-wrap;
   overflow-wrap: anywhere; }
-details { margin: 10px 0 0; } summary { cursor: pointer; font-weight: 600; }
+details { margin: 10px 0 0; } summary { cursor: pointer; font-weight: 600; } summary .dim { font-weight: 400; }
+article > details { margin: 0; } article > details > summary .head { display: inline-flex; }
 footer { margin-top: 44px; font-size: .82rem; }
 @media (max-width: 640px) {
   body { padding: 16px 14px 40px; }

@@ -5,13 +5,30 @@ of ``pilot_core`` is private and changes without notice.
 """
 
 from pilot_core.config.options import option
-from pilot_core.config.schema import Connection, ContainerOptions, PilotOptions, ReportOptions, SlotOptions
+from pilot_core.config.schema import (
+    Connection,
+    ContainerOptions,
+    DataOptions,
+    PayloadOptions,
+    PilotOptions,
+    ReportOptions,
+    SlotOptions,
+)
 from pilot_core.errors import Code, ErrorCode, Party, PilotError, Retry, Stage
 from pilot_core.machine.events import Result
 from pilot_core.machine.phases import Step
 from pilot_core.model.allotment import Allotment, Told
 from pilot_core.model.failure import Advice, Failure, Where, failure_of
-from pilot_core.model.files import Checkpoint, Checksum, FileSpec, Receipt, Replica, Transfer, checkpoint_before
+from pilot_core.model.files import (
+    Attempt,
+    Checkpoint,
+    Checksum,
+    FileSpec,
+    Receipt,
+    Replica,
+    Transfer,
+    checkpoint_before,
+)
 from pilot_core.model.job import (
     ACCEPTED,
     FAILED,
@@ -73,6 +90,7 @@ __all__ = [
     "STAGE_OUT",
     "Advice",
     "Allotment",
+    "Attempt",
     "Cancel",
     "Checkpoint",
     "Checksum",
@@ -83,6 +101,7 @@ __all__ = [
     "Container",
     "ContainerOptions",
     "CopyTool",
+    "DataOptions",
     "Driver",
     "ErrorCode",
     "EventChannel",
@@ -109,6 +128,7 @@ __all__ = [
     "Outcome",
     "Party",
     "Patch",
+    "PayloadOptions",
     "Phase",
     "PilotError",
     "PilotOptions",

@@ -32,7 +32,7 @@ from pilot_core.spec.copytools import (
     Wanted,
 )
 from pilot_core.spec.driver import Driver
-from pilot_core.spec.work import Work
+from pilot_core.spec.work import Task, Work
 
 __all__ = [
     "PROXY",
@@ -116,11 +116,15 @@ class Letter:
 class Reply:
     """What the server said to an update. ``stop`` ends the job, for that reason.
 
+    ``soft_stop`` asks its payload to come to an early end of its own, and is the reason if that takes too long; a
+    payload that cannot goes on.
+
     ``heartbeat_s`` is how often it wants updates from now on, ``debug`` whether somebody wants to follow the job;
     ``None`` changes nothing.
     """
 
     stop: PilotError | None = None
+    soft_stop: PilotError | None = None
     heartbeat_s: float | None = None
     debug: bool | None = None
     notes: Mapping[str, object] = field(factory=dict)
@@ -246,6 +250,10 @@ class Container(Driver):
     def inside(self, workdir: Path) -> Path:
         """Where the payload sees the job's directory."""
         return workdir
+
+    def around(self, task: Task, name: str) -> Container:
+        """The container for the process ``name`` of one job: this one, unless a runtime has to know more of the job."""
+        return self
 
 
 class Launcher(Driver):

@@ -9,10 +9,11 @@ from pilot_core.model.job import Job, JobKey, Phase
 from pilot_core.model.queue import Queue, Resources
 from pilot_core.spec.markers import Shape, hook
 from pilot_core.spec.patch import Patch
+from pilot_core.spec.work import Settings
 
 
 @hook(Shape.GATHER, since="0.1")
-def pilot_job_request(queue: Queue, free: Resources) -> Sequence[Patch]:
+def pilot_job_request(queue: Queue, free: Resources, settings: Settings) -> Sequence[Patch]:
     """Change the fields of a request for work before it is sent.
 
     Asked before every request, in a worker thread, so it may block. The fields are the communicator's.
@@ -21,7 +22,7 @@ def pilot_job_request(queue: Queue, free: Resources) -> Sequence[Patch]:
 
 
 @hook(Shape.GATHER, since="0.1")
-def pilot_job_extras(wire: Mapping[str, object]) -> Mapping[JobKey[object], object]:
+def pilot_job_extras(wire: Mapping[str, object], settings: Settings) -> Mapping[JobKey[object], object]:
     """Read the plugin's own facts from the job as the server sent it.
 
     Asked once for each job, in a worker thread. Values are JSON values, as they are journaled; two plugins that
@@ -30,7 +31,7 @@ def pilot_job_extras(wire: Mapping[str, object]) -> Mapping[JobKey[object], obje
 
 
 @hook(Shape.GATHER, since="0.1")
-def pilot_job_verify(job: Job, queue: Queue) -> Sequence[PilotError]:
+def pilot_job_verify(job: Job, queue: Queue, settings: Settings) -> Sequence[PilotError]:
     """Say why this job cannot run here; an empty answer accepts it.
 
     Asked once, before stage-in, in a worker thread, so it may block. Any error, and a failure too, fails the job

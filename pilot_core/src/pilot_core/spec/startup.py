@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from pilot_core.errors import PilotError
 from pilot_core.model.queue import Queue, Resources
 from pilot_core.spec.markers import Shape, hook
+from pilot_core.spec.work import Settings
 
 
 @hook(Shape.GATHER, since="0.1")
@@ -29,6 +30,14 @@ def pilot_config_defaults() -> Mapping[str, Mapping[str, object]]:
 
 
 @hook(Shape.GATHER, since="0.1")
+def pilot_config_unused(settings: Settings) -> Collection[str]:
+    """Name hooks that this plugin answers in vain with these settings: it is not asked, and nothing waits for it.
+
+    Asked once, when all settings are read. Must not block. A failure ends the start, in the plugin's name.
+    """
+
+
+@hook(Shape.GATHER, since="0.1")
 def pilot_error_codes() -> type:
     """Name the class whose attributes are the plugin's own error codes.
 
@@ -38,7 +47,7 @@ def pilot_error_codes() -> type:
 
 
 @hook(Shape.GATHER, since="0.1")
-def pilot_node_check(queue: Queue, workdir: Path) -> Sequence[PilotError]:
+def pilot_node_check(queue: Queue, workdir: Path, settings: Settings) -> Sequence[PilotError]:
     """Say what is wrong with this node; an empty answer says that it is fit for work.
 
     Asked once, in a worker thread, before the first request for a job; it may block within the budget for checks.
@@ -55,7 +64,7 @@ def pilot_node_facts() -> Mapping[str, object]:
 
 
 @hook(Shape.TELL, since="0.1")
-def pilot_started(queue: Queue, slot: Resources) -> None:
+def pilot_started(queue: Queue, slot: Resources, settings: Settings) -> None:
     """Hear that the pilot is ready and is about to ask for work.
 
     Told once, in a worker thread, in order with all other news. A failure is logged.

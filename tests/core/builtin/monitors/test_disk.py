@@ -54,6 +54,15 @@ def test_a_directory_that_grows_too_large_stops_the_job(make, view, job_b, queue
         assert " MB are allowed" in found[1]
 
 
+def test_a_file_of_many_names_counts_once(make, view):
+    fill(view.workdir / "a", MB)
+    (view.workdir / "deep").mkdir()
+    alone = make(Disk).look(view).measures["disk_b"]
+    for number in range(9):
+        os.link(view.workdir / "a", view.workdir / f"deep/{number}")
+    assert make(Disk).look(view).measures["disk_b"] == alone >= MB
+
+
 def test_the_directory_is_summed_up_now_and_then_only(make, view):
     disk = make(Disk, disk={"walk_s": 100, "limit_b": MB})
     assert breach(disk, view) is None

@@ -72,6 +72,17 @@ def test_a_payload_that_touches_a_file_is_not(node):
     assert writing.pass_time(500)[0] == 1150
 
 
+@pytest.mark.parametrize("options", [{}, {"progress": "a"}], ids=["any", "progress"])
+def test_a_file_of_the_future_is_a_sign_of_life_when_it_is_made_so(node, options):
+    idle = node(**options)
+    (idle.view.workdir / "a").touch()
+    os.utime(idle.view.workdir / "a", (idle.wall + 1e9, idle.wall + 1e9))
+    assert idle.pass_time(7100) is None
+    number, told = idle.pass_time(500)
+    assert number == 1150
+    assert "no file touched for" in told
+
+
 def test_files_that_the_site_ignores_are_no_sign_of_life(node):
     """pilot:E03"""
     chatty = node(ignore=["payload.stdout", "log.*"])

@@ -32,3 +32,10 @@ def test_a_payload_whose_time_is_over_is_stopped(make, view, job_s, queue_s, gra
     if found:
         assert found[0] == 1213
         assert f"{running_s:.0f} s" in found[1]
+
+
+@pytest.mark.parametrize(("running_s", "over"), [(59, False), (60, True)])
+def test_no_payload_runs_longer_than_the_option_says(make, view, running_s, over):
+    job = evolve(view.job, wall_limit_s=100.0)
+    monitor = make(WallTime, walltime={"limit_s": 60, "grace": 2})
+    assert (breach(monitor, evolve(view, job=job, running_s=float(running_s))) is not None) == over

@@ -9,8 +9,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pilot_core.builtin import lists
-from pilot_core.builtin.panda.extras import OVERRIDES, PACKED, STEP_NAMES, STEPS, TEXTS
+from pilot_core.builtin.panda.extras import ELSEWHERE, OVERRIDES, PACKED, STEP_NAMES, STEPS, TEXTS
 from pilot_core.builtin.panda.reading import read_job, truth
+from pilot_core.builtin.places import outputs as places
 from pilot_core.model.records import pack, unpack
 from pilot_core.sdk import Job
 from pilot_core.sdk.wire import BadMessage
@@ -21,6 +22,12 @@ RANGES = [f"{MERGED}.40-71-90-1-10", f"{MERGED}.40-72-90-2-10"]
 
 def test_an_ordinary_job_has_no_extras(wire_job):
     assert len(read_job(wire_job()).extras) == 0
+
+
+def test_what_a_job_says_of_another_storage(wire_job):
+    said = read_job(wire_job(altStageOut="Force", nucleus="NUCLEUS_DATADISK")).extras.get(ELSEWHERE)
+    assert said == {"wish": "force", "never": "NUCLEUS_DATADISK"}
+    assert places.ELSEWHERE == ELSEWHERE
 
 
 def test_the_options_in_arguments_reach_the_job(wire_job):

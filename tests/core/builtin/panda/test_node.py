@@ -180,7 +180,7 @@ def reports(listening):
 
     def build(worker=WORKER, dialects=(V1,)):
         made.append(Web([f"http://127.0.0.1:{listening.server_port}"]))
-        return NodeReports(made[-1], worker, lambda: dialects, limit_s=20.0)
+        return NodeReports(made[-1], worker, lambda: dialects, ("site", "gstat"), limit_s=20.0)
 
     yield build
     for web in made:
@@ -325,7 +325,7 @@ def test_a_node_and_its_gpus_are_told_once(reports, server, facts):
         "cores_per_socket": 64,
         "threads_per_core": 1,
         "cpu_architecture": "x86_64",
-        "cpu_architecture_level": "x86-64-v3",
+        "cpu_architecture_level": "x86_64-v3",
         "clock_speed": 2000.0,
         "total_memory": 527360,
         "total_local_disk": 1800,
@@ -352,6 +352,19 @@ def test_a_node_of_which_little_is_known(reports, server, facts, caplog):
     own = {"site": "Q", "host_name": "wn17.example.org", "cpu_model": "unknown", "panda_queue": "SITE_MCORE"}
     assert server.said(NODE_CALL) == [own]
     assert caplog.records == []
+
+
+@pytest.mark.parametrize(
+    ("params", "site"),
+    [
+        ({"gstat": "GRID_SITE", "site": "SITE"}, "SITE"),
+        ({"gstat": "GRID_SITE", "site": ""}, "GRID_SITE"),
+        ({"gstat": 3}, "SITE_MCORE"),
+    ],
+)
+def test_the_site_is_named_by_the_first_fact_that_names_one(reports, server, facts, params, site):
+    reports().started(evolve(QUEUE, params=params), facts(gpus=(A100,)))
+    assert [told["site"] for told in server.said(NODE_CALL) + server.said(GPU_CALL)] == [site, site]
 
 
 def test_texts_are_cut_to_what_there_is_room_for(reports, server, facts, caplog):
@@ -410,5 +423,5 @@ def test_an_update_tells_of_processors_that_are_known_and_looks_for_none(facts, 
     unasked = NodeFacts(tmp_path)
     assert cpu_fields(unasked) == {}
     assert vars(unasked).keys().isdisjoint({"cpu"})
-    told = {"cpu_consumption_unit": "s+AMD EPYC 7702 64-Core Processor+AVX2", "cpu_architecture_level": "x86-64-v3"}
+    told = {"cpu_consumption_unit": "s+AMD EPYC 7702 64-Core Processor+AVX2", "cpu_architecture_level": "x86_64-v3"}
     assert cpu_fields(facts()) == told

@@ -118,11 +118,26 @@ def test_numbers_that_are_not_set_are_defaults(wire_job):
 
 
 def test_numbers_may_be_written_as_text_and_nonsense_is_left_out(wire_job):
-    texts = {"PandaID": "12", "attemptNr": "3", "coreCount": "4", "fsize": "7,x", "StatusCode": "0"}
-    job = read_job(wire_job(**texts, minRamCount="plenty", maxWalltime=-5))
-    assert (job.id, job.attempt, job.needs.cores, job.needs.memory_b) == ("12", 3, 4, None)
+    texts = {"PandaID": "12", "attemptNr": "3", "coreCount": "4.0", "fsize": "7,x", "StatusCode": "0"}
+    job = read_job(wire_job(**texts, maxDiskCount="plenty", minRamCount=-1, maxWalltime=-5))
+    assert (job.id, job.attempt) == ("12", 3)
+    assert job.needs == Resources(cores=4)
     assert [file.size_b for file in job.inputs] == [7, None]
     assert job.wall_limit_s is None
+
+
+@pytest.mark.parametrize("value", ["a lot", [1], {"a": 1}, True, 7.5, "7.5", "1e9", float("nan")], ids=repr)
+def test_a_limit_that_is_no_number_is_a_problem(wire_job, value):
+    names = ("coreCount", "minRamCount", "maxWalltime")
+    told = problems(wire_job(**dict.fromkeys(names, value)))
+    assert told.keys() == {*names}
+    assert all(each.startswith("wants a whole number, not ") for each in told.values())
+
+
+def test_blanks_around_names_are_none_of_theirs(wire_job):
+    job = read_job(wire_job(inFiles="a.root, b.root ", outFiles=" x.root , log.tgz", logFile="log.tgz", scopeOut="s"))
+    assert [file.lfn for file in job.inputs] == ["a.root", "b.root"]
+    assert ([file.lfn for file in job.outputs], job.log.lfn) == (["x.root"], "log.tgz")
 
 
 def test_attempt_0_is_legal(wire_job):
@@ -356,6 +371,8 @@ def test_whatever_comes_in_is_a_job_or_a_bad_message(raw):
         (7, 7),
         (7.5, None),
         ("7.5", None),
+        ("7.0", 7),
+        (".0", None),
         (True, None),
         (None, None),
         ("\u0667", None),

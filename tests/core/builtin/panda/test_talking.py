@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import threading
+import time
+from email.utils import formatdate
 
 import pytest
 from attrs import evolve
@@ -108,13 +110,17 @@ def test_no_job_is_asked_for_again_after_a_while_with_jitter(talker, panda):
     assert panda.said(UPDATE) == []
 
 
-def test_a_server_may_say_when_to_ask_again(talker, panda):
+@pytest.mark.parametrize(("told", "shortest", "longest"), [
+    ("3", 3, 3), ("0", 1, 1), ("601", 600, 600), ("9" * 400, 600, 600),
+    ("Sun, 06 Nov 1994 08:49:37 GMT", 1, 1), ("in five minutes", 200, 300), ("Fri, 31 Dec 9999 23:59:59 GMT", 600, 600),
+    ("soon", 60, 180), ("-5", 60, 180), ("1.5", 60, 180), ("Fri, 99 Xxx 2026 99:99:99 GMT", 60, 180),
+])  # fmt: skip
+def test_a_server_may_say_when_to_ask_again_and_is_never_asked_all_the_time(talker, panda, told, shortest, longest):
+    """server:I9 (Retry-After)"""
+    told = formatdate(time.time() + 300, usegmt=True) if told == "in five minutes" else told
     none = {"success": False, "message": "No jobs in PanDA", "data": None}
-    panda.fail(none, headers={"Retry-After": "3"})
-    panda.fail(none, headers={"Retry-After": "soon"})
-    talk = talker()
-    assert ask(talk).again_s == 3.0
-    assert ask(talk).again_s >= 60
+    panda.fail(none, headers={"Retry-After": told})
+    assert shortest <= ask(talker()).again_s <= longest
 
 
 def test_an_empty_list_is_no_job(talker, panda):
@@ -169,6 +175,13 @@ def test_a_job_that_the_server_could_not_complete_is_not_begun_the_others_are(ta
     panda.waiting.extend([wire_job(PandaID=1, StatusCode=30), wire_job(PandaID=2)])
     talk = talker(n_jobs=2)
     assert [talk.read(raw).id for raw in ask(talk).jobs] == ["2"]
+
+
+def test_what_is_no_job_at_all_is_counted_in_the_log_and_the_others_are_taken(talker, panda, wire_job, caplog):
+    jobs = ["half a job", wire_job(PandaID=2), None, ["PandaID", 3]]
+    panda.fail({"success": True, "message": "", "data": {"StatusCode": 0, "jobs": jobs}})
+    assert [raw["PandaID"] for raw in ask(talker()).jobs] == [2]
+    assert "3 of 4 jobs that were offered are no objects, and cannot even be refused" in caplog.text
 
 
 def test_a_job_without_an_id_is_not_begun_and_not_reported(talker, panda, wire_job):
@@ -229,6 +242,21 @@ def test_a_field_that_the_server_does_not_know_is_left_out_from_then_on(talker, 
     assert caplog.text.count("left out from now on") == 2
 
 
+@pytest.mark.parametrize("field", ["job_output_report", "pilot_error_code"])
+def test_the_last_word_is_kept_rather_than_said_without_what_matters(talker, panda, wire_job, field):
+    talk = talker()
+    job = take(talk, panda, wire_job)
+    panda.refused = {field}
+    last = tell(talk, job, FINISHED)
+    failed = {**last.body, "job_status": "failed", "pilot_error_code": 1305, "job_output_report": "{}"}
+    last = evolve(last, body=failed)
+    for _ in range(2):
+        refused(talk.send, last)
+    panda.refused = set()
+    talk.send(last)
+    assert [field in body for body in panda.said(UPDATE)] == [True] * 3
+
+
 @pytest.mark.parametrize("complaint", ["Type error: int expected.", "Argument error: too many of them"])
 def test_a_complaint_that_names_no_field_leaves_what_every_server_knows(talker, panda, wire_job, complaint):
     """server:U-14 (no field is named)"""
@@ -273,7 +301,7 @@ def test_the_processors_are_told_once_they_are_known(talker, panda, wire_job, tm
     talk._node.cpu = Cpu(model="Good CPU 9", level="x86-64-v3")
     told.append(tell(talk, job).body)
     assert [body.get("cpu_consumption_unit") for body in told] == [None, None, "s+Good CPU 9+AVX2"]
-    assert told[-1]["cpu_architecture_level"] == "x86-64-v3"
+    assert told[-1]["cpu_architecture_level"] == "x86_64-v3"
 
 
 def test_a_field_that_nothing_works_without_is_not_left_out(talker, panda):
@@ -566,9 +594,17 @@ def test_a_server_may_say_how_often_it_wants_to_hear(talker, panda, wire_job, co
     assert talk.send(tell(talk, job)).heartbeat_s == heartbeat_s
 
 
-@pytest.mark.parametrize("command", ["foo", "x" * 5000, "softkill"])
+def test_a_payload_may_be_asked_to_end_softly_and_a_kill_still_wins(talker, panda, wire_job, caplog):
+    reply = answer_to(talker, panda, wire_job, "debug,softkill")
+    assert (reply.soft_stop.code, reply.debug, reply.stop, reply.notes) == (Code.PREEMPTION, True, None, {})
+    assert "is not obeyed" not in caplog.text
+    reply = answer_to(talker, panda, wire_job, "softkill,tobekilled")
+    assert (reply.soft_stop, reply.stop.code) == (None, Code.PANDAKILL)
+
+
+@pytest.mark.parametrize("command", ["foo", "x" * 5000])
 def test_what_is_not_known_is_logged_and_changes_nothing(talker, panda, wire_job, command, caplog):
-    """server:C-12, server:C-11 (in a normal update)"""
+    """server:C-12"""
     reply = answer_to(talker, panda, wire_job, command)
     assert (reply.stop, reply.debug, reply.heartbeat_s) == (None, None, None)
     assert reply.notes == {"commands": [command]}

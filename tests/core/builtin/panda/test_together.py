@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +14,7 @@ from pilot_core.builtin.panda.answers import Envelope
 from pilot_core.builtin.panda.together import Together
 from pilot_core.model.queue import Queue, Resources
 from pilot_core.sdk import RUNNING, Code, PilotError, Reply, Update
+from pilot_core.sdk.web import Answer
 
 UPDATE, BULK, OLD_BULK = (
     "/api/v1/pilot/update_job",
@@ -143,6 +145,31 @@ def test_trouble_is_everybodys(talker, panda, wire_job):
     assert first == Reply()
     assert [each.code for each in others] == [Code.COMMUNICATIONFAILURE] * 3
     assert [talk.send(each) for each in letters] == [Reply()] * 4, "and the next one is nobody's any more"
+
+
+def test_one_over_which_the_server_breaks_holds_no_other_up(talker, panda, wire_job, monkeypatch):
+    talk = talker(bulk=10, n_jobs=4)
+    letters = [letter(talk, each, final=True) for each in four_jobs(talk, panda, wire_job)]
+    call = talk._web.call
+
+    def breaking(method, path, **how):
+        poisonous = '"job_id": 3,' in json.dumps(how["json"])
+        return Answer(status=500, headers={}) if poisonous else call(method, path, **how)
+
+    monkeypatch.setattr(talk._web, "call", breaking)
+    first, second, third, fourth = send_while_the_first_is_under_way(talk, letters)
+    assert [first, second, fourth] == [Reply()] * 3
+    assert third.facts["status"] == 500
+    assert [panda.jobs[number]["state"] == "holding" for number in (1, 2, 3, 4)] == [True, True, False, True]
+
+
+def test_a_failing_front_end_is_asked_once_for_all(talker, panda, wire_job):
+    talk = talker(bulk=10, n_jobs=4)
+    letters = [letter(talk, each) for each in four_jobs(talk, panda, wire_job)]
+    panda.spoilt[BULK] = (b"try later", 503)
+    _, *others = send_while_the_first_is_under_way(talk, letters)
+    assert [each.code for each in others] == [Code.COMMUNICATIONFAILURE] * 3
+    assert [path for path, _ in panda.requests].count(UPDATE) == 1
 
 
 def test_a_message_that_ends_badly_keeps_nobody_waiting():

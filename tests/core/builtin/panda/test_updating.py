@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 from pilot_core.builtin.panda.extras import BATCH
 from pilot_core.builtin.panda.reading import read_job
 from pilot_core.builtin.panda.updating import SPARED, Identity, fields_of, reduced
-from pilot_core.builtin.panda.words import ASKS, TELLS, clean, fitted, head, last_lines, line, pairs, tail
+from pilot_core.builtin.panda.words import ASKS, TELLS, fitted, head, last_lines, line, pairs, tail
 from pilot_core.model.files import Checksum, FileSpec, Receipt
 from pilot_core.model.payload import Outcome, Usage
 from pilot_core.model.queue import Resources
+from pilot_core.model.texts import clean
 from pilot_core.sdk import (
     ACCEPTED,
     FAILED,

@@ -5,7 +5,9 @@ It is asked whenever the pilot measures, and paces by itself what is costly.
 
 from __future__ import annotations
 
+import os
 import time
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -53,7 +55,7 @@ class Disk(Monitor):
     def _sum_up(self, view: View) -> None:
         began = time.monotonic()
         with Inside(view.workdir) as folder:
-            self._size_b = sum(about.st_blocks * 512 for _, about in folder.walk())
+            self._size_b = sum(about.st_blocks * 512 for about in _once(about for _, about in folder.walk()))
         took_s = time.monotonic() - began
         self._walk_due = view.mono + max(self._options.walk_s, took_s / WALK_SHARE)
 
@@ -65,9 +67,20 @@ class Disk(Monitor):
         if limit_b is not None and self._size_b > limit_b:
             return too_much(Code.USERDIRTOOLARGE, "the job's directory", self._size_b, limit_b)
         for file in view.job.outputs:
-            if (size_b := _size_of(view.workdir, file.lfn)) >= options.output_b:
+            if (size_b := _size_of(view.workdir, file.local)) >= options.output_b:
                 return too_much(Code.OUTPUTFILETOOLARGE, file.lfn, size_b, options.output_b)
         return None
+
+
+def _once(found: Iterable[os.stat_result]) -> Iterator[os.stat_result]:
+    """Each file once, however many names it has."""
+    seen: set[tuple[int, int]] = set()
+    for about in found:
+        if about.st_nlink > 1:
+            if (about.st_dev, about.st_ino) in seen:
+                continue
+            seen.add((about.st_dev, about.st_ino))
+        yield about
 
 
 def _directory_limit_b(view: View, grace: float) -> float | None:

@@ -6,6 +6,7 @@ for a reason says so: by its job's limit, or by a progress file.
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Iterator
@@ -146,8 +147,8 @@ class Looping(Monitor):
     def _touched(self, view: View) -> float:
         """When a file was last touched, by the monotonic clock."""
         with Inside(view.workdir) as folder:
-            times = [about.st_mtime for path, about in folder.walk() if not self._is_ignored(path)]
-        return view.mono - max(time.time() - max(times, default=0.0), 0.0)
+            idle_s = [_untouched_s(about) for path, about in folder.walk() if not self._is_ignored(path)]
+        return view.mono - min(idle_s, default=math.inf)
 
     def _is_ignored(self, path: str) -> bool:
         name = path.rpartition("/")[2]
@@ -158,7 +159,7 @@ class Looping(Monitor):
     def _progressed(self, view: View) -> float | None:
         """When the progress file was last touched, if there is one."""
         with suppress(OSError), Inside(view.workdir) as folder:
-            return view.mono - max(time.time() - folder.stat(self._options.progress).st_mtime, 0.0)
+            return view.mono - _untouched_s(folder.stat(self._options.progress))
         return None
 
     # --- what is said of it ---
@@ -185,3 +186,9 @@ class Looping(Monitor):
         with suppress(OSError), Inside(view.workdir) as folder, folder.open_write(STACKS) as file:
             for each in write_stacks(youngest, self._options.stacks_s, os.environ):
                 file.write(each.encode(errors="replace"))
+
+
+def _untouched_s(about: os.stat_result) -> float:
+    """How long nobody has touched a file; where its time lies in the future, since somebody set it so."""
+    now = time.time()
+    return max(now - (about.st_mtime if about.st_mtime <= now else about.st_ctime), 0.0)

@@ -14,6 +14,7 @@ class WallTimeOptions:
     section = "walltime"
 
     grace: float = option(1.0, help="What queue and job say of the wall time is multiplied by this.")
+    limit_s: float | None = option(None, help="No payload may run longer, whatever queue and job say.", unit="s")
 
 
 class WallTime(Monitor):
@@ -24,11 +25,13 @@ class WallTime(Monitor):
     interval_s = 0.0
 
     def look(self, view: View) -> Reading:
-        """Compare the payload's time with the tighter of the job's limit and the queue's."""
-        limits = [limit for limit in (view.job.wall_limit_s, view.queue.wall_limit_s) if limit]
+        """Compare the payload's time with the tightest of the job's limit, the queue's and the option."""
+        options = self.settings.of(WallTimeOptions)
+        granted = [limit * options.grace for limit in (view.job.wall_limit_s, view.queue.wall_limit_s) if limit]
+        limits = [*granted, *([options.limit_s] if options.limit_s else [])]
         if not limits:
             return Reading()
-        limit_s = min(limits) * self.settings.of(WallTimeOptions).grace
+        limit_s = min(limits)
         if view.running_s < limit_s:
             return Reading(again_s=limit_s - view.running_s)
         told = f"the payload has run for {view.running_s:.0f} s, {limit_s:.0f} s are allowed"

@@ -12,6 +12,9 @@ from attrs import field, frozen
 from pilot_core.builtin.panda.reading import whole
 from pilot_core.sdk import Code, ErrorCode, PilotError
 
+SHORTEST_PAUSE_S: Final = 1.0
+"""Whatever a server says, it is not asked for work more often, nor is a word of its taken for longer than the next."""
+LONGEST_PAUSE_S: Final = 600.0
 LONGEST: Final = 300
 _REJECTED: Final = re.compile(r"(?:Type error:|Argument error:.*\bunexpected\b.*?) *'(?P<name>\w+)'", re.DOTALL)
 _SCHEMA: Final = ("type error", "argument error")
@@ -207,6 +210,26 @@ def failure(detail: str) -> PilotError:
     return PilotError(Code.COMMUNICATIONFAILURE, detail)
 
 
+def told_to_wait_s(headers: Mapping[str, str], now: float) -> float | None:
+    """How long a server wants not to be asked for work, which it says in seconds or as a date, within reason.
+
+    ``None`` if it says nothing, or nothing that makes sense; ``now`` is by the wall clock.
+    """
+    told = headers.get("retry-after", "").strip()
+    wait_s = float(told) if told.isascii() and told.isdecimal() else _until(told, now)
+    return None if wait_s is None else min(max(wait_s, SHORTEST_PAUSE_S), LONGEST_PAUSE_S)
+
+
+def _until(date: str, now: float) -> float | None:
+    from email.utils import mktime_tz, parsedate_tz
+
+    try:
+        read = parsedate_tz(date)
+        return None if read is None else mktime_tz(read) - now
+    except (ValueError, OverflowError):
+        return None
+
+
 def refusal_of(message: str) -> PilotError | None:
     """The error in what a server says when it will not do something, now or later; ``None`` if it may do it later."""
     said = message.lower()
@@ -222,7 +245,8 @@ def _of_status(answer: Answer) -> PilotError:
         return refusal_of(said) or _refused(FORBIDDEN, said)
     if answer.status == 404:
         return _refused(NOT_THERE, said)
-    return failure(f"the server answered with status {answer.status}: {said}")
+    told = f"the server answered with status {answer.status}: {said}"
+    return PilotError(Code.COMMUNICATIONFAILURE, told, status=answer.status)
 
 
 def _refused(refusal: Refusal, said: str) -> PilotError:

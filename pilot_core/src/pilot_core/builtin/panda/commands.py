@@ -6,7 +6,7 @@ import logging
 from collections.abc import Mapping
 from typing import Final
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from pilot_core.sdk import Code, PilotError, Reply
 
@@ -18,7 +18,8 @@ KILLS: Final[Mapping[str, str]] = {
 }
 DEBUG: Final = frozenset({"debug", "debugoff"})
 KEEP: Final = "nocleanup"
-WORDS: Final = frozenset({*KILLS, *DEBUG, KEEP, "softkill"})
+SOFTLY: Final = "softkill"
+WORDS: Final = frozenset({*KILLS, *DEBUG, KEEP, SOFTLY})
 
 
 @frozen
@@ -59,17 +60,25 @@ class Pace:
         return min(self.debug_s, self.told_s or self.debug_s)
 
 
+def superseded(reply: Reply, newer: int | None) -> Reply:
+    """The same reply; a kill is for another attempt at the job, if the server says so."""
+    if reply.stop is None or not newer:
+        return reply
+    return evolve(reply, stop=PilotError(Code.PANDAKILL, f"attempt {newer} is in its place", superseded=True))
+
+
 def reply_to(words: tuple[str, ...], job: str, pace: Pace) -> Reply:
     """What a server's commands come to while a job runs. A kill wins over everything else."""
     for word in words:
         if why := KILLS.get(word):
             return Reply(stop=PilotError(Code.PANDAKILL, why))
-    rest = [word for word in words if word not in DEBUG and word != KEEP]
+    rest = [word for word in words if word not in DEBUG and word not in (KEEP, SOFTLY)]
     for word in rest:
         log.warning("job %s: the server's command %.80r is not obeyed", job, word)
-    notes = {"commands": rest} if rest else {}
+    soft_stop = PilotError(Code.PREEMPTION, f"the server says: {SOFTLY}") if SOFTLY in words else None
+    reply = Reply(soft_stop=soft_stop, notes={"commands": rest} if rest else {})
     if "debugoff" in words:
-        return Reply(debug=False, heartbeat_s=pace.told_s or pace.usual_s, notes=notes)
+        return evolve(reply, debug=False, heartbeat_s=pace.told_s or pace.usual_s)
     if "debug" in words:
-        return Reply(debug=True, heartbeat_s=pace.followed_s, notes=notes)
-    return Reply(heartbeat_s=pace.told_s, notes=notes)
+        return evolve(reply, debug=True, heartbeat_s=pace.followed_s)
+    return evolve(reply, heartbeat_s=pace.told_s)

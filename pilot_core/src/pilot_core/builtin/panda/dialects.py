@@ -24,6 +24,13 @@ WORDS: Final[Mapping[str, Words]] = {"acquire": ASKS, "update": TELLS}
 """For each call the fields that it may have."""
 VITAL: Final = frozenset({"job_id", "job_status", "attempt_nr", "site_name"})
 """Without these no message makes sense, so none is left out because a server does not take it."""
+OUTCOME: Final[Mapping[str, frozenset[str]]] = {
+    "finished": frozenset({"job_output_report"}),
+    "failed": frozenset(
+        ("job_output_report", *(f"{whose}_error_{what}" for whose in ("pilot", "exe") for what in ("code", "diag")))
+    ),
+}
+"""Without these the last word on a job would be another: it is kept rather than said with less."""
 
 KNOWN: Final[Mapping[str, frozenset[str]]] = {
     "acquire": frozenset(
@@ -128,16 +135,19 @@ OLD_NAMES: Final[Mapping[str, str]] = {
 }
 """Names that are not those of the first version with its words run together."""
 
+CALLS: Final[Mapping[str, tuple[str, str]]] = {
+    "acquire": ("pilot/acquire_jobs", "getJob"),
+    "update": ("pilot/update_job", "updateJob"),
+    "updates": ("pilot/update_jobs_bulk", "updateJobsInBulk"),
+    "token": ("creds/get_access_token", "get_access_token"),
+    "proxy": ("creds/get_proxy", "getProxy"),
+    "secrets": ("creds/get_user_secrets", "get_user_secrets"),
+}
+"""What the first version calls each call, and what an older server does."""
+
 V1: Final = Dialect(
     name="v1",
-    calls={
-        "acquire": "/api/v1/pilot/acquire_jobs",
-        "update": "/api/v1/pilot/update_job",
-        "updates": "/api/v1/pilot/update_jobs_bulk",
-        "token": "/api/v1/creds/get_access_token",
-        "proxy": "/api/v1/creds/get_proxy",
-        "secrets": "/api/v1/creds/get_user_secrets",
-    },
+    calls={call: f"/api/v1/{name}" for call, (name, _) in CALLS.items()},
     write=_as_json,
     read=read_envelope,
     write_all=_all_as_json,
@@ -147,14 +157,7 @@ V1: Final = Dialect(
 )
 LEGACY: Final = Dialect(
     name="legacy",
-    calls={
-        "acquire": "/server/panda/getJob",
-        "update": "/server/panda/updateJob",
-        "updates": "/server/panda/updateJobsInBulk",
-        "token": "/server/panda/get_access_token",
-        "proxy": "/server/panda/getProxy",
-        "secrets": "/server/panda/get_user_secrets",
-    },
+    calls={call: f"/server/panda/{name}" for call, (_, name) in CALLS.items()},
     write=_as_form,
     read=read_old_envelope,
     write_all=_all_as_form,

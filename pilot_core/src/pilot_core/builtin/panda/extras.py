@@ -21,6 +21,8 @@ PACKED: Final[JobKey[Sequence[str]]] = JobKey("panda.packed")
 """Inputs that are archives to be unpacked."""
 STEPS: Final[JobKey[Mapping[str, Mapping[str, str]]]] = JobKey("panda.steps")
 """What runs before, after or beside the payload, and how its container is run: texts by step."""
+ELSEWHERE: Final[JobKey[Mapping[str, str]]] = JobKey("job.elsewhere")
+"""Of another storage for outputs: ``wish`` on, off or force, and ``never`` the endpoint that is none."""
 BATCH: Final[JobKey[str]] = JobKey("panda.batch")
 """The batch job of the pilot that took it: the same to its end, whichever pilot ends it."""
 _NAMES: Final[Mapping[str, str]] = {
@@ -28,6 +30,7 @@ _NAMES: Final[Mapping[str, str]] = {
     "texts": TEXTS.name,
     "packed": PACKED.name,
     "steps": STEPS.name,
+    "elsewhere": ELSEWHERE.name,
 }
 STEP_NAMES: Final = ("preprocess", "postprocess", "coprocess", "containerOptions")
 _NEVER_DIRECT: Final = re.compile(r"\.tar\.gz|\.lib\.tgz|\.raw\.|^raw\.", re.IGNORECASE)

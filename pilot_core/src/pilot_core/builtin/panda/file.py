@@ -28,10 +28,12 @@ from pilot_core.sdk import (
     Offer,
     PilotError,
     PilotOptions,
+    Reply,
     Settings,
     Update,
     option,
 )
+from pilot_core.sdk.io import write_atomic
 
 LARGEST_B: Final = 1 << 28
 log = logging.getLogger(__name__)
@@ -44,6 +46,8 @@ class PandaFileOptions:
     section = "pandafile"
 
     path: Path | None = option(None, help="The file with PanDA's jobs: a form such as pandaJobData.out, or JSON.")
+    ids_file: Path | None = option(None, help="Where the numbers of jobs are noted that were taken, one a line.")
+    told: Path | None = option(None, help="Where the last of what is told of jobs is kept as well, in JSON.")
     limit_wall: bool = option(True, help="A job's maxWalltime is a limit; off where the server puts an estimate there.")
 
 
@@ -62,13 +66,15 @@ class PandaFile(FromFile):
         self._path = named(settings.of(PandaFileOptions).path, "pandafile.path names no file with jobs")
         self._limit_wall = settings.of(PandaFileOptions).limit_wall
         self._site = settings.of(PilotOptions).queue
+        self._ids = settings.of(PandaFileOptions).ids_file
+        self._told = settings.of(PandaFileOptions).told
         self._left: deque[dict[str, object]] | None = None
 
     def acquire(self, request: Mapping[str, object]) -> Offer:
         """The next job of the file; soon, if somebody may still be writing it."""
         if self._left is None:
             try:
-                self._left = deque(_jobs_in(self._path))
+                self._left = deque(jobs_in(self._path))
             except (Unreadable, OSError) as error:
                 if is_fresh(self._path):
                     return Offer(again_s=1.0, stay=True)
@@ -82,6 +88,21 @@ class PandaFile(FromFile):
         """Read one of them."""
         return read_job(raw, str(self._path), limit_wall=self._limit_wall)
 
+    def taken(self, raw: Mapping[str, object]) -> None:
+        """Note its number, where somebody looks for it."""
+        from pilot_core.builtin.panda.given import note
+
+        note(self._ids, raw)
+
+    def send(self, letter: Letter) -> Reply:
+        """Nobody waits for it; where somebody may look, it is kept."""
+        if self._told is not None:
+            try:
+                write_atomic(self._told, json.dumps(letter.body), mode=0o644)
+            except OSError as error:
+                raise PilotError(Code.COMMUNICATIONFAILURE, f"{self._told}: {error.strerror}") from error
+        return Reply()
+
     def compose(self, update: Update) -> Letter:
         """The update in a server's words."""
         job, who = update.job, Identity(site=self._site, pilot=f"unknown|PR|{__version__}")
@@ -89,7 +110,8 @@ class PandaFile(FromFile):
         return Letter(communicator=self.name, job=job.id, attempt=job.attempt, final=update.final, body=body)
 
 
-def _jobs_in(path: Path) -> list[dict[str, object]]:
+def jobs_in(path: Path) -> list[dict[str, object]]:
+    """The raw jobs in a file; ``Unreadable`` if there are none."""
     with path.open("rb") as file:
         data = file.read(LARGEST_B + 1)
     if len(data) > LARGEST_B:

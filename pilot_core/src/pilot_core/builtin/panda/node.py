@@ -8,15 +8,18 @@ from __future__ import annotations
 import logging
 import math
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from attrs import asdict, define, frozen
 
+from pilot_core import __version__
 from pilot_core.builtin.panda.answers import Envelope, failure, refusal_of
 from pilot_core.builtin.panda.dialects import LEGACY, Dialect
+from pilot_core.builtin.panda.options import PandaOptions
+from pilot_core.builtin.panda.updating import Identity
 from pilot_core.builtin.panda.words import Words, count, fitted, line
-from pilot_core.sdk import Code, PilotError, Queue
+from pilot_core.sdk import Code, PilotError, PilotOptions, Queue, Settings
 
 if TYPE_CHECKING:
     from pilot_core.sdk.node import Gpu, NodeFacts
@@ -79,6 +82,21 @@ class Worker:
         return self.node.rpartition("@")[2]
 
 
+def identity_of(settings: Settings) -> Identity:
+    """Who this pilot is to the server."""
+    import socket
+
+    options = settings.of(PandaOptions)
+    host = options.node or socket.gethostname()
+    return Identity(
+        site=settings.of(PilotOptions).queue,
+        node=f"{options.slot}@{host}" if options.slot else host,
+        pilot="|".join((options.log_url or "unknown", options.version_tag, __version__)),
+        batch=options.batch_id,
+        scheduler=options.scheduler_id,
+    )
+
+
 @frozen(kw_only=True)
 class Report:
     """One message: the name of its call, its words and what they say."""
@@ -88,6 +106,12 @@ class Report:
     vital: frozenset[str]
     """Without these the server takes no such message."""
     values: Mapping[str, object]
+
+
+def site_of(queue: Queue, names: Sequence[str]) -> str:
+    """The site of a queue by the first of these facts that names one, else the queue's own name."""
+    told = (queue.params.get(name) for name in names)
+    return next((site for site in told if isinstance(site, str) and site), queue.name)
 
 
 def status_report(worker: Worker, status: str) -> Report | None:
@@ -112,7 +136,7 @@ def node_report(worker: Worker, site: str, facts: NodeFacts) -> Report:
         "cores_per_socket": cpu.cores_per_socket,
         "threads_per_core": cpu.threads_per_core,
         "cpu_architecture": cpu.architecture,
-        "cpu_architecture_level": cpu.level,
+        "cpu_architecture_level": _level(cpu.level),
         "clock_speed": cpu.clock_mhz,
         "total_memory": _in(MIB, facts.memory_b),
         "total_local_disk": _in(GIB, facts.disk_b),
@@ -145,21 +169,28 @@ def cpu_fields(facts: NodeFacts) -> dict[str, object]:
         return {}
     level = cpu.get("level")
     unit = f"s+{cpu['model']}{'+AVX2' * (level in WITH_AVX2)}" if "model" in cpu else None
-    return {"cpu_consumption_unit": unit, "cpu_architecture_level": level}
+    return {"cpu_consumption_unit": unit, "cpu_architecture_level": _level(level) if isinstance(level, str) else None}
 
 
 class NodeReports:
     """Tells the server of this pilot. Calls come from worker threads.
 
     ``dialects`` says in which the server is spoken to: first the likely one, then another that it may want instead.
+    ``site_facts`` are the facts of a queue that name its site.
     """
 
     def __init__(
-        self, web: Web, worker: Worker, dialects: Callable[[], tuple[Dialect, ...]], limit_s: float = 60.0
+        self,
+        web: Web,
+        worker: Worker,
+        dialects: Callable[[], tuple[Dialect, ...]],
+        site_facts: Sequence[str] = (),
+        limit_s: float = 60.0,
     ) -> None:
         self._web = web
         self._worker = worker
         self._dialects = dialects
+        self._site_facts = site_facts
         self._limit_s = limit_s
         self._speaking = threading.Lock()
         self._said: set[str] = set()
@@ -169,11 +200,10 @@ class NodeReports:
         """The pilot is about to ask for work; returns what is known of the node then, as JSON."""
         with self._speaking:
             welcome = self._status("started", self._limit_s)
-        site = queue.params.get("site")
         if welcome and self._is_new("node"):
-            named = site if isinstance(site, str) and site else queue.name
-            self._tell(node_report(self._worker, named, facts), self._limit_s)
-            for report in gpu_reports(self._worker, named, facts):
+            site = site_of(queue, self._site_facts)
+            self._tell(node_report(self._worker, site, facts), self._limit_s)
+            for report in gpu_reports(self._worker, site, facts):
                 self._tell(report, self._limit_s)
         programs = [asdict(program) for program in facts.programs(RUNTIMES)]
         return {**facts.told(), **({"containers": programs} if programs else {})}
@@ -248,6 +278,11 @@ class _Telling:
         named = {OLD_NAMES[name]: value for name, value in self.fields.items()}
         form = urlencode({"site": self.queue, **named}).encode()
         return OLD_PATH, {"data": form, "headers": {"Content-Type": "application/x-www-form-urlencoded"}}
+
+
+def _level(level: str) -> str:
+    """A level of processors as the server writes it."""
+    return level.replace("x86-64", "x86_64")
 
 
 def _in(unit_b: int, size_b: int | None) -> int | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from attrs import frozen
 
 from pilot_core.sdk import option
@@ -19,9 +21,19 @@ class PandaOptions:
     label: str = option("managed", help="The kind of jobs to ask for, a prodSourceLabel.")
     n_jobs: int = option(1, help="Jobs to ask for at a time.")
     computing_element: str = option("", help="The name by which the server notes the slot; the queue's if empty.")
+    job_type: str = option("", help="Take jobs of this type alone, such as user or managed, where the label is test.")
     resource_type: str = option("", help="Take jobs of this type alone, such as SCORE or MCORE.")
     node: str = option("", help="The name of this node, if not its host name.", env="PANDA_HOSTNAME")
     slot: str = option("", help="The slot on this node, for its name.", env="_CONDOR_SLOT")
+    jobs_file: Path | None = option(
+        None, help="A file whose jobs come before those of the server, such as pandaJobData.out."
+    )
+    same_task: bool = option(False, help="After its first job, ask for jobs of the same task alone.")
+    ids_file: Path | None = option(None, help="Where the numbers of jobs are noted that were taken, one a line.")
+    worker_status: bool = option(True, help="Tell the server that the pilot began and ended, for its harvester.")
+    site_facts: tuple[str, ...] = option(
+        ("site", "gstat"), help="The facts of a queue that name its site for the map of nodes, the best first."
+    )
     harvester_id: str = option("", help="The harvester that started this pilot.", env="HARVESTER_ID")
     worker_id: int | None = option(None, help="That harvester's number of this pilot.", env="HARVESTER_WORKER_ID")
     scheduler_id: str = option("", help="The scheduler that started this pilot.", env="PANDA_JSID")

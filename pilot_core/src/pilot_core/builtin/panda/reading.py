@@ -30,7 +30,7 @@ ZIP: Final = "zip://"
 INPUT_LISTS: Final = ("scopeIn", "GUID", "fsize", "checksum", "ddmEndPointIn", "realDatasetsIn")
 ACCESS_LIST: Final = "prodDBlockToken"
 OUTPUT_LISTS: Final = ("realDatasets", "ddmEndPointOut")
-_WHOLE: Final = re.compile(r"\s*[+-]?[0-9]{1,19}\s*", re.ASCII)
+_WHOLE: Final = re.compile(r"\s*([+-]?[0-9]{1,19})(?:\.0*)?\s*", re.ASCII)
 _VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 log = logging.getLogger(__name__)
 
@@ -51,8 +51,8 @@ def is_unset(value: object) -> bool:
 
 def whole(value: object) -> int | None:
     """The whole number in a value, which may be written as text."""
-    if isinstance(value, str) and _WHOLE.fullmatch(value):
-        return int(value)
+    if isinstance(value, str) and (written := _WHOLE.fullmatch(value)):
+        return int(written[1])
     if isinstance(value, float) and value.is_integer():
         return int(value)
     return value if isinstance(value, int) and not isinstance(value, bool) else None
@@ -81,12 +81,12 @@ class _Wire:
         fields, job_id, attempt = self.fields, self._id(), self._attempt()
         self._status()
         hidden, lists, steps = self._uncovered()
-        checkpoint = self._checkpoint()
+        checkpoint, wall_s = self._checkpoint(), self._limit("maxWalltime")
         saved = (checkpoint.before,) if checkpoint and checkpoint.before else ()
         outputs, log_file = self._outputs(f"{self.origin}/{job_id}.{attempt}")
-        wall_s = self._count("maxWalltime")
         job = Job(
             id=str(job_id),
+            name=fields.text("jobName"),
             attempt=attempt,
             transformation=self._transformation(),
             parameters=lists.parameters,
@@ -96,7 +96,7 @@ class _Wire:
             log=log_file,
             checkpoint=checkpoint,
             needs=self._needs(),
-            wall_limit_s=float(wall_s) if wall_s and self.limit_wall else None,
+            wall_limit_s=float(wall_s) if wall_s > 0 and self.limit_wall else None,
             looping_limit_s=float(self._count("loopingLimit")) or None,
             image=hidden.image
             or fields.text("container_name")
@@ -110,6 +110,7 @@ class _Wire:
                 texts=lists.texts,
                 packed=[name.removeprefix(ZIP) for name in self._list("inFiles") if name.startswith(ZIP)],
                 steps=steps,
+                elsewhere=self._elsewhere(),
             ),
         )
         fields.raise_problems(f"job {job_id}" if job_id else "a job")
@@ -172,15 +173,22 @@ class _Wire:
         return f"{self.origin.rstrip('/')}{url}" if url.startswith("/storage/") else url
 
     def _needs(self) -> Resources:
-        cores = whole(self.fields.value("coreCount"))
-        if cores is not None and cores < 0:
+        if (cores := self._limit("coreCount")) < 0:
             self.fields.problem("coreCount", f"wants a whole number from 0 on, not {cores}")
         return Resources(
-            cores=max(self._count("coreCount"), 1),
-            memory_b=self._count("minRamCount") * MB or None,
+            cores=max(cores, 1),
+            memory_b=max(self._limit("minRamCount"), 0) * MB or None,
             disk_b=self._count("maxDiskCount") * MB or None,
             gpu_count=self._count("gpus"),
         )
+
+    def _limit(self, name: str) -> int:
+        """A number that decides what a job is given, 0 if it is not set; nonsense is no reason to guess."""
+        value = self.fields.value(name)
+        number = whole(value)
+        if value is not None and number is None:
+            self.fields.problem(name, f"wants a whole number, not {shown(value)}")
+        return number or 0
 
     def _count(self, name: str) -> int:
         """A number that a job can do without: whatever is no number, or less than nothing, counts as not set."""
@@ -246,6 +254,11 @@ class _Wire:
                 files[lfn] = asked.of(spec)
         log_file = files.pop(log_name, None)
         return tuple(files.values()), log_file
+
+    def _elsewhere(self) -> Mapping[str, str]:
+        """What is said of another storage for outputs."""
+        said = {"wish": self.fields.text("altStageOut").lower(), "never": self.fields.text("nucleus")}
+        return {name: value for name, value in said.items() if value}
 
     def _checkpoint(self) -> Checkpoint | None:
         """Where the payload's state goes, and what the attempt before has left of it."""
@@ -333,7 +346,7 @@ class _Wire:
         if value is None:
             return ()
         if isinstance(value, (str, int)) and not isinstance(value, bool):
-            return str(value).split(",")
+            return [each.strip(" ") for each in str(value).split(",")]
         self.fields.problem(name, f"wants text with commas, not {shown(value)}")
         return ()
 

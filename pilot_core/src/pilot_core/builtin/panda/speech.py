@@ -14,7 +14,7 @@ from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING, Any
 
 from pilot_core.builtin.panda.answers import Answer, Envelope
-from pilot_core.builtin.panda.dialects import KNOWN, LEGACY, V1, VITAL, WORDS, Dialect
+from pilot_core.builtin.panda.dialects import KNOWN, LEGACY, OUTCOME, V1, VITAL, WORDS, Dialect
 from pilot_core.builtin.panda.words import fitted
 
 if TYPE_CHECKING:
@@ -43,20 +43,25 @@ class Speech:
 
     def say(self, call: str, values: Mapping[str, object], *, repeat: bool) -> Envelope:
         """Say something; again at once, if the server refused all of it for fields that it can do without."""
+        wanted = self._taken(call, values)
         while True:
-            wanted = {name: value for name, value in values.items() if (call, name) not in self._untaken}
             sent = fitted(WORDS[call], wanted)
             envelope = self._say(call, sent, repeat)
-            refused = _refused(call, sent.keys(), envelope)
+            refused = _refused(call, sent.keys() - _vital(values), envelope)
             if not refused:
                 return envelope
+            wanted = {name: value for name, value in wanted.items() if name not in refused}
             log.warning("left out from now on, as the server says %.300s: %s", envelope.message, ", ".join(refused))
             self._untaken.update((call, name) for name in refused)
 
+    def _taken(self, call: str, values: Mapping[str, object]) -> dict[str, object]:
+        """What there is to say, without what the server does not know, but for what matters most."""
+        untaken = {name for of, name in self._untaken if of == call} - _vital(values)
+        return {name: value for name, value in values.items() if name not in untaken}
+
     def say_all(self, updates: Sequence[Mapping[str, object]], harvester: str) -> list[Envelope] | None:
         """Send several updates at once; ``None`` if they were refused as a whole."""
-        left_out = {name for call, name in self._untaken if call == "update"}
-        bodies = [fitted(WORDS["update"], {n: v for n, v in each.items() if n not in left_out}) for each in updates]
+        bodies = [fitted(WORDS["update"], self._taken("update", each)) for each in updates]
         dialect, answer = self._post("updates", lambda dialect: dialect.write_all(bodies, harvester), repeat=True)
         return dialect.read_all(answer)
 
@@ -98,9 +103,14 @@ class Speech:
             return True
 
 
+def _vital(values: Mapping[str, object]) -> AbstractSet[str]:
+    """The fields that a message is not said without."""
+    return VITAL | OUTCOME.get(str(values.get("job_status")), frozenset())
+
+
 def _refused(call: str, sent: AbstractSet[str], envelope: Envelope) -> list[str]:
-    """What to leave out: the field that is named or, if none is, all that not every server knows."""
+    """What to leave out of these: the field that is named or, if none is, all that not every server knows."""
     name = envelope.rejected
     if name in sent:
-        return [] if name in VITAL else [name]
+        return [name]
     return sorted(sent - KNOWN[call]) if envelope.misunderstood and not name else []

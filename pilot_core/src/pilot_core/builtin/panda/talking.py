@@ -16,17 +16,17 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from attrs import define, evolve, field
 
-from pilot_core import __version__
 from pilot_core.builtin.credentials import Renewal, Renewing, login_from, secrets_of
-from pilot_core.builtin.panda.answers import Envelope, failure, refusal_of
-from pilot_core.builtin.panda.commands import KEEP, Pace, reply_to, wanted_in
+from pilot_core.builtin.panda.answers import Envelope, failure, refusal_of, told_to_wait_s
+from pilot_core.builtin.panda.commands import KEEP, Pace, reply_to, superseded, wanted_in
 from pilot_core.builtin.panda.extras import BATCH
-from pilot_core.builtin.panda.node import NodeReports, Worker, cpu_fields
+from pilot_core.builtin.panda.given import Given, note
+from pilot_core.builtin.panda.node import NodeReports, Worker, cpu_fields, identity_of
 from pilot_core.builtin.panda.options import PandaOptions
 from pilot_core.builtin.panda.reading import MB, SECRETS_FILE, is_unset, key_of, read_job, truth, whole
 from pilot_core.builtin.panda.speech import Speech
 from pilot_core.builtin.panda.together import Together
-from pilot_core.builtin.panda.updating import Identity, diagnosis_of, fields_of, reduced, sendable
+from pilot_core.builtin.panda.updating import diagnosis_of, fields_of, reduced, sendable
 from pilot_core.builtin.panda.words import ASKS, TELLS, fitted, real
 from pilot_core.sdk import (
     PROXY,
@@ -39,7 +39,6 @@ from pilot_core.sdk import (
     Letter,
     Offer,
     PilotError,
-    PilotOptions,
     Queue,
     Reply,
     ReportOptions,
@@ -57,7 +56,6 @@ TROUBLES: Final = 3
 REMEMBERED: Final = 64
 NO_JOBS: Final = "No jobs in PanDA"
 SEARCH_S: Final = 60
-LONGEST_PAUSE_S: Final = 600
 SHORTEST_HEARTBEAT_S: Final = 1.0
 DAY_S: Final = 86400.0
 OF_USERS: Final = frozenset({"user", "panda"})
@@ -102,13 +100,16 @@ class Panda(Communicator):
         self._web = web_of(settings)
         self._speech = Speech(self._web, self._options.dialect, self._options.request_s)
         self._together = Together(self._tell, self._tell_all, self._options.bulk)
-        self._who = _identity(settings)
+        self._who = identity_of(settings)
         who, told = self._who, self._options
-        worker = Worker(queue=who.site, node=who.node, harvester=told.harvester_id, number=told.worker_id)
-        self._reports = NodeReports(self._web, worker, lambda: self._speech.dialects)
+        harvester = told.harvester_id if told.worker_status else ""
+        worker = Worker(queue=who.site, node=who.node, harvester=harvester, number=told.worker_id)
+        self._reports = NodeReports(self._web, worker, lambda: self._speech.dialects, told.site_facts)
         self._renewal: Renewal | None = None
         self._node: NodeFacts | None = None
         self._broker: Broker | None = self._broker_of(settings) if self._options.broker else None
+        self._given = Given(told.jobs_file) if told.jobs_file is not None else None
+        self._task: object = None
         self._talks: dict[tuple[str, int], _Talk] = {}
         self._talking = threading.Lock()
 
@@ -187,6 +188,8 @@ class Panda(Communicator):
             "memory": _megabytes(free.memory_b),
             "disk_space": _megabytes(free.disk_b),
             "remaining_time": None if free.time_s is None else max(free.time_s, 1),
+            "task_id": self._task,
+            "job_type": options.job_type,
             "resource_type": options.resource_type,
             "n_jobs": options.n_jobs,
             "harvester_id": options.harvester_id,
@@ -199,6 +202,8 @@ class Panda(Communicator):
 
     def acquire(self, request: Mapping[str, object]) -> Offer:
         """Ask once. What was sent is not sent again, as a lost answer may have reserved a job."""
+        if self._given is not None and (given := self._given.jobs()):
+            return Offer(jobs=tuple(raw for raw in given if self._is_new(raw, 0.0)))
         try:
             offer = self._acquire(request)
         finally:
@@ -232,6 +237,13 @@ class Panda(Communicator):
         job = read_job(raw, self._origin, limit_wall=self._options.limit_wall)
         return evolve(job, extras=JobExtras({**job.extras.plain(), BATCH.name: self._who.batch}))
 
+    def taken(self, raw: Mapping[str, object]) -> None:
+        """Note its number, where somebody looks for it; a file that it came from is put aside."""
+        note(self._options.ids_file, raw)
+        self._task = whole(raw.get("taskID")) if self._options.same_task else None
+        if self._given is not None:
+            self._given.taken(raw)
+
     def _is_new(self, raw: Mapping[str, object], took_s: float) -> bool:
         """Whether to take a job; one that is under way is not begun again, of one that is over the end is repeated."""
         status, key = raw.get("StatusCode"), key_of(raw)
@@ -259,10 +271,8 @@ class Panda(Communicator):
         """When to ask again: when the server says, or else at some time that other pilots hardly choose as well."""
         from random import uniform
 
-        told = whole(envelope.headers.get("retry-after"))
-        if told is not None and 0 <= told <= LONGEST_PAUSE_S:
-            return float(told)
-        return self._options.pause_s * uniform(1, 3)
+        told_s = told_to_wait_s(envelope.headers, time.time())
+        return self._options.pause_s * uniform(1, 3) if told_s is None else told_s
 
     # --- reporting ---
 
@@ -351,7 +361,9 @@ class Panda(Communicator):
         wanted = wanted_in(envelope.inner.get("command"))
         talk.keep = talk.keep or KEEP in wanted.words
         if letter.final:
-            kept = {"keep": True} if talk.keep else {}
+            kept: dict[str, object] = {"keep": True} if talk.keep else {}
+            if newer := whole(envelope.inner.get("newer_attempt")):
+                kept["newer_attempt"] = newer
             return Reply(notes={"commands": list(wanted.words), **kept} if wanted.words else kept)
         usual_s, told_s = self.settings.of(ReportOptions).heartbeat_s, real(envelope.inner.get("heartbeat"))
         if told_s is not None and not SHORTEST_HEARTBEAT_S <= told_s <= DAY_S:
@@ -359,7 +371,8 @@ class Panda(Communicator):
         talk.order = wanted.order
         words = (*wanted.words, "debug") if talk.followed and "debugoff" not in wanted.words else wanted.words
         talk.followed = False
-        return reply_to(words, letter.job, Pace(self._options.debug_heartbeat_s, usual_s, told_s))
+        reply = reply_to(words, letter.job, Pace(self._options.debug_heartbeat_s, usual_s, told_s))
+        return superseded(reply, whole(envelope.inner.get("newer_attempt")))
 
     def _talk(self, job: str, attempt: int) -> _Talk:
         with self._talking:
@@ -383,17 +396,3 @@ def _error_in(envelope: Envelope) -> PilotError:
 
 def _megabytes(size_b: int | None) -> int | None:
     return size_b // MB if size_b is not None and size_b > 0 else None
-
-
-def _identity(settings: Settings) -> Identity:
-    import socket
-
-    options = settings.of(PandaOptions)
-    host = options.node or socket.gethostname()
-    return Identity(
-        site=settings.of(PilotOptions).queue,
-        node=f"{options.slot}@{host}" if options.slot else host,
-        pilot="|".join((options.log_url or "unknown", options.version_tag, __version__)),
-        batch=options.batch_id,
-        scheduler=options.scheduler_id,
-    )

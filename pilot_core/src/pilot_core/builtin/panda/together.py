@@ -8,13 +8,15 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from attrs import define, field
 
 from pilot_core.builtin.panda.answers import Envelope
 from pilot_core.sdk import PilotError
 
+BROKE: Final = 500
+"""What a server answers that broke over what it read; others of the kind come from those before it."""
 Values: TypeAlias = Mapping[str, object]
 
 
@@ -80,7 +82,7 @@ class Together:
         try:
             answers = [self._alone(said[0].values)] if len(said) == 1 else self._all_of_them([w.values for w in said])
         except PilotError as error:
-            if error.facts.get("permanent") and len(said) > 1:
+            if len(said) > 1 and _may_be_about_one(error):
                 return
             for wish in said:
                 wish.answer = error
@@ -88,3 +90,8 @@ class Together:
         if answers is not None and len(answers) == len(said):
             for wish, answer in zip(said, answers, strict=True):
                 wish.answer = None if answer.misunderstood and len(said) > 1 else answer
+
+
+def _may_be_about_one(error: PilotError) -> bool:
+    """Whether one thing among those that were said may be to blame, and the others would be taken without it."""
+    return bool(error.facts.get("permanent")) or error.facts.get("status") == BROKE

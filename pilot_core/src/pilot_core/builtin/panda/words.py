@@ -7,6 +7,7 @@ names are those of the first version; ``dialects`` has what an older server call
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 import re
@@ -14,10 +15,12 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Final
 
+from pilot_core.sdk.wire import clean
+
 log = logging.getLogger(__name__)
-_ESCAPE: Final = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|.)", re.DOTALL)
-_CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _MOMENT: Final = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", re.ASCII)
+
+LONGEST_RECORD: Final = 20 * 10**6
 
 Fit = Callable[[object], object]
 """Brings a value into shape; ``None`` says that nothing of it can be sent."""
@@ -37,14 +40,6 @@ def fitted(words: Words, values: Mapping[str, object]) -> dict[str, object]:
 
 
 # --- texts ------------------------------------------------------------------------------------------------------------
-
-
-def clean(text: str) -> str:
-    """A text without what a terminal would obey and no database stores; tabs and line ends stay."""
-    if text.isprintable():
-        return text
-    text = _CONTROL.sub("", _ESCAPE.sub("", text.replace("\r\n", "\n")))
-    return text.encode(errors="replace").decode()
 
 
 def head(text: str, limit_b: int) -> str:
@@ -82,6 +77,22 @@ def last_lines(limit_b: int) -> Fit:
 def document(value: object) -> str:
     """A text that is worth nothing in part, such as JSON."""
     return str(value).replace("\0", "").encode(errors="replace").decode()
+
+
+def record(value: object) -> str | None:
+    """An object in JSON, as a value or written already; what nobody could read, or is not worth its length, is none."""
+    text = document(value if isinstance(value, str) else json.dumps(value))
+    why = f"it has {len(text)} characters" if len(text) > LONGEST_RECORD else _unreadable(text)
+    if text and why:
+        log.warning("a payload's report is not sent: %s", why)
+    return None if why else text
+
+
+def _unreadable(text: str) -> str:
+    try:
+        return "" if isinstance(json.loads(text), dict) else "it is no JSON object"
+    except (ValueError, RecursionError) as error:
+        return f"it is no JSON: {error}"
 
 
 def moment(value: object) -> str | None:
@@ -197,7 +208,7 @@ TELLS: Final[Words] = {
     "exe_error_code": code,
     "exe_error_diag": line(500),
     "job_output_report": document,
-    "meta_data": document,
+    "meta_data": record,
     "pilot_log": last_lines(1024),
     "stdout": last_lines(2048),
     "corrupted_files": document,

@@ -1,4 +1,4 @@
-"""The files of a tree that are neither a distribution's nor the manifest: two launchers in sh and what they start."""
+"""The files of a tree that no distribution has: two launchers in sh, what they start, and the wrapper."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import Final
 
 PACKAGES: Final = "lib/packages"
 START: Final = "lib/start.py"
+WRAPPER: Final = "bin/pilot-wrapper"
+SCRIPTS: Final = Path(__file__).parents[2] / "scripts"
 LAUNCHERS: Final = {"bin/pilot": "start", "bin/pilot-verify": "verify"}
 SCRIPT: Final = Template("""\
 #!/bin/sh
@@ -52,6 +54,8 @@ def write(root: Path, python: str, manifest: str) -> None:
     program = Path(__file__).with_name("start.py").read_bytes()
     (root / START).write_bytes(program)
     (root / "bin").mkdir()
+    (root / WRAPPER).write_bytes(SCRIPTS.joinpath("pilot-wrapper").read_bytes())
+    (root / WRAPPER).chmod(0o755)
     for name, what in LAUNCHERS.items():
         (root / name).write_text(script(python, what, manifest, zlib.crc32(program)), encoding="utf-8")
         (root / name).chmod(0o755)

@@ -4,6 +4,7 @@ const AGAIN_S = 5;
 const LARGE_B = 500e6;
 let shownParts = {};
 let samples = [];
+let began = null;
 
 /** Draws a part again only if what it shows has changed: focus, selection and scroll stay where they are. */
 function put(name, value, redraw) {
@@ -26,10 +27,10 @@ function clearDetail(id) {
 
 function showDetail(job) {
   const over = isOver(job);
-  document.title = `Job ${job.id}: ${stateWord(job.state)}`;
-  put("title", [job.id, job.name, job.state], () =>
-    $("job-title").replaceChildren(`Job ${job.id} `, foreign(job.name, { class: "name" }), " ", badge(job.state)));
-  $("kill").hidden = over;
+  document.title = `Job ${job.id}: ${stateWord(stateOf(job))}`;
+  put("title", [job.id, job.name, stateOf(job)], () =>
+    $("job-title").replaceChildren(`Job ${job.id} `, foreign(job.name, { class: "name" }), " ", badge(stateOf(job))));
+  $("kill").hidden = over || Boolean(job.cancelling);
   $("retry").hidden = !over || job.state === "finished";
   $("debug").hidden = over;
   $("debug").setAttribute("aria-pressed", String(Boolean(job.debug)));
@@ -37,7 +38,9 @@ function showDetail(job) {
   put("why", [job.error, job.advice, job.state], () => showReason(job));
   put("facts", [factsOf(job)], () => showFacts(factsOf(job)));
   put("course", [job.attempts, job.timing, over ? 0 : now()], () => showCourse(job));
-  showUsage((samples = job.usage ?? []));
+  samples = job.usage ?? [];
+  began = job.began;
+  showUsage();
   put("files", job.files, () => showFiles(job.files ?? []));
   put("log", job.log_tail, () => showLog(String(job.log_tail ?? "")));
   $("asked").hidden = false;
@@ -48,25 +51,28 @@ function showReason(job) {
   const failed = job.error ?? (job.state === "failed" ? { sentence: "The pilot gave no reason." } : null);
   const stuck = !failed && job.advice && !isOver(job);
   $("why").hidden = !failed && !stuck;
-  if (stuck) {
-    say($("why-title"), "Why it waits");
-    $("reason").replaceChildren(make("p", {}, foreign(job.advice)));
-  }
+  if (stuck) return explain("Why it waits", make("p", {}, foreign(job.advice)));
+  if (failed && job.state === "cancelled") return explain("Why it ended", make("p", {}, "It was cancelled while it ran; its pilot ended it."));
   if (!failed) return;
-  say($("why-title"), isOver(job) ? "Why it failed" : "What went wrong before");
   const number = [failed.acronym, failed.code].filter(Boolean).join(" ");
   const parts = [make("p", { class: "sentence" }, foreign(failed.sentence), " ", foreign(number, { class: "quiet" }))];
   if (failed.detail) parts.push(make("pre", { class: "said", dir: "auto", tabindex: "0", "aria-label": "In the pilot’s words" }, String(failed.detail)));
   const found = failed.failure;
   if (found) parts.push(make("p", { class: "quiet" }, foreign(verdictOf(found))));
   if (job.advice) parts.push(make("p", {}, make("strong", {}, "What to do "), foreign(job.advice)));
+  explain(isOver(job) ? "Why it failed" : "What went wrong before", ...parts);
+}
+
+function explain(title, ...parts) {
+  say($("why-title"), title);
   $("reason").replaceChildren(...parts);
 }
 
 function verdictOf(found) {
   const more = [["memory", found.memory_factor], ["time", found.time_factor]].filter(([, by]) => isNumber(by) && by > 1);
   const retry = [found.where, ...more.map(([name, by]) => `${name} x ${by}`), ...(found.counts ? [] : ["does not count"])];
-  return `Class ${found.class}, fault of the ${found.fault}; retry: ${retry.join(", ")}.`;
+  const blamed = found.fault === "nobody" ? "nobody's fault" : `fault of the ${found.fault}`;
+  return `Class ${found.class}, ${blamed}; retry: ${retry.join(", ")}.`;
 }
 
 function factsOf(job) {
@@ -134,12 +140,12 @@ function phaseBar(phases, attempt) {
   return [title, draw("svg", { class: "strip phases", height: 14, "aria-hidden": "true" }, ...bars), make("ul", { class: "phases", "aria-labelledby": "phases-title" }, ...keys)];
 }
 
-function showUsage(samples) {
+function showUsage() {
   $("usage-part").hidden = !samples.length;
   if (!samples.length) return;
   const room = $("plots").clientWidth || 640;
   const width = Math.floor(room >= 720 ? (room - 12) / 2 : room) - 26;
-  put("usage", [samples.length, samples.at(-1), width], () => $("plots").replaceChildren(...plots(samples, width)));
+  put("usage", [samples.length, samples.at(-1), width], () => $("plots").replaceChildren(...plots(samples, began, width)));
 }
 
 function showFiles(files) {
@@ -190,7 +196,7 @@ function tell(text, wrong = false) {
 }
 
 const DID = {
-  cancel: "is being killed",
+  cancel: "is cancelled; if a pilot has it, as soon as that hears of it",
   retry: "waits for its next attempt",
   look: "is asked for it with its pilot’s next update",
   "debug-true": "sends more of its log from now on",

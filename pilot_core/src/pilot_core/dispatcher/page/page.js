@@ -41,8 +41,8 @@ function makeRow(job) {
 
 function fillRow(entry) {
   const { job, state, name, wrong, texts, row } = entry;
-  row.dataset.state = state.dataset.state = job.state;
-  say(state.firstChild, stateWord(String(job.state)));
+  row.dataset.state = state.dataset.state = stateOf(job);
+  say(state.firstChild, stateWord(stateOf(job)));
   say(name, String(job.name ?? ""));
   say(wrong, job.error ? [job.error.acronym, job.error.sentence].filter(Boolean).join(": ") : "");
   const values = [job.queue, job.node, timeOf(job), span(job.cpu_s), size(job.rss_b), size(job.disk_b)];
@@ -363,7 +363,7 @@ function listenToDetail() {
     event.preventDefault();
     if (free("debug")) act("debug", view.job, true, $("command").value.trim());
   });
-  addEventListener("resize", () => view.job && showUsage(samples));
+  addEventListener("resize", () => view.job && showUsage());
 }
 
 function keys(event) {

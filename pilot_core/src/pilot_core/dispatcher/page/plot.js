@@ -1,6 +1,6 @@
 // Small plots over time: axes with units, one or two lines, and the value under the pointer.
 
-const LEFT = 68, RIGHT = 12, TOP = 10, BOTTOM = 26, HEIGHT = 168, MOST = 480, MOST_MEASURES = 12;
+const LEFT = 68, RIGHT = 12, TOP = 10, BOTTOM = 26, HEIGHT = 168, MOST = 480, MOST_MEASURES = 12, SHORTEST_S = 1;
 const STEPS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400];
 
 /** The next of 1, 2, 5 times a power of ten. */
@@ -23,9 +23,10 @@ function thinned(points) {
   return groups.map((group) => group.reduce((high, one) => (one.y > high.y ? one : high)));
 }
 
-/** What a counter grew by per second between samples; a counter that begins anew gives no rate. */
+/** What a counter grew by per second between samples; a counter that begins anew gives no rate, nor does a moment. */
 function rates(samples, name) {
-  const pairs = samples.slice(1).map((sample, n) => [samples[n], sample]);
+  const apart = samples.reduce((kept, one) => (kept.length && one.at - kept.at(-1).at < SHORTEST_S ? kept : [...kept, one]), []);
+  const pairs = apart.slice(1).map((sample, n) => [apart[n], sample]);
   return pairs
     .filter(([a, b]) => isNumber(a[name]) && isNumber(b[name]) && b.at > a.at && b[name] >= a[name])
     .map(([a, b]) => ({ x: b.at, y: (b[name] - a[name]) / (b.at - a.at) }));
@@ -42,6 +43,7 @@ function plot(title, unit, lines, start, width) {
   const drawn = lines.filter((line) => line.points.length).map((line) => ({ ...line, points: thinned(line.points) }));
   const all = drawn.flatMap((line) => line.points);
   if (!all.length) return null;
+  if (drawn.every((line) => line.points.length === 1)) return make("figure", { class: "card" }, captioned(title, drawn, unit));
   const length = Math.max(1, ...all.map((point) => point.x - start));
   const [word, divisor] = unit.scale(2 * highest(all));
   const most = highest(all) / divisor;
@@ -55,14 +57,15 @@ function plot(title, unit, lines, start, width) {
   const area = draw("svg", { viewBox: `0 0 ${width} ${HEIGHT}`, height: HEIGHT, role: "img", "aria-label": `${title}: ${summary}` });
   area.append(...grid(place, { top, step, divisor, length, start, width, word }));
   drawn.forEach((line, n) => area.append(draw("path", { class: `line line-${n}`, d: path(line.points, place) })));
-  const caption = make("figcaption", {}, make("strong", {}, title), " ", legend(drawn, unit));
-  const figure = make("figure", { class: "card" }, caption, area);
+  const figure = make("figure", { class: "card" }, captioned(title, drawn, unit), area);
   point(figure, area, drawn, place, unit, start, width);
   return figure;
 }
 
 const highest = (points) => Math.max(...points.map((point) => point.y));
 const summarised = (line, unit) => `${line.name ? `${line.name} ` : ""}at most ${unit.text(highest(line.points))}, last ${unit.text(line.points.at(-1).y)}`;
+
+const captioned = (title, lines, unit) => make("figcaption", {}, make("strong", {}, title), " ", legend(lines, unit));
 
 function legend(lines, unit) {
   const entries = lines.map((line, n) =>
@@ -112,11 +115,11 @@ function measures(samples, start, width) {
   return names.map((name) => plot(name, name.endsWith("_b") ? BYTES : CORES, [{ name: "", points: points(name) }], start, width));
 }
 
-/** All plots for the samples of a job. */
-function plots(samples, width) {
+/** All plots for the samples of a job, from its beginning on. */
+function plots(samples, began, width) {
   const good = samples.filter((one) => isNumber(one.at)).sort((a, b) => a.at - b.at);
   if (!good.length) return [];
-  const start = good[0].at;
+  const start = Math.min(isNumber(began) ? began : Infinity, good[0].at);
   const io = [{ name: "read", points: rates(good, "read_b") }, { name: "written", points: rates(good, "written_b") }];
   return [
     plot("Memory", BYTES, [{ name: "", points: levels(good, "rss_b") }], start, width),

@@ -65,4 +65,6 @@ const STATES = ["activated", "sent", "starting", "running", "holding", "transfer
 const OVER = ["finished", "failed", "cancelled"];
 const isOver = (job) => OVER.includes(job.state);
 const stateWord = (state) => (state === "activated" ? "waiting" : state);
+/** A job that is to be cancelled goes on until its pilot has heard of it. */
+const stateOf = (job) => (job.cancelling && !isOver(job) ? "cancelling" : String(job.state));
 const badge = (state) => make("span", { class: "badge", "data-state": state }, foreign(stateWord(state)));

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from pilot_core.agent.setup import SPECS
+from pilot_core.config.layers import Settings
 from pilot_core.control.patterns import read_patterns
-from pilot_core.model.files import Receipt
+from pilot_core.model.files import Attempt, FileSpec, Receipt, Replica
 from pilot_core.model.job import FINISHED, STAGE_IN, Job, JobKey
 from pilot_core.model.payload import Outcome, Usage
 from pilot_core.model.queue import Queue, Resources
@@ -81,7 +82,15 @@ class PluginContract(ABC):
     def given(self, job: Job, workdir: Path) -> Mapping[str, Any]:
         """What hooks are asked with, by the names of their arguments."""
         receipt = Receipt(lfn="a", direction="in", url="kit://a", tool="kit", size_b=1)
+        lies, file = Replica("kit://a"), FileSpec(lfn="a")
+        tried = Attempt(
+            file=file, direction="in", replica=lies, tool="kit", number=1, asked=1.0, began=2.0, moved=3.0, ended=4.0
+        )
         return {
+            "attempt": tried,
+            "receipts": (receipt,),
+            "replicas": {"a": (lies,)},
+            "direct": {"a": lies},
             "job": job,
             "queue": Queue(name="q"),
             "workdir": workdir,
@@ -97,7 +106,12 @@ class PluginContract(ABC):
             "final": True,
             "pid": 1,
             "error": None,
+            "settings": self.merged(workdir),
         }
+
+    def merged(self, root: Path) -> Settings:
+        """The settings of a pilot that has this plugin alone."""
+        return PilotKit(plugins=[self.plugin], settings=self.settings).set_up(root).settings
 
 
 def fits(value: object, kind: Any) -> bool:

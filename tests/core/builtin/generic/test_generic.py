@@ -7,17 +7,19 @@ import pytest
 
 from pilot_core.builtin import generic
 from pilot_core.builtin.containers.none import NoContainer
-from pilot_core.model.files import FileSpec, Replica
+from pilot_core.config.layers import Schema
 from pilot_core.model.job import Job
 from pilot_core.model.payload import Command, Outcome
-from pilot_core.model.queue import Queue, Storage
 from pilot_core.sdk import Code, JobExtras, PilotError
 
+SETTINGS = Schema([generic.GenericOptions]).merge()
 CLEAN, SEVEN = Outcome(exit_code=0), Outcome(exit_code=7)
 
 
 def command_of(tmp_path, transformation):
-    return generic.pilot_payload_command(Job(id="1", transformation=transformation, arguments=("-n", "3")), tmp_path)
+    return generic.pilot_payload_command(
+        Job(id="1", transformation=transformation, arguments=("-n", "3")), tmp_path, SETTINGS
+    )
 
 
 def test_what_the_job_says_is_run(tmp_path):
@@ -32,7 +34,7 @@ def test_what_the_job_says_is_run(tmp_path):
 def test_arguments_that_are_shell_text_are_left_to_the_shell(tmp_path):
     job = Job(id="1", transformation="my run", parameters="--name \"$USER\" -x 'a b' | tee log")
     (tmp_path / "my run").touch()
-    command = generic.pilot_payload_command(job, tmp_path)
+    command = generic.pilot_payload_command(job, tmp_path, SETTINGS)
     assert command == Command("/bin/sh", "-c", f"'{tmp_path}/my run' --name \"$USER\" -x 'a b' | tee log")
 
 
@@ -40,32 +42,21 @@ def test_what_a_server_wants_around_the_payload_is_run(tmp_path):
     (tmp_path / "pre.sh").touch()
     steps = {"preprocess": {"command": "pre.sh", "args": "-i 'a b'"}, "coprocess": {"command": "watch"}}
     job = Job(id="1", extras=JobExtras({generic.STEPS.name: steps}))
-    (before,) = generic.pilot_payload_preprocesses(job, tmp_path)
+    (before,) = generic.pilot_payload_preprocesses(job, tmp_path, SETTINGS)
     assert before.command == Command("/bin/sh", "-c", f"{tmp_path}/pre.sh -i 'a b'")
     assert (before.name, before.enough) == ("preprocess", (160, 161, 162))
-    (beside,) = generic.pilot_payload_sides(job, tmp_path)
+    (beside,) = generic.pilot_payload_sides(job, tmp_path, SETTINGS)
     assert (beside.name, beside.command.argv[2], beside.enough) == ("coprocess", "watch ", ())
-    assert generic.pilot_payload_postprocesses(job, tmp_path) == ()
+    assert generic.pilot_payload_postprocesses(job, tmp_path, SETTINGS) == ()
 
 
 @pytest.mark.parametrize(("step", "said"), [
-    ({"command": "https://h/pre"}, "preprocess: https://h/pre is an address"), ({"args": "x"}, "names no command"),
+    ({"command": "https://h/pre"}, "is below none of the addresses allowed"), ({"args": "x"}, "names no command"),
 ])  # fmt: skip
 def test_what_nothing_here_brings_is_refused(tmp_path, step, said):
     job = Job(id="1", extras=JobExtras({generic.STEPS.name: {"preprocess": step}}))
     with pytest.raises(PilotError, match=said):
-        generic.pilot_payload_preprocesses(job, tmp_path)
-
-
-def test_files_without_a_place_go_where_their_endpoint_says():
-    queue = Queue(name="q", storages={"A": Storage(name="A", write=("https://h/s",), read=("root://h//s",))})
-    there, placed = FileSpec(lfn="f", scope="7.1", endpoint="A"), FileSpec(lfn="g", replicas=(Replica("mem://g"),))
-    nowhere = FileSpec(lfn="h", endpoint="B")
-    outputs = generic.pilot_outputs_replicas([there, placed, nowhere], queue)
-    assert outputs == {"f": [Replica("https://h/s/7.1/f", "A")]}
-    inputs = generic.pilot_inputs_replicas(Job(id="1", inputs=(there,)), queue)
-    assert inputs == {"f": [Replica("root://h//s/7.1/f", "A")]}
-    assert generic.pilot_outputs_replicas([placed], queue) is None
+        generic.pilot_payload_preprocesses(job, tmp_path, SETTINGS)
 
 
 def said(tmp_path, text: str | bytes, outcome=CLEAN):

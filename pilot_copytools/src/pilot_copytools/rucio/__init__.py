@@ -1,0 +1,1 @@
+"""The copy tool "rucio", and the answers of Rucio to what the core asks of a catalogue."""

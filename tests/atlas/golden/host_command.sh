@@ -1,0 +1,1 @@
+if [ -z "$ATLAS_LOCAL_ROOT_BASE" ]; then export ATLAS_LOCAL_ROOT_BASE=/cvmfs/atlas.cern.ch/repo/ATLASLocalRootBase; fi;export thePlatform=x86_64-el9-gcc13-opt;export PandaID=7100000001;source "${ATLAS_LOCAL_ROOT_BASE}/user/atlasLocalSetup.sh" -c "$thePlatform" -s /srv/my_release_setup.sh -r /srv/container_script.sh -e '-c -i'

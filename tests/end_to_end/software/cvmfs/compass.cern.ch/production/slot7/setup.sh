@@ -1,0 +1,2 @@
+export CORAL=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+export PATH="$CORAL/bin:$PATH"

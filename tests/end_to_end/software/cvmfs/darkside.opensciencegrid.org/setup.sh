@@ -1,0 +1,1 @@
+export DS_GEOMETRY=ds20k

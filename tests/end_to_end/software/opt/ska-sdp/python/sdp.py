@@ -1,0 +1,1 @@
+NAME = "a library of the pipeline"
