@@ -174,7 +174,8 @@ def test_a_process_that_ends_leaves_and_gives_back_its_descriptors(way: str) -> 
         if way == "children":
             assert len(os.listdir("/proc/self/fd")) > before + 8
         os.kill(started[0], 9)
-        time.sleep(0.1)
+        while psutil.Process(started[0]).status() != psutil.STATUS_ZOMBIE:
+            time.sleep(0.01)
         assert pids(tree.sample()) == {process.pid, *started[1:]}, "a zombie lives no more"
         process.kill()
         process.wait()
@@ -199,6 +200,20 @@ def test_another_process_of_the_same_number_is_not_the_root(monkeypatch: pytest.
     monkeypatch.setattr(proctree, "identity", lambda pid: Identity(pid, me.start_ticks - 1))
     with Tree(os.getpid()) as tree:
         assert tree.sample() == Sample()
+
+
+def test_who_has_given_back_its_memory_lives_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between that and being a zombie lies a moment that a look may hit."""
+    read = proctree._Process.stat
+
+    def stat(process: proctree._Process) -> proctree._Stat | None:
+        told = read(process)
+        return told and told._replace(vmem_b=0, rss_pages=0)
+
+    with Tree(os.getpid()) as tree:
+        assert os.getpid() in pids(tree.sample())
+        monkeypatch.setattr(proctree._Process, "stat", stat)
+        assert os.getpid() not in pids(tree.sample(pss=True))
 
 
 def test_a_name_with_blanks_and_parentheses_is_read(tmp_path: Path) -> None:

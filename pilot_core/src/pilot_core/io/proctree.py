@@ -139,7 +139,7 @@ class Tree:
         if not self._with_root and Identity(process.pid, stat.start_ticks) == self._root:
             return _Row(None, 0, 0, 0, utime, stime, *io)
         utime, stime = utime + stat.utime, stime + stat.stime
-        if stat.state in b"ZX":
+        if stat.over:
             return _Row(None, 0, 0, 0, utime, stime, *io)
         rss_b = stat.rss_pages * _PAGE_B
         smaps = (process.pss() or (rss_b, 0)) if pss else (0, 0)
@@ -182,6 +182,11 @@ class _Stat(NamedTuple):
     start_ticks: int
     vmem_b: int
     rss_pages: int
+
+    @property
+    def over(self) -> bool:
+        """Whether it has ended, or is ending and has already given back its memory."""
+        return self.state in b"ZX" or not self.vmem_b
 
     @classmethod
     def parse(cls, text: bytes) -> _Stat:
