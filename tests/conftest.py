@@ -12,6 +12,7 @@ import pilot_core
 #: Every reason for which a test of ours may be skipped, and what would bring it back. CI prints what was.
 SKIPS = {
     r"does not promise": "a driver declares what it can't do; its contract test is not for it",
+    r"faketime is not installed": "no clock can be made to jump; Debian has it as faketime",
     r"needs a browser": "no Chromium on PATH or in $CHROMIUM: the page is then tested by its structure only",
     r"this machine has no": "a real server is not installed; tests/servers/install.py installs it",
     r"needs root|only root may|needs a cgroup|needs Linux|no pidfd|mount": "the machine lacks what the test is about",
