@@ -82,11 +82,19 @@ def test_what_uses_too_much_is_ended_with_all_it_started(gate):
         assert held.read() == ""
 
 
-def test_memory_that_is_shared_counts_once(tmp_path):
+def test_memory_that_is_shared_counts_once(gate):
     """Four processes share 40 MiB: by the sum of what each has they would be over, and they are not."""
-    text = "import os, time; b = bytearray(b'x') * (40 << 20)\n"
-    text += "for _ in range(3): os.fork() or (time.sleep(1), os._exit(0))\n"
-    watched = watch(python(text + "[os.wait() for _ in range(3)]"), interval_s=0.05, memory_limit_b=100 * MIB)
+    text = f"import os; b = bytearray(b'x') * (40 << 20); held = os.open({str(gate)!r}, os.O_RDONLY)\n"
+    text += "for _ in range(3): os.fork() or (os.read(held, 1), os._exit(0))\n"
+    text += "[os.wait() for _ in range(3)]"
+    with open(os.open(gate, os.O_RDWR), "wb", buffering=0) as letting:
+        over = iter([0, 3])  # looked at once more after the first time
+
+        def seen(point):
+            if point.rss_b > 100 * MIB:
+                letting.write(bytes(next(over, 0)))
+
+        watched = watch(python(text), interval_s=0.05, memory_limit_b=100 * MIB, seen=seen)
     assert watched.exit_code == 0
     assert watched.over_limit_b is None
     assert watched.peak_b > 100 * MIB

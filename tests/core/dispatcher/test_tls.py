@@ -22,11 +22,16 @@ def certificate(tmp_path_factory):
 
 
 @pytest.fixture
-def server(certificate):
+def limits():
+    return Limits()
+
+
+@pytest.fixture
+def server(certificate, limits):
     def answer(request):
         return Response.of(len(request.read()))
 
-    server = serve(("127.0.0.1", 0), answer, tls=server_context(*certificate), limits=Limits(head_s=0.3, linger_s=0.3))
+    server = serve(("127.0.0.1", 0), answer, tls=server_context(*certificate), limits=limits)
     thread = threading.Thread(target=server.run)
     thread.start()
     yield server
@@ -86,6 +91,7 @@ def test_who_does_not_trust_it_or_speaks_plainly_gets_nothing(server):
             assert b"HTTP" not in sock.recv(1000)
 
 
+@pytest.mark.parametrize("limits", [Limits(head_s=0.3, linger_s=0.3)])
 def test_a_client_that_never_shakes_hands_is_left(server):
     with socket.create_connection(("127.0.0.1", server.port), timeout=10) as sock:
         assert sock.recv(1000) == b""
