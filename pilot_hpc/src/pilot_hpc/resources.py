@@ -38,6 +38,11 @@ class BatchSystem(Resource):
         """Its jobs are known by a variable."""
         return None if os.environ.get(cls.mark) else f"${cls.mark} is not set, so this is no job of {cls.name}"
 
+    @classmethod
+    def job(cls) -> Told[str] | None:
+        """The value of that variable."""
+        return variable(cls.mark)
+
     @abstractmethod
     def told(self) -> Allotment:
         """What the batch system tells, without the time."""
@@ -103,7 +108,7 @@ class Slurm(BatchSystem):
         on_all = times(number("SLURM_MEM_PER_NODE") or per_core, MIB) or self._asked_memory()
         nodes = variable("SLURM_JOB_NODELIST")
         return Allotment(
-            job=variable(self.mark),
+            job=self.job(),
             queue=variable("SLURM_JOB_PARTITION"),
             nodes=Told(hosts(nodes.value), nodes.by) if nodes else None,
             cores=(number("SLURM_CPUS_PER_TASK") if tasks > 1 else None) or times(on_node, 1, tasks),
@@ -149,7 +154,7 @@ class Pbs(BatchSystem):
         total_b = size_b(memory)
         counted = Told(lines.count(among(nodes, socket.gethostname())), "$PBS_NODEFILE") if lines else None
         return Allotment(
-            job=variable(self.mark),
+            job=self.job(),
             queue=variable("PBS_QUEUE"),
             nodes=Told(nodes, "$PBS_NODEFILE") if nodes else None,
             cores=number("NCPUS", "PBS_NUM_PPN") or counted,
@@ -195,7 +200,7 @@ class Lsf(BatchSystem):
         here = cores.get(among(tuple(cores), socket.gethostname()))
         memory_b = size_b(self._status[1])
         return Allotment(
-            job=variable(self.mark),
+            job=self.job(),
             queue=variable("LSB_QUEUE"),
             nodes=Told(tuple(cores), "$LSB_MCPU_HOSTS") if cores else None,
             cores=Told(here, "$LSB_MCPU_HOSTS") if here else number("LSB_DJOB_NUMPROC"),
@@ -225,9 +230,14 @@ class Flux(BatchSystem):
     mark = "FLUX_URI"
     keeps = ("FLUX_URI", "FLUX_JOB_ID", "FLUX_CONNECTOR_PATH", "FLUX_EXEC_PATH", "FLUX_MODULE_PATH")
 
+    @classmethod
+    def job(cls) -> Told[str] | None:
+        """An instance of Flux that is all ours need not be a job."""
+        return variable("FLUX_JOB_ID")
+
     def told(self) -> Allotment:
         """From the set of resources; the tasks on one node share it."""
-        job = variable("FLUX_JOB_ID")
+        job = self.job()
         argv = ("flux", "job", "info", job.value, "R") if job else ("flux", "resource", "R")
         found, by = resource_set(self._said(*argv)), " ".join(("flux", *argv[1:3]))
         here = among(found.nodes, socket.gethostname())
@@ -257,12 +267,18 @@ class HTCondor(BatchSystem):
     order = 10
     mark = "_CONDOR_MACHINE_AD"
 
+    @classmethod
+    def job(cls) -> Told[str] | None:
+        """Cluster and process, as its ad has them."""
+        job = cls._ad("_CONDOR_JOB_AD")
+        return Told(f"{job['ClusterId']}.{job.get('ProcId', '0')}", "job ad") if "ClusterId" in job else None
+
     def told(self) -> Allotment:
         """The slot as the machine's ad has it."""
-        machine, job = self._ad(self.mark), self._ad("_CONDOR_JOB_AD")
+        machine = self._ad(self.mark)
         gpus = tuple(each.strip() for each in machine.get("AssignedGPUs", "").split(",") if each.strip())
         return Allotment(
-            job=Told(f"{job['ClusterId']}.{job.get('ProcId', '0')}", "job ad") if "ClusterId" in job else None,
+            job=self.job(),
             nodes=Told((machine["Machine"],), "machine ad") if machine.get("Machine") else None,
             cores=_amount(machine, "Cpus", 1),
             memory_b=_amount(machine, "Memory", MIB),
@@ -323,10 +339,15 @@ class Kubernetes(BatchSystem):
     mark = "KUBERNETES_SERVICE_HOST"
     options = KubernetesOptions
 
+    @classmethod
+    def job(cls) -> Told[str] | None:
+        """The name of the batch job that the pod is for, else its own."""
+        return variable("K8S_JOB_ID") or variable("HOSTNAME")
+
     def told(self) -> Allotment:
         """Its limits, else what it asked for."""
         return Allotment(
-            job=variable("K8S_JOB_ID") or variable("HOSTNAME"),
+            job=self.job(),
             cores=self._file("cpu_limit") or self._file("cpu_request"),
             memory_b=self._file("mem_limit") or self._file("mem_request"),
         )
@@ -349,7 +370,7 @@ class Arc(BatchSystem):
 
     def told(self) -> Allotment:
         """ARC's own name for the job, and what the batch system tells."""
-        own = Allotment(job=variable(self.mark))
+        own = Allotment(job=self.job())
         return own.within(self._below.told()) if self._below else own
 
     def left(self) -> Told[float] | None:

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from attrs import evolve, frozen
 
 from pilot_core.errors import PilotError
-from pilot_core.plugins.discover import Entry, State
+from pilot_core.plugins.discover import Discovery, Entry, State
 from pilot_core.plugins.guard import Guard, PluginFailed, PluginRef
 from pilot_core.spec.drivers import Driver, Resource
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from pilot_core.plugins.discover import Discovery
+    from pilot_core.model.allotment import Told
+
+
+log = logging.getLogger(__name__)
 
 
 @frozen
@@ -108,6 +112,18 @@ class Drivers:
         if why is None:
             return Usable(plugin, entry.name, driver)
         return evolve(entry, state=State.UNSUITABLE, reason=why, extra=driver.needs)
+
+
+def batch_job() -> Told[str] | None:
+    """The number of the job of the innermost batch system that is here, as its resource driver tells."""
+    guard = Guard()
+    usable = one_resource(Drivers(Discovery(), guard), "auto")
+    assert issubclass(usable.driver, Resource)
+    try:
+        return guard.call(usable.plugin, "job", usable.driver.job)
+    except (PluginFailed, PilotError) as failed:
+        log.warning("the number of the batch job is not known: %s", failed)
+        return None
 
 
 def one_resource(drivers: Drivers, name: str) -> Usable:

@@ -13,6 +13,7 @@ from pilot_core.io.node_use import (
     read_network,
     read_nvidia_use,
 )
+from pilot_core.plugins.drivers import batch_job
 
 __all__ = [
     "AMD_USE",
@@ -22,6 +23,7 @@ __all__ = [
     "GpuUse",
     "NodeFacts",
     "Program",
+    "batch_job",
     "energy_j",
     "output_of",
     "read_amd_use",

@@ -15,7 +15,7 @@ from attrs import field, frozen
 
 from pilot_core.errors import PilotError
 from pilot_core.machine.phases import Step
-from pilot_core.model.allotment import Allotment
+from pilot_core.model.allotment import Allotment, Told
 from pilot_core.model.job import Job
 from pilot_core.model.payload import Command, Usage
 from pilot_core.model.queue import Queue, Resources
@@ -269,6 +269,11 @@ class Resource(Driver):
 
     order: ClassVar[int] = 50
     """Of all that can work here, ``auto`` takes the least: the innermost, where one system's job runs in another's."""
+
+    @classmethod
+    def job(cls) -> Told[str] | None:
+        """The batch system's own number of the job that the pilot is, as it costs nothing to know, and who tells it."""
+        return None
 
     @abstractmethod
     def slot(self, workdir: Path) -> Resources:

@@ -86,13 +86,16 @@ def identity_of(settings: Settings) -> Identity:
     """Who this pilot is to the server."""
     import socket
 
+    from pilot_core.sdk.node import batch_job
+
     options = settings.of(PandaOptions)
+    around = None if options.batch_id else batch_job()
     host = options.node or socket.gethostname()
     return Identity(
         site=settings.of(PilotOptions).queue,
         node=f"{options.slot}@{host}" if options.slot else host,
         pilot="|".join((options.log_url or "unknown", options.version_tag, __version__)),
-        batch=options.batch_id,
+        batch=options.batch_id or (around.value if around else ""),
         scheduler=options.scheduler_id,
     )
 
