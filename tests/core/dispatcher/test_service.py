@@ -151,7 +151,7 @@ def test_queue_data(pilot):
         "maxtime": 3600,
         "copytools": {"https": {"setup": ""}},
         "astorages": {"write_lan": ["LOCAL"], "read_lan": ["LOCAL"]},
-        "params": {},
+        "params": {"job_maxwalltime": True},
     }
     assert pilot.refused("GET", "/cache/schedconfig/locl.all.json") == (
         404, "no queue 'locl' is served here; did you mean 'local'?",

@@ -39,6 +39,8 @@ def read_value(option: Option, raw: object, *, text: bool, base: str = "") -> ob
     ``text`` says that ``raw`` comes from where all is text (environment, command line): lists are then
     written ``a,b``, mappings ``k=v,l=w``. Elsewhere a number in quotes is no number, unless it has a unit.
     """
+    if isinstance(raw, bool) and {"yes", "no"} <= set(option.choices):
+        raw = "yes" if raw else "no"  # as YAML reads these very words
     value = _read(option.type, raw, option.unit, text)
     for each in _each(value):
         if option.choices:

@@ -23,7 +23,7 @@ def queue_facts(queue: ServedQueue) -> dict[str, object]:
         "maxtime": int(queue.wall_s or 0),
         "copytools": {"https": {"setup": ""}},
         "astorages": {"write_lan": [queue.storage], "read_lan": [queue.storage]},
-        "params": {},
+        "params": {"job_maxwalltime": True},
     }
 
 

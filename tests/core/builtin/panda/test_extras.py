@@ -9,9 +9,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pilot_core.builtin import lists
-from pilot_core.builtin.panda.extras import ELSEWHERE, OVERRIDES, PACKED, STEP_NAMES, STEPS, TEXTS
+from pilot_core.builtin.panda.extras import ELSEWHERE, OVERRIDES, PACKED, STEP_NAMES, STEPS, TEXTS, limited
 from pilot_core.builtin.panda.reading import read_job, truth
 from pilot_core.builtin.places import outputs as places
+from pilot_core.infosys.queue import limited_by
+from pilot_core.model.queue import Queue
 from pilot_core.model.records import pack, unpack
 from pilot_core.sdk import Job
 from pilot_core.sdk.wire import BadMessage
@@ -22,6 +24,25 @@ RANGES = [f"{MERGED}.40-71-90-1-10", f"{MERGED}.40-72-90-2-10"]
 
 def test_an_ordinary_job_has_no_extras(wire_job):
     assert len(read_job(wire_job()).extras) == 0
+
+
+@pytest.mark.parametrize(("said", "limit_s", "left"), [("yes", 18900.0, {}), ("no", None, {})])
+def test_a_site_knows_whether_a_wall_time_is_a_limit(wire_job, said, limit_s, left):
+    job = limited(read_job(wire_job()), said)
+    assert (job.wall_limit_s, job.extras.plain()) == (limit_s, left)
+
+
+@pytest.mark.parametrize(("params", "limit_s"), [({"job_maxwalltime": True}, 18900.0), ({}, None)])
+def test_else_the_queue_says_whether_it_is_one(wire_job, params, limit_s):
+    """pilot:G06"""
+    job = limited(read_job(wire_job()), "queue")
+    assert job.wall_limit_s is None
+    assert limited_by(Queue(name="q", params=params), job).wall_limit_s == limit_s
+
+
+def test_a_job_without_a_wall_time_has_no_limit(wire_job):
+    job = limited(read_job(wire_job(maxWalltime="NULL")), "queue")
+    assert limited_by(Queue(name="q", params={"job_maxwalltime": True}), job).wall_limit_s is None
 
 
 def test_what_a_job_says_of_another_storage(wire_job):

@@ -166,10 +166,6 @@ def test_unknown_keys_and_labels_do_no_harm(wire_job):
     assert job.label == "foo"
 
 
-def test_a_wall_time_that_is_an_estimate_is_no_limit(wire_job):
-    assert read_job(wire_job(), limit_wall=False).wall_limit_s is None
-
-
 @pytest.mark.parametrize("off", [False, "False"])
 def test_the_looping_check_can_be_switched_off(wire_job, off):
     """server:D-20"""

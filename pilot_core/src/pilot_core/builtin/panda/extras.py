@@ -6,10 +6,10 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from pilot_core.builtin.panda.arguments import Hidden
-from pilot_core.sdk import JobExtras, JobKey
+from pilot_core.sdk import Job, JobExtras, JobKey
 from pilot_core.sdk.io import UnsafeName, safe_name
 from pilot_core.sdk.wire import Fields, shown
 
@@ -23,6 +23,8 @@ STEPS: Final[JobKey[Mapping[str, Mapping[str, str]]]] = JobKey("panda.steps")
 """What runs before, after or beside the payload, and how its container is run: texts by step."""
 ELSEWHERE: Final[JobKey[Mapping[str, str]]] = JobKey("job.elsewhere")
 """Of another storage for outputs: ``wish`` on, off or force, and ``never`` the endpoint that is none."""
+WALL: Final[JobKey[float]] = JobKey("queue.wall_limit_s")
+"""What is a limit of the job's wall time if its queue says so, and else an estimate."""
 BATCH: Final[JobKey[str]] = JobKey("panda.batch")
 """The batch job of the pilot that took it: the same to its end, whichever pilot ends it."""
 _NAMES: Final[Mapping[str, str]] = {
@@ -40,6 +42,14 @@ _AUTOMATIC: Final = re.compile(r"(?<!\S)--autoConfiguration=everything(?:\s+|$)"
 def extras_of(**values: Mapping[str, object] | Sequence[str]) -> JobExtras:
     """Those of the extras that hold anything, each under its key."""
     return JobExtras({_NAMES[name]: value for name, value in values.items() if value})
+
+
+def limited(job: Job, limit_wall: str) -> Job:
+    """The job with its ``maxWalltime`` as a limit, with no limit, or with what its queue may take for one."""
+    if limit_wall == "yes" or job.wall_limit_s is None:
+        return job
+    told = {WALL.name: job.wall_limit_s} if limit_wall == "queue" else {}
+    return evolve(job, wall_limit_s=None, extras=JobExtras({**job.extras.plain(), **told}))
 
 
 def steps_of(fields: Fields) -> dict[str, dict[str, str]]:

@@ -18,6 +18,7 @@ from attrs import frozen
 
 from pilot_core import __version__
 from pilot_core.builtin.filebox import FromFile, is_fresh, named
+from pilot_core.builtin.panda.extras import limited
 from pilot_core.builtin.panda.reading import read_job
 from pilot_core.builtin.panda.updating import Identity, fields_of
 from pilot_core.builtin.panda.words import TELLS, fitted
@@ -48,7 +49,11 @@ class PandaFileOptions:
     path: Path | None = option(None, help="The file with PanDA's jobs: a form such as pandaJobData.out, or JSON.")
     ids_file: Path | None = option(None, help="Where the numbers of jobs are noted that were taken, one a line.")
     told: Path | None = option(None, help="Where the last of what is told of jobs is kept as well, in JSON.")
-    limit_wall: bool = option(True, help="A job's maxWalltime is a limit; off where the server puts an estimate there.")
+    limit_wall: str = option(
+        "queue",
+        help="Whether a job's maxWalltime is a limit; queue: if the queue's params.job_maxwalltime says so.",
+        choices=("queue", "yes", "no"),
+    )
 
 
 class Unreadable(ValueError):
@@ -86,7 +91,7 @@ class PandaFile(FromFile):
 
     def read(self, raw: Mapping[str, object]) -> Job:
         """Read one of them."""
-        return read_job(raw, str(self._path), limit_wall=self._limit_wall)
+        return limited(read_job(raw, str(self._path)), self._limit_wall)
 
     def taken(self, raw: Mapping[str, object]) -> None:
         """Note its number, where somebody looks for it."""

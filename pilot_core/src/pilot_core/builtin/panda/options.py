@@ -37,10 +37,14 @@ class PandaOptions:
     harvester_id: str = option("", help="The harvester that started this pilot.", env="HARVESTER_ID")
     worker_id: int | None = option(None, help="That harvester's number of this pilot.", env="HARVESTER_WORKER_ID")
     scheduler_id: str = option("", help="The scheduler that started this pilot.", env="PANDA_JSID")
-    batch_id: str = option("", help="The number of this pilot in the batch system.")
+    batch_id: str = option("", help="The number of this pilot in the batch system, if that tells none or another.")
     log_url: str = option("", help="Where the batch system's log of this pilot will be.", env="GTAG")
     version_tag: str = option("PR", help="The kind of this pilot: PR in production, RC for a candidate.")
-    limit_wall: bool = option(True, help="A job's maxWalltime is a limit; off where the server puts an estimate there.")
+    limit_wall: str = option(
+        "queue",
+        help="Whether a job's maxWalltime is a limit; queue: if the queue's params.job_maxwalltime says so.",
+        choices=("queue", "yes", "no"),
+    )
     pause_s: float = option(60.0, help="After an empty answer, ask again after this time up to thrice it.", unit="s")
     bulk: int = option(1, help="Updates that one message may hold; 1 sends each on its own.", least=1)
     renew: bool = option(True, help="Have the server renew the pilot's token while it runs.")

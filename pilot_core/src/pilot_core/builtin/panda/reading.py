@@ -35,13 +35,10 @@ _VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 log = logging.getLogger(__name__)
 
 
-def read_job(raw: Mapping[str, object], origin: str = "", *, limit_wall: bool = True) -> Job:
-    """The job in a message; ``BadMessage`` with everything that is wrong with it. ``origin`` is who sent it.
-
-    ``maxWalltime`` is a limit only with ``limit_wall``: some servers put an estimate there.
-    """
+def read_job(raw: Mapping[str, object], origin: str = "") -> Job:
+    """The job in a message; ``BadMessage`` with everything that is wrong with it. ``origin`` is who sent it."""
     told = {name: value for name, value in raw.items() if not is_unset(value)}
-    return _Wire(Fields(told), origin, limit_wall).read()
+    return _Wire(Fields(told), origin).read()
 
 
 def is_unset(value: object) -> bool:
@@ -74,7 +71,6 @@ def key_of(raw: Mapping[str, object]) -> tuple[str, int] | None:
 class _Wire:
     fields: Fields
     origin: str
-    limit_wall: bool
 
     def read(self) -> Job:
         """Read everything, then say what was wrong."""
@@ -96,7 +92,7 @@ class _Wire:
             log=log_file,
             checkpoint=checkpoint,
             needs=self._needs(),
-            wall_limit_s=float(wall_s) if wall_s > 0 and self.limit_wall else None,
+            wall_limit_s=float(wall_s) if wall_s > 0 else None,
             looping_limit_s=float(self._count("loopingLimit")) or None,
             image=hidden.image
             or fields.text("container_name")

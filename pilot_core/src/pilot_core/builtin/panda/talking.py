@@ -19,7 +19,7 @@ from attrs import define, evolve, field
 from pilot_core.builtin.credentials import Renewal, Renewing, login_from, secrets_of
 from pilot_core.builtin.panda.answers import Envelope, failure, refusal_of, told_to_wait_s
 from pilot_core.builtin.panda.commands import KEEP, Pace, reply_to, superseded, wanted_in
-from pilot_core.builtin.panda.extras import BATCH
+from pilot_core.builtin.panda.extras import BATCH, limited
 from pilot_core.builtin.panda.given import Given, note
 from pilot_core.builtin.panda.node import NodeReports, Worker, cpu_fields, identity_of
 from pilot_core.builtin.panda.options import PandaOptions
@@ -234,7 +234,7 @@ class Panda(Communicator):
 
     def read(self, raw: Mapping[str, object]) -> Job:
         """Read one of them."""
-        job = read_job(raw, self._origin, limit_wall=self._options.limit_wall)
+        job = limited(read_job(raw, self._origin), self._options.limit_wall)
         return evolve(job, extras=JobExtras({**job.extras.plain(), BATCH.name: self._who.batch}))
 
     def taken(self, raw: Mapping[str, object]) -> None:
