@@ -55,6 +55,7 @@ def test_the_facts_of_the_queue_are_told_with_who_told_them(pilot, site, tmp_pat
     found = rows(pilot("config", "show", "--json", "--sources", *words))
     assert found["queue.maxrss"] == {
         "path": "queue.maxrss", "value": "2000", "source": "file", "document": str(queues), "age_s": None,
+        "note": "",
     }  # fmt: skip
     assert found["queue.params.pilot_rss_grace"]["value"] == "10"
     assert found["storage.DISK.write"]["value"] == '["davs://h/d"]'
@@ -62,8 +63,8 @@ def test_the_facts_of_the_queue_are_told_with_who_told_them(pilot, site, tmp_pat
     options, facts = pilot("config", "show", "--sources", *words).out.split("\n\n")
     assert options.splitlines()[0].split() == ["OPTION", "VALUE", "FROM", "WHERE"]
     lines = [line.split() for line in facts.splitlines()]
-    assert lines[0] == ["FACT", "SOURCE", "DOCUMENT", "AGE", "VALUE"]
-    assert ["queue.maxrss", "file", str(queues), "-", "2000"] in lines
+    assert lines[0] == ["FACT", "SOURCE", "DOCUMENT", "AGE", "NOTE", "VALUE"]
+    assert ["queue.maxrss", "file", str(queues), "-", "-", "2000"] in lines
     assert "queue.maxrss" not in rows(pilot("config", "show", "--json", *words))
 
 

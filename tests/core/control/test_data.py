@@ -199,6 +199,31 @@ def test_too_little_room_is_seen_before_a_byte_moves(bench):
     assert bench.shelf.asked == {}
 
 
+@pytest.mark.parametrize(
+    ("told", "disk_b", "size_b", "fits"),
+    [
+        (1, None, 10**6, True),
+        (1, 10**9, 10**6 + 1, False),
+        (-1, 1000, 1001, True),
+        (0, 1000, 1001, False),
+        (0, None, 10**7, True),
+    ],
+)
+def test_the_queue_may_say_how_much_comes_in(bench, told, disk_b, size_b, fits):
+    """data:B-12"""
+    bench.queue = Queue(name="q", disk_b=disk_b, params={"maxinputsize": told})
+    result = inputs_of(bench, FileSpec(lfn="a", size_b=size_b, replicas=(bench.shelf.put("mem://a", b"x"),)))
+    assert (result is Code.SIZETOOLARGE) is not fits
+    assert bool(bench.shelf.asked) is fits
+
+
+def inputs_of(bench, file):
+    try:
+        return codes(inputs(bench, file))
+    except PilotError as error:
+        return error.code
+
+
 def test_a_disk_that_fills_up_stops_the_rest(bench):
     """data:B-10"""
     places = [bench.shelf.put(f"mem://{number}", b"x") for number in range(3)]

@@ -6,7 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pilot_core.infosys.catchall import Catchall
+from pilot_core.infosys.catchall import Catchall, warn_of_misspelt
+from pilot_core.infosys.facts import Told
+from pilot_core.infosys.queue import queue_of
 from pilot_core.model.queue import Queue
 
 
@@ -47,3 +49,23 @@ def test_names_are_the_same_in_any_case_and_never_a_part_of_another():
 def test_any_text_is_read(text):
     read = Catchall.read(text)
     assert all(name and "," not in name for name in read.flags)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("allow_wan_for_libs", ["q: catchall: 'allow_wan_for_libs' means nothing; did you mean 'allow_wan_for_lib'?"]),
+        ("nopenfile=4", ["q: catchall: 'nopenfile' means nothing; did you mean 'nopenfiles'?"]),
+        ("No_Token_Renewal,HPC_HPC IMAGE_BASE=/a nopenfiles=3", []),
+        ("hc_test us_site logfile=x", []),
+        ("", []),
+    ],
+)
+def test_a_misspelt_word_is_named_with_what_was_meant(text, said, caplog):
+    warn_of_misspelt(text, "q")
+    assert [record.getMessage() for record in caplog.records] == said
+
+
+def test_whoever_reads_a_queue_hears_of_it(caplog):
+    queue_of("q", Told({"catchall": "remoteio_tests=false"}, {}, []))
+    assert "did you mean 'remoteio_test'?" in caplog.text

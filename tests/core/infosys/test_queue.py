@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pilot_core.config.layers import Rank, Schema
-from pilot_core.config.schema import CORE
+from pilot_core.config.schema import CORE, Connection
 from pilot_core.errors import Code, PilotError
 from pilot_core.infosys.facts import age
 from pilot_core.infosys.queue import resolve
@@ -234,6 +234,15 @@ def test_facts_set_options_and_say_where_they_came_from():
     settings = Schema(CORE).merge(type(layer)(layer.rank, layer.where, core))
     where = {row.path: row.where for row in settings.explain()}
     assert where["data.copytools"] == where["payload.container"] == "queue q (made)"
+
+
+@pytest.mark.parametrize(("told", "only"), [("IPv4", True), (" ipv4 ", True), ("IPv6", None), ("", None), (None, None)])
+def test_a_queue_may_keep_the_pilot_from_ipv6(told, only):
+    """server:T-11 (the queue)"""
+    _, layer = resolve("q", [Source({"params": {"internet_protocol_version": told, "pilot_rss_grace": 1}})])
+    assert layer.values.get("connection") == (only and {"ipv4_only": True})
+    settings = Schema(CORE).merge(type(layer)(layer.rank, layer.where, {"connection": {"ipv4_only": bool(only)}}))
+    assert settings.of(Connection).ipv4_only is bool(only)
 
 
 def test_a_queue_that_says_nothing_of_options_sets_none():

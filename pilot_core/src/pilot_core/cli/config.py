@@ -17,7 +17,6 @@ from pilot_core.cli.output import answer, columns, count, duration
 from pilot_core.cli.parser import OneOf, Parser, add_json, add_sources, sources_of
 from pilot_core.cli.whom import Nobody, add_whom, whom
 from pilot_core.config.layers import Row
-from pilot_core.config.schema import Connection
 
 if TYPE_CHECKING:
     from pilot_core.agent.setup import Setup, Sources
@@ -86,18 +85,14 @@ def _table(rows: Iterable[Row], sources: bool) -> str:
 def _facts(setup: Setup) -> list[Fact]:
     """What the information sources tell of the queue that these settings name."""
     from pilot_core.infosys.explain import explain
-    from pilot_core.spec.drivers import InfoSource
 
-    names = setup.settings.of(Connection).info_sources
-    usable = setup.drivers.several("pilot_core.info_source", names).usable
-    made = (one.driver(setup.settings) for one in usable)
-    return explain(setup.queue.name, [source for source in made if isinstance(source, InfoSource)])
+    return explain(setup.queue.name, setup.sources())
 
 
 def _facts_table(facts: Iterable[Fact]) -> str:
     ages = ((fact, "" if fact.age_s is None else duration(fact.age_s)) for fact in facts)
-    cells = ((fact.path, fact.source, fact.document, age, fact.value) for fact, age in ages)
-    return columns(("FACT", "SOURCE", "DOCUMENT", "AGE", "VALUE"), cells)
+    cells = ((fact.path, fact.source, fact.document, age, fact.note, fact.value) for fact, age in ages)
+    return columns(("FACT", "SOURCE", "DOCUMENT", "AGE", "NOTE", "VALUE"), cells)
 
 
 def _check(arguments: Namespace) -> int:

@@ -22,6 +22,7 @@ from pilot_core.control.sides import IN
 from pilot_core.control.transfer import Mover
 from pilot_core.control.trip import Trip, part_name
 from pilot_core.errors import Code, PilotError
+from pilot_core.infosys.queue import input_limit_b
 from pilot_core.io.files import free_bytes
 from pilot_core.io.inside import Inside, Outside
 from pilot_core.model.change import evolve
@@ -168,8 +169,9 @@ class Bringing:
         needed_b = sum(each.file.size_b or 0 for each in transfers)
         if not needed_b:
             return
-        if task.queue.disk_b and needed_b > task.queue.disk_b:
-            raise PilotError(Code.SIZETOOLARGE, f"the inputs have {needed_b} B, the queue allows {task.queue.disk_b} B")
+        most_b = input_limit_b(task.queue)
+        if most_b is not None and needed_b > most_b:
+            raise PilotError(Code.SIZETOOLARGE, f"the inputs have {needed_b} B, the queue allows {most_b} B")
         free_b = free_bytes(task.workdir)
         if needed_b + reserve_b > free_b:
             told = f"the inputs have {needed_b} B, {free_b} B are free in {task.workdir}, {reserve_b} B are to stay so"

@@ -6,6 +6,7 @@ value may be quoted to hold blanks and commas. Names are the same in any case.
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Mapping
 from typing import Final, Self
@@ -13,11 +14,15 @@ from typing import Final, Self
 from attrs import frozen
 
 from pilot_core.infosys.casting import as_flag
+from pilot_core.infosys.wire import REMARKS
 from pilot_core.model.queue import Queue
 
 _VALUE: Final = r"""(?:"[^"]*"|'[^']*'|(?!,\s*\w+=)[^\s])*"""
 _ITEM: Final = re.compile(rf"(?P<name>\w+)=(?P<value>{_VALUE})|(?P<flag>[^\s,=]+)")
 _QUOTED: Final = re.compile(r""""([^"]*)"|'([^']*)'""")
+ALIKE: Final = 0.85
+"""So much alike are a word and what it was meant to be; others write remarks of their own there."""
+log = logging.getLogger(__name__)
 
 
 @frozen
@@ -56,6 +61,16 @@ class Catchall:
     def value(self, name: str, default: str = "") -> str:
         """The text after ``name=``, without its quotes."""
         return self.values.get(name.lower(), default)
+
+
+def warn_of_misspelt(text: str, what: str) -> None:
+    """Name the words that are nearly one of those which mean something."""
+    from difflib import get_close_matches
+
+    said = Catchall.read(text)
+    for word in sorted((said.flags | said.values.keys()) - REMARKS.keys()):
+        for near in get_close_matches(word, REMARKS, n=1, cutoff=ALIKE):
+            log.warning("%s: catchall: %r means nothing; did you mean %r?", what, word, near)
 
 
 def _unquoted(text: str) -> str:

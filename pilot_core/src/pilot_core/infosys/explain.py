@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 
-from attrs import frozen
+from attrs import evolve, frozen
 
+from pilot_core.infosys.catchall import Catchall
 from pilot_core.infosys.facts import Origin, Told, ask, let_rest
 from pilot_core.infosys.queue import endpoints, queue_of
 from pilot_core.infosys.storage import Storages
-from pilot_core.infosys.wire import JOINED
+from pilot_core.infosys.wire import JOINED, REMARKS, UNUSED
 from pilot_core.spec.drivers import InfoSource
 
 PROTOCOLS = "arprotocols"
@@ -25,6 +26,8 @@ class Fact:
     source: str
     document: str
     age_s: float | None
+    note: str = ""
+    """What there is to say of a fact that changes nothing."""
 
 
 def explain(name: str, sources: Sequence[InfoSource]) -> list[Fact]:
@@ -45,7 +48,15 @@ def _of_queue(told: Told) -> Iterator[Fact]:
             for row, each in value.items():
                 yield _fact(f"queue.{name}.{row}", each, told.origins[f"{name}.{row}"])
         else:
-            yield _fact(f"queue.{name}", value, told.origins[name])
+            yield evolve(_fact(f"queue.{name}", value, told.origins[name]), note=_note(name, value))
+
+
+def _note(name: str, value: object) -> str:
+    if name != "catchall":
+        return "not used" if name in UNUSED else ""
+    said = Catchall.read(str(value))
+    unused = sorted(word for word in said.flags | said.values.keys() if not REMARKS.get(word, True))
+    return f"not used: {', '.join(unused)}" if unused else ""
 
 
 def _of_storage(name: str, storages: Storages) -> Iterator[Fact]:

@@ -13,6 +13,7 @@ from pilot_core.infosys.casting import Cast, as_name_lists, as_users
 from pilot_core.infosys.facts import Told, ask, let_rest
 from pilot_core.infosys.storage import Storages
 from pilot_core.infosys.wire import FIELDS, PARAMS
+from pilot_core.model.job import Job, JobKey
 from pilot_core.model.queue import Queue
 from pilot_core.spec.drivers import InfoSource
 
@@ -23,6 +24,8 @@ GRACES: Final = {
     "pilot_maxwdir_grace": "disk",
 }
 """Percentages in ``params`` and the sections whose ``grace`` they set, as a factor."""
+WALL: Final[JobKey[float]] = JobKey("queue.wall_limit_s")
+"""Where a communicator leaves what is a limit of a job's wall time only if the queue says so."""
 
 
 def resolve(name: str, sources: Sequence[InfoSource]) -> tuple[Queue, Layer | None]:
@@ -64,12 +67,30 @@ def queue_of(name: str, told: Told) -> Queue:
     rest = {fact: value for fact, value in cast.rest().items() if fact not in named}
     tables = {"container_type": users, "copytools": told.facts.get("copytools")}
     rest |= {table: value for table, value in tables.items() if value and isinstance(value, Mapping)}
+    if remarks := params.get("catchall"):
+        from pilot_core.infosys.catchall import warn_of_misspelt
+
+        warn_of_misspelt(str(remarks), cast.what)
     return evolve(queue, params=_with_container_options({**rest, **params}))
 
 
 def endpoints(queue: Queue) -> tuple[str, ...]:
     """The names of the storage endpoints that a queue uses, whatever for."""
     return _each_once(queue.params.get("astorages"))
+
+
+def limited_by(queue: Queue, job: Job) -> Job:
+    """The job with the limit of its wall time that its queue takes for one."""
+    limit_s = job.extras.get(WALL) if queue.params.get("job_maxwalltime") else None
+    return evolve(job, wall_limit_s=limit_s) if limit_s else job
+
+
+def input_limit_b(queue: Queue) -> int | None:
+    """How much the inputs of a job may have: what the queue says of them, where -1 is no limit, or else its disk."""
+    told = queue.params.get("maxinputsize")
+    if not isinstance(told, int) or not told:
+        return queue.disk_b
+    return told * MB if told > 0 else None
 
 
 def grace_values(params: Mapping[str, object]) -> dict[str, dict[str, object]]:
@@ -89,6 +110,8 @@ def _layer(where: str, queue: Queue) -> Layer | None:
     values = grace_values(queue.params)
     if isinstance(minutes := queue.params.get("timefloor"), int):
         values["pilot"] = {"refill_s": 60.0 * max(minutes, 0)}
+    if str(queue.params.get("internet_protocol_version", "")).lower() == "ipv4":
+        values["connection"] = {"ipv4_only": True}
     if queue.copytools:
         values["data"] = {"copytools": queue.copytools}
     if queue.container != "none" or "pilot" in _mapping(queue.params.get("container_type")):

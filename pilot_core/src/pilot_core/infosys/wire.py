@@ -46,6 +46,27 @@ PARAMS: Final[Mapping[str, Callable[[Any], object]]] = {
     "internet_protocol_version": as_text,
 }
 """Keys within ``params``."""
+UNUSED: Final = frozenset(
+    {"aprotocols", "appdir", "cmtconfig", "memkillgrace", "pledgedcpu", "resource_type", "use_pcache", "zip_time_gap"}
+)
+"""Fields that are read, and that nobody here goes by."""
+REMARKS: Final[Mapping[str, bool]] = {
+    "allow_wan_for_lib": True,
+    "apptainer_options": True,
+    "curlgetjob": False,
+    "hpc_hpc": False,
+    "image_base": True,
+    "logging": False,
+    "loggingfile": False,
+    "mv_final_destination": False,
+    "no_token_renewal": True,
+    "nopenfiles": False,
+    "pilotxcache": False,
+    "remoteio_test": True,
+    "setdebugmode": False,
+    "singularity_options": True,
+}
+"""The words of ``catchall``, in small letters, and whether anybody here goes by them."""
 JOINED: Final = frozenset({"params", "acopytools", "acopytools_schemas", "astorages"})
 """Tables whose rows may come from several sources. Every other fact comes whole from one."""
 FROM_JOB: Final = frozenset({"direct_access_lan", "direct_access_wan", "allow_wan", "acopytools"})

@@ -1,0 +1,82 @@
+"""Information sources that are asked within a time that all have together: one that hangs is left behind."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import TypeVar
+
+from attrs import define
+
+from pilot_core.errors import Code, PilotError
+from pilot_core.plugins.guard import Guard, PluginFailed, PluginRef
+from pilot_core.plugins.patience import Patience
+from pilot_core.spec.drivers import InfoSource
+
+T = TypeVar("T")
+
+
+@define(eq=False)
+class Allowance:
+    """So long all sources together may take, from the first question until they rest."""
+
+    limit_s: float
+    until: float | None = None
+
+    def left_s(self) -> float:
+        """What is left of it; the first who asks begins it."""
+        now = time.monotonic()
+        if self.until is None:
+            self.until = now + self.limit_s
+        return max(self.until - now, 0.0)
+
+
+class Timed(InfoSource):
+    """A source that answers in time, or fails; a plugin's mistakes are its failures."""
+
+    def __init__(self, plugin: PluginRef, source: InfoSource, guard: Guard, allowance: Allowance) -> None:
+        super().__init__(source.settings)
+        self.name = source.name  # type: ignore[misc]
+        self._plugin, self._source, self._guard, self._allowance = plugin, source, guard, allowance
+        self._asked: Patience | None = None
+
+    def queue(self, name: str) -> Mapping[str, object] | None:
+        """What the source knows of this queue."""
+        return self._ask("queue", partial(self._source.queue, name))
+
+    def storage(self, name: str) -> Mapping[str, object] | None:
+        """What the source knows of this storage endpoint."""
+        return self._ask("storage", partial(self._source.storage, name))
+
+    def whence(self, name: str) -> tuple[str, float | None]:
+        """As the source says."""
+        return self._source.whence(name)
+
+    def rest(self) -> None:
+        """Let the source rest, unless it hangs."""
+        self._allowance.until = None
+        if not self._hangs:
+            self._source.rest()
+
+    @property
+    def _hangs(self) -> bool:
+        return self._asked is not None and self._asked.hangs
+
+    def _ask(self, what: str, ask: Callable[[], T]) -> T:
+        if self._hangs:
+            raise self._late()
+        call = partial(self._guard.call, self._plugin, what, ask)
+        self._asked = Patience(call, f"source {self.name}")
+        try:
+            answer: T = self._asked.wait(self._allowance.left_s())
+        except TimeoutError:
+            raise self._late() from None
+        except PluginFailed as failed:
+            raise PilotError(Code.PLUGINFAILED, str(failed)) from failed
+        return answer
+
+    def _late(self) -> PilotError:
+        assert self._asked is not None
+        told = f"no answer: all sources together have {self._allowance.limit_s:g} s (budgets.info_s)"
+        return PilotError(Code.COMMUNICATIONFAILURE, f"{told}, and it hangs in {self._asked.stands}")

@@ -1,0 +1,93 @@
+"""Sources that hang: the pilot's start waits for all of them together only so long."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from pilot_core.errors import Code, PilotError
+from pilot_core.infosys.queue import resolve
+from pilot_core.infosys.timed import Allowance, Timed
+from pilot_core.plugins.guard import Guard, PluginRef
+from pilot_core.spec.drivers import InfoSource
+from pilot_core.testing import PilotKit
+
+SHORT_S = 0.05
+
+
+class Source(InfoSource):
+    """Tells a fact; while it is ``held``, it hangs."""
+
+    name = "made"
+
+    def __init__(self, settings=None, held=False, told=None):
+        super().__init__(settings)
+        self.going, self.told, self.rested = threading.Event(), told or {"corecount": 2}, 0
+        if not held:
+            self.going.set()
+
+    def queue(self, name):
+        self.going.wait()
+        if isinstance(self.told, Exception):
+            raise self.told
+        return self.told
+
+    def storage(self, name):
+        self.going.wait()
+        return {"type": "DISK"}
+
+    def rest(self):
+        self.rested += 1
+
+
+def timed(*sources, limit_s=SHORT_S):
+    allowance = Allowance(limit_s)
+    return [Timed(PluginRef(f"p{number}"), each, Guard(), allowance) for number, each in enumerate(sources)]
+
+
+def test_a_source_that_hangs_costs_no_more_than_all_may_take(caplog):
+    hung, hung_too = Source(held=True), Source(held=True)
+    good = Source()
+    made = timed(hung, hung_too)
+    with pytest.raises(PilotError, match=r"have 0\.05 s \(budgets\.info_s\), and it hangs in .* wait"):
+        resolve("q", made)
+    assert made[0]._allowance.until is None, "the next question has its own time"
+    queue, _ = resolve("q", [*timed(good, limit_s=60.0), made[0]])
+    assert queue.cores == 2
+    assert (good.rested, hung.rested) == (1, 0)
+    assert "source made did not tell" in caplog.text
+    for each in (hung, hung_too):
+        each.going.set()
+
+
+def test_one_that_hung_is_asked_again_when_it_came_back():
+    source = Source(held=True)
+    (made,) = timed(source)
+    with pytest.raises(PilotError):
+        resolve("q", [made])
+    source.going.set()
+    made._asked.wait(60.0)
+    made._allowance.limit_s = 60.0
+    assert resolve("q", [made])[0].cores == 2
+
+
+def test_a_plugin_that_fails_is_named():
+    with pytest.raises(PilotError, match="plugin p0 failed in queue: ValueError: by hand") as raised:
+        resolve("q", timed(Source(told=ValueError("by hand")), limit_s=60.0))
+    assert raised.value.code is Code.PLUGINFAILED
+
+
+def test_a_pilot_whose_source_hangs_ends_its_start_in_time(tmp_path):
+    held = []
+
+    class Hangs(Source):
+        def __init__(self, settings):
+            super().__init__(settings, held=True)
+            held.append(self)
+
+    settings = {"connection.info_sources": ["made"], "budgets.info_s": 0.1}
+    kit = PilotKit(settings=settings, drivers={"info_source": {"made": Hangs}})
+    with pytest.raises(PilotError, match=r"budgets\.info_s"):
+        kit.set_up(tmp_path)
+    held[0].going.set()
