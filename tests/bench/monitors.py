@@ -89,8 +89,8 @@ def look_cost(pid: int, top: Path) -> float:
     usable = [Usable(PluginRef(each.name, "bench", "1"), each.name, each) for each in MONITORS]
     sections: Sequence[type] = (*CORE, *(each.options for each in MONITORS if each.options))
     settings = Schema(sections).merge(Layer(Rank.SITE, "bench", {"monitor": {"pss_s": 3600}}))
-    control = MonitorControl(usable, hooks, Queue(name="q"), SystemClock(), 60.0)
-    watch = control.begin(Job(id="1"), workdir, pid, settings)
+    control = MonitorControl(usable, hooks, SystemClock(), 60.0)
+    watch = control.begin(Job(id="1"), Queue(name="q"), workdir, pid, settings)
     try:
         return cost(watch.look)
     finally:

@@ -58,7 +58,7 @@ class Desk:
         self.flushes, self.flushed, self.loop = list(flushes), 0, SimpleNamespace(ended=False, soon=lambda call: call())
         self.held, self.posted = [], []
         poster = SimpleNamespace(keep=lambda *_: None, post=self.posted.append, flush=self.flush)
-        setup = SimpleNamespace(settings_of=lambda job: None, settings=SimpleNamespace(of=lambda section: section()))
+        setup = SimpleNamespace(of_job=lambda job: (None, None), settings=SimpleNamespace(of=lambda section: section()))
         self.intake = Intake(setup, root, None, None, poster, self.loop, jobs, None, self.held.append)
 
     def flush(self, limit_s):
@@ -77,7 +77,7 @@ def holding(monkeypatch):
     def hold(root, job, *_):
         if job.id in faults:
             raise faults[job.id]
-        return HeldJob(job.id, root, root, None, None, None, None)
+        return HeldJob(job.id, root, root, None, None, None, None, None)
 
     monkeypatch.setattr(intake_module, "hold", hold)
     monkeypatch.setattr(Intake, "_accepted", lambda self, job, settings: e.Accepted(job=job.id, value=job, steps=()))
@@ -193,7 +193,7 @@ def test_each_attempt_that_is_offered_begins_once_when_the_one_before_is_over(of
             control.mkdir(exist_ok=True)
             assert job.id not in under_way
             under_way[job.id] = Lock(control / "lock").take()
-            return HeldJob(job.id, root, root, None, None, None, None)
+            return HeldJob(job.id, root, root, None, None, None, None, None)
 
         patch.setattr(intake_module, "hold", hold)
         patch.setattr(Intake, "_accepted", lambda self, job, settings: e.Accepted(job=job.id, value=job, steps=()))

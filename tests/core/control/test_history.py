@@ -108,9 +108,9 @@ def test_a_link_that_lies_in_the_way_is_not_followed(tmp_path: Path, caplog: pyt
 def test_each_look_at_a_payload_is_a_line(bench) -> None:
     hooks = Hooks(hooks_of)
     hooks.seal()
-    control = MonitorControl((), hooks, bench.queue, SystemClock(), 10.0)
+    control = MonitorControl((), hooks, SystemClock(), 10.0)
     with subprocess.Popen(["sleep", "600"]) as payload:
-        watch = control.begin(Job(id="1"), bench.workdir, payload.pid, bench.settings())
+        watch = control.begin(Job(id="1"), bench.queue, bench.workdir, payload.pid, bench.settings())
         looks = [watch.look()[0] for _ in range(2)]
         payload.kill()
     watch.look()

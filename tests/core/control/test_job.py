@@ -97,7 +97,7 @@ class Desk:
         hooks.seal()
         redactor = Redactor([SECRET])
         queue = Queue(name="q")
-        self.jobs = JobControl(self.post, hooks, self.settings, queue, SystemClock(), "node7", redactor)
+        self.jobs = JobControl(self.post, hooks, self.settings, lambda: queue, SystemClock(), "node7", redactor)
 
     def task(self, job: Job) -> Task:
         workdir, control = self.root / job.directory, self.root / f"{job.directory}.control"
@@ -105,7 +105,7 @@ class Desk:
         control.mkdir(mode=0o700, exist_ok=True)
         return Task(
             job=job,
-            queue=self.jobs.queue,
+            queue=self.jobs.queue(),
             settings=self.settings,
             workdir=workdir,
             control=control,

@@ -79,7 +79,7 @@ def control(
     hooks.register(marked, "p0", tier=Tier.PLUGIN, distribution="pilot-p0", version="1.2")
     hooks.seal()
     usable = [Usable(PluginRef(each.name, "pilot-m", "1.0"), each.name, each) for each in monitors]
-    return MonitorControl(usable, hooks, Queue(name="q"), clock or HandClock(), budget_s)
+    return MonitorControl(usable, hooks, clock or HandClock(), budget_s)
 
 
 @contextmanager
@@ -102,7 +102,7 @@ READY = "print('ready', flush=True); time.sleep(600)\n"
 
 
 def watch(of: MonitorControl, workdir: Path, pid: int = 0) -> Watch:
-    return of.begin(Job(id="1"), workdir, pid, settings())
+    return of.begin(Job(id="1"), Queue(name="q"), workdir, pid, settings())
 
 
 def test_a_look_measures_the_tree_and_tells_it(tmp_path: Path) -> None:
@@ -401,7 +401,7 @@ def test_a_node_with_too_little_disk_takes_no_work(tmp_path: Path) -> None:  # p
 
 def test_a_young_payload_is_looked_at_often_and_an_old_one_as_usual(tmp_path):
     clock = HandClock()
-    watch = control(clock=clock).begin(Job(id="1"), tmp_path, os.getpid(), settings())
+    watch = control(clock=clock).begin(Job(id="1"), Queue(name="q"), tmp_path, os.getpid(), settings())
     pauses = []
     for _ in range(7):
         pauses.append(watch.pause_s)

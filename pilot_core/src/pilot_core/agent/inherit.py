@@ -20,6 +20,7 @@ from pilot_core.io.files import Taken
 from pilot_core.io.journal import JournalError
 from pilot_core.machine.course import Course
 from pilot_core.model.job import Job
+from pilot_core.model.queue import Queue
 from pilot_core.redact import Redactor
 
 log = logging.getLogger(__name__)
@@ -60,7 +61,7 @@ class Inheritance:
             held.close()
 
 
-def inherit(root: Path, settings_of: Callable[[Job], Settings], redactor: Redactor) -> Inheritance:
+def inherit(root: Path, of_job: Callable[[Job], tuple[Queue, Settings]], redactor: Redactor) -> Inheritance:
     """Take up what lies below a work directory."""
     inheritance = Inheritance()
     for left in left_jobs(root):
@@ -69,7 +70,7 @@ def inherit(root: Path, settings_of: Callable[[Job], Settings], redactor: Redact
         elif left.course is None:
             inheritance.unbegun.append(left)
         else:
-            held = answer(partial(_take_up, root, left, left.course.job, settings_of, redactor))
+            held = answer(partial(_take_up, root, left, left.course.job, of_job, redactor))
             if isinstance(held, PilotError):
                 inheritance.leave(left.control, held)
             else:
@@ -78,11 +79,11 @@ def inherit(root: Path, settings_of: Callable[[Job], Settings], redactor: Redact
 
 
 def _take_up(
-    root: Path, left: LeftJob, job: Job, settings_of: Callable[[Job], Settings], redactor: Redactor
+    root: Path, left: LeftJob, job: Job, of_job: Callable[[Job], tuple[Queue, Settings]], redactor: Redactor
 ) -> HeldJob:
     try:
-        settings = settings_of(job)
+        queue, settings = of_job(job)
         check_hearer(left, settings.of(PilotOptions).communicator)
-        return take_over(root, job, left.control, settings, redactor)
+        return take_over(root, job, left.control, queue, settings, redactor)
     except (OSError, JournalError, Taken, ConfigError) as error:
         raise PilotError(Code.INTERNALPILOTPROBLEM, str(error)) from error

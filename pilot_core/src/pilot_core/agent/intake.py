@@ -30,6 +30,7 @@ from pilot_core.machine import events as e
 from pilot_core.machine.agent import Agent
 from pilot_core.machine.phases import budgeted
 from pilot_core.model.job import Job
+from pilot_core.model.queue import Queue
 from pilot_core.redact import Redactor
 from pilot_core.spec.drivers import Offer, Workflow
 
@@ -93,7 +94,7 @@ class Intake:
             return self._refuse(raw, read)
         held = answer(partial(self._hold, raw, *read, given_up))
         if isinstance(held, HeldJob):
-            return self._take(raw, *read, held)
+            return self._take(raw, read[0], held)
         back = not held.facts.get("in_the_way") and self.jobs.give_back(raw)
         if held.code is Code.JOBALREADYRUNNING:
             return self._put_off(raw, read[0], held, back)
@@ -126,17 +127,19 @@ class Intake:
         self.poster.post(e.LetterWaits(job=refusal.job, path=str(refusal.waits_in), budget_s=budget_s))
         return True
 
-    def _read(self, raw: Mapping[str, object]) -> tuple[Job, Settings]:
+    def _read(self, raw: Mapping[str, object]) -> tuple[Job, Queue, Settings]:
         job = self.jobs.read(raw)
-        return job, self._settings(job)
+        return job, *self._of_job(job)
 
-    def _hold(self, raw: Mapping[str, object], job: Job, settings: Settings, given_up: CancelFlag) -> HeldJob:
+    def _hold(
+        self, raw: Mapping[str, object], job: Job, queue: Queue, settings: Settings, given_up: CancelFlag
+    ) -> HeldJob:
         if self._is_over(given_up):
             late = f"job {job.id} came when nobody waited for it any more"
             raise PilotError(Code.EXCEEDEDMAXWAITTIME, late)
         self._check_double(job)
         try:
-            return hold(self.root, job, raw, settings, self.starter, self.redactor)
+            return hold(self.root, job, raw, queue, settings, self.starter, self.redactor)
         except PilotError as error:
             error.facts["in_the_way"] = error.code is Code.MKDIR  # another directory of this very job's name
             raise
@@ -163,11 +166,11 @@ class Intake:
             log.debug("%s: %s", control, error)  # who makes the job's directories says what is wrong with it
         self.poster.flush(WRITTEN_S)
 
-    def _take(self, raw: Mapping[str, object], job: Job, settings: Settings, held: HeldJob) -> Settled:
+    def _take(self, raw: Mapping[str, object], job: Job, held: HeldJob) -> Settled:
         self.jobs.taken(raw)
         self.loop.soon(partial(self.admit, held))
         self.poster.keep(held.id, held.journal)
-        self.poster.post(self._accepted(job, settings))
+        self.poster.post(self._accepted(job, held.settings))
         return Settled.HERE
 
     def refuse_left(self, left: LeftJob, died: PilotError) -> None:
@@ -179,9 +182,9 @@ class Intake:
             raise PilotError(Code.COMMUNICATIONFAILURE, "nobody could be told that this job never began")
         let_go(left.control)
 
-    def _settings(self, job: Job) -> Settings:
+    def _of_job(self, job: Job) -> tuple[Queue, Settings]:
         try:
-            return self.setup.settings_of(job)
+            return self.setup.of_job(job)
         except ConfigError as error:
             raise PilotError(Code.CONVERSIONFAILURE, str(error)) from error
 

@@ -24,6 +24,7 @@ from pilot_core.io.logs import job_log
 from pilot_core.io.process import OrphanPolicy, Processes, Starter
 from pilot_core.io.process_keeper import attach
 from pilot_core.model.job import Job
+from pilot_core.model.queue import Queue
 from pilot_core.redact import Redactor
 
 CONTROL = ".control"
@@ -37,6 +38,8 @@ class HeldJob:
     id: str
     workdir: Path
     control: Path
+    queue: Queue
+    """The queue as this job saw it when it began."""
     settings: Settings
     journal: Journal
     processes: Processes | None
@@ -75,7 +78,13 @@ def control_of(root: Path, job: Job) -> Path:
 
 
 def hold(
-    root: Path, job: Job, raw: Mapping[str, object], settings: Settings, starter: Starter, redactor: Redactor
+    root: Path,
+    job: Job,
+    raw: Mapping[str, object],
+    queue: Queue,
+    settings: Settings,
+    starter: Starter,
+    redactor: Redactor,
 ) -> HeldJob:
     """Make a job's directories, journal and processes; the raw message is on disk when this returns."""
     control, workdir = control_of(root, job), root / job.directory
@@ -92,10 +101,10 @@ def hold(
         _make(workdir, 0o770, undo)
         processes = _open_processes(starter, job, control, settings.of(PayloadOptions))
         undo.pop_all()
-    return HeldJob(job.id, workdir, control, settings, journal, processes, closing)
+    return HeldJob(job.id, workdir, control, queue, settings, journal, processes, closing)
 
 
-def take_over(root: Path, job: Job, control: Path, settings: Settings, redactor: Redactor) -> HeldJob:
+def take_over(root: Path, job: Job, control: Path, queue: Queue, settings: Settings, redactor: Redactor) -> HeldJob:
     """Hold a job that another pilot left; its directories and journal are there, and its processes may be."""
     with ExitStack() as undo:
         closing = ExitStack()
@@ -106,7 +115,7 @@ def take_over(root: Path, job: Job, control: Path, settings: Settings, redactor:
         closing.enter_context(job_log(control / "pilot.log", job.id, redactor))
         processes = attach(control)
         undo.pop_all()
-    return HeldJob(job.id, root / job.directory, control, settings, journal, processes, closing)
+    return HeldJob(job.id, root / job.directory, control, queue, settings, journal, processes, closing)
 
 
 def let_go(control: Path) -> None:

@@ -36,7 +36,6 @@ from pilot_core.machine.final import CONCLUDE
 from pilot_core.model.files import Leaving, Receipt
 from pilot_core.model.job import ACCEPTED, FAILED, Job
 from pilot_core.model.payload import Usage
-from pilot_core.model.queue import Queue
 from pilot_core.plugins.hooks import Hooks
 from pilot_core.spec import jobs as job_hooks
 from pilot_core.spec import payload as payload_hooks
@@ -58,9 +57,6 @@ class Performer:
     poster: Poster
     clock: Clock
     hooks: Hooks
-    queue: Queue
-    queue_of: Callable[[Job], Queue]
-    """The queue as a job sees it."""
     works: Mapping[str, Work]
     jobs: JobControl
     payloads: PayloadControl
@@ -151,7 +147,7 @@ class Performer:
         cancel = held.cancels[order.ticket] = CancelFlag()
         task = Task(
             job=order.job,
-            queue=self.queue_of(order.job),
+            queue=held.queue,
             settings=held.settings,
             workdir=held.workdir,
             control=held.control,
@@ -257,11 +253,11 @@ class Performer:
         """Let monitors look from now on."""
         held = self.held[order.job.id]
         pid = int(str(order.job.notes.get("pid", 0)))
-        held.watch = self.monitors.begin(order.job, held.workdir, pid, held.settings, held.ran_s)
+        held.watch = self.monitors.begin(order.job, held.queue, held.workdir, pid, held.settings, held.ran_s)
         self.sealing.begin(held)
         if self.hooks.listens(payload_hooks.pilot_payload_started):
             self.news.put(partial(self.hooks.tell, payload_hooks.pilot_payload_started, job=order.job, pid=pid))
-        limit_s = min((limit for limit in (order.job.wall_limit_s, self.queue.wall_limit_s) if limit), default=None)
+        limit_s = min((limit for limit in (order.job.wall_limit_s, held.queue.wall_limit_s) if limit), default=None)
         self._look_later(held, order.job, limit_s)
         self.warner.begin(held, order.job, pid, limit_s, self.clock.now())
 

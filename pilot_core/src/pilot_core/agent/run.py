@@ -27,6 +27,7 @@ from pilot_core.agent.perform import Performer
 from pilot_core.agent.post import Poster
 from pilot_core.agent.reclaim import Reclaim
 from pilot_core.agent.recover import RECORD, how_it_died
+from pilot_core.agent.refresh import Refresh
 from pilot_core.agent.setup import NONE, Setup, make, make_all
 from pilot_core.agent.shipping import Shipping
 from pilot_core.agent.signals import DUMP_STACKS, HALTS, as_event
@@ -119,7 +120,7 @@ class Assembly:
     def put_together(self, workflow: Workflow, leaving: ExitStack) -> None:
         """Make all parts; what is opened is closed through ``leaving``, in reverse order."""
         self.died = how_it_died(self.root)
-        self.left: Inheritance = inherit(self.root, self.setup.settings_of, self.redactor)
+        self.left: Inheritance = inherit(self.root, self.setup.of_job, self.redactor)
         leaving.callback(self.left.close)
         self.box: Box[e.Event | Call] = Box()
         leaving.callback(self.box.close)
@@ -170,8 +171,8 @@ class Assembly:
     def _performer(self, workflow: Workflow) -> Performer:
         setup, hooks, budgets = self.setup, self.setup.hooks, self.setup.settings.of(Budgets)
         communicator: Communicator = make(setup, "communicator")
-        node = socket.gethostname()
-        jobs = self.jobs = JobControl(communicator, hooks, setup.settings, setup.queue, self.clock, node, self.redactor)
+        told = communicator, hooks, setup.settings, lambda: setup.queue
+        jobs = self.jobs = JobControl(*told, self.clock, socket.gethostname(), self.redactor)
         payloads = self._payloads()
         owners = {usable.name: usable.plugin for usable in setup.copytools.usable}
         tools, names = make_all(setup, "copytools"), setup.copytools.names
@@ -184,12 +185,10 @@ class Assembly:
             poster=self.poster,
             clock=self.clock,
             hooks=hooks,
-            queue=setup.queue,
-            queue_of=lambda job: setup.queue_of(job)[0],
             works=_works(jobs, data, payloads, archive, workflow),
             jobs=jobs,
             payloads=payloads,
-            monitors=MonitorControl(setup.monitors.usable, hooks, setup.queue, self.clock, budgets.look_s),
+            monitors=MonitorControl(setup.monitors.usable, hooks, self.clock, budgets.look_s),
             take_back=self._take_back,
             ask=self.intake.ask,
             check=self._check,
@@ -270,6 +269,7 @@ class Assembly:
         at_its_moment(self.loop, 0.0 if self.recover else self.options.start_spread_s, self._come_forward)
         self.lifetime.begin(self.performer)
         Reclaim(self.lifetime, self.setup.settings.of(SlotOptions)).begin(self.performer)
+        Refresh(self.setup, self.loop, self.clock, self.poster).begin(self.performer)
         if self.options.life_file:
             from pilot_core.agent.living import Living
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from attrs import field, frozen
+from attrs import define, evolve, field, frozen
 
 from pilot_core.config.layers import Layer, Rank, Schema, Settings, read_yaml
 from pilot_core.config.schema import (
     CORE,
     Bootstrap,
+    Budgets,
     Connection,
     ContainerOptions,
     DataOptions,
@@ -20,13 +23,15 @@ from pilot_core.config.schema import (
     PayloadOptions,
     PilotOptions,
 )
-from pilot_core.errors import register
+from pilot_core.errors import Code, PilotError, register
 from pilot_core.infosys.queue import resolve
+from pilot_core.infosys.timed import Allowance, Timed
 from pilot_core.model.job import Job, JobKey
 from pilot_core.model.queue import Queue
 from pilot_core.plugins.choose import Chosen, Wish, choose_plugins
 from pilot_core.plugins.discover import Discovery
 from pilot_core.plugins.drivers import Drivers, Several, Usable, one_resource
+from pilot_core.plugins.guard import Guard
 from pilot_core.plugins.hooks import Hooks
 from pilot_core.spec import jobs, payload, reporting, staging, startup
 from pilot_core.spec.drivers import (
@@ -46,9 +51,14 @@ OVERRIDES: JobKey[object] = JobKey("queue.overrides")
 SPECS = (startup, jobs, staging, payload, reporting)
 START_BUDGET_S = 10.0
 CACHE, RENEWED = "cache", "renewed"
+KEPT = frozenset({"connection", "data", "payload", "pilot"})
+"""Sections by which a pilot's drivers were chosen and made, or that it goes by itself: they hold to its end."""
 NONE = "none"
 """In place of the names of plugins: the core's alone."""
 ALSO_READ = frozenset({"PILOT_TRACE", "PILOT_JOIN", "PILOT_SERVER_HOME", "PILOT_SOURCE_DIR", "PILOT_WORK_DIR"})
+
+
+log = logging.getLogger(__name__)
 
 
 @frozen(kw_only=True)
@@ -81,14 +91,24 @@ class Sources:
         return schema.command_line(self.assignments, self.flags, base=self.cwd)
 
 
-@frozen(kw_only=True)
+@frozen
+class Known:
+    """What is known of the queue, and the settings that follow from it and all else for the jobs that begin now."""
+
+    queue: Queue
+    layers: tuple[Layer, ...]
+    settings: Settings
+
+
+@define(kw_only=True, eq=False)
 class Setup:
-    """Everything that a pilot is made of, before it runs."""
+    """Everything that a pilot is made of, before it runs. Of a pilot that runs, only what is ``known`` changes."""
 
     settings: Settings
     schema: Schema
-    layers: tuple[Layer, ...]
-    queue: Queue
+    known: Known
+    sources: Callable[[], list[InfoSource]]
+    """Makes the information sources, in their order."""
     hooks: Hooks
     discovery: Discovery
     chosen: Chosen
@@ -103,26 +123,39 @@ class Setup:
     monitors: Several
     shippers: Several
 
-    def queue_of(self, job: Job) -> tuple[Queue, Layer | None]:
-        """The queue as one job sees it, which may overrule a few of its facts, and the options that this sets."""
-        said = job.extras.get(OVERRIDES)
-        if not said:
-            return self.queue, None
-        from pilot_core.infosys.overrides import overruled
+    @property
+    def queue(self) -> Queue:
+        """The queue as it is known by now."""
+        return self.known.queue
 
-        return overruled(self.queue, said, who=f"job {job.id}")
+    def ask_again(self) -> Known:
+        """What the sources tell by now. Options by which drivers were chosen, or the pilot goes, stay as they are."""
+        queue, facts = resolve(self.queue.name, self.sources())
+        if _is_told(self.queue) and not _is_told(queue):
+            raise PilotError(Code.QUEUEDATA, "no source tells of it any more")
+        layers = _renewed(self.known.layers, facts)
+        return Known(queue, layers, self.schema.merge(*layers))
 
-    def settings_of(self, job: Job) -> Settings:
-        """The settings of one job: the pilot's, and what the job may set and did."""
-        _, facts = self.queue_of(job)
+    def of_job(self, job: Job) -> tuple[Queue, Settings]:
+        """The queue as one job sees it, which may overrule a few of its facts, and the settings of that job."""
+        known, said, facts = self.known, job.extras.get(OVERRIDES), None
+        queue = known.queue
+        if said:
+            from pilot_core.infosys.overrides import overruled
+
+            queue, facts = overruled(queue, said, who=f"job {job.id}")
+        return queue, self._settings_of(job, known, facts)
+
+    def _settings_of(self, job: Job, known: Known, facts: Layer | None) -> Settings:
+        """Those that are known, and what the job may set and did."""
         if not job.options and facts is None:
-            return self.settings
+            return known.settings
         given: dict[str, dict[str, object]] = {}
         for path, value in job.options.items():
             section, _, name = path.partition(".")
             given.setdefault(section, {})[name] = value
         more = (facts,) if facts is not None else ()
-        return self.schema.merge(*self.layers, *more, Layer(Rank.JOB, job.origin or f"job {job.id}", given))
+        return self.schema.merge(*known.layers, *more, Layer(Rank.JOB, job.origin or f"job {job.id}", given))
 
 
 def prepare(sources: Sources, discovery: Discovery | None = None, trace: Callable[[str], None] | None = None) -> Setup:
@@ -135,7 +168,8 @@ def prepare(sources: Sources, discovery: Discovery | None = None, trace: Callabl
     picked = _pick(core, drivers)
     info = _several(drivers, "info_source", core.of(Connection).info_sources)
     sections = _sections(hooks, (*picked.values(), *info.usable))
-    queue, facts = _resolve(_merge(sections, sources, defaults), info)
+    ask = partial(_sources, hooks.guard, info, _merge(sections, sources, defaults))
+    queue, facts = resolve(core.of(PilotOptions).queue, ask())
     if facts:
         picked |= _pick(_merge(CORE, sources, (*defaults, facts)), drivers)
         sections = _sections(hooks, (*picked.values(), *info.usable))
@@ -148,8 +182,8 @@ def prepare(sources: Sources, discovery: Discovery | None = None, trace: Callabl
     return Setup(
         settings=settings,
         schema=schema,
-        layers=layers,
-        queue=queue,
+        known=Known(queue, layers, settings),
+        sources=ask,
         hooks=hooks,
         discovery=discovery,
         chosen=chosen,
@@ -229,9 +263,28 @@ def _sections(hooks: Hooks, picked: Iterable[Usable | Several]) -> tuple[type, .
     return tuple(dict.fromkeys((*CORE, *of_plugins, *of_drivers)))
 
 
-def _resolve(settings: Settings, info: Several) -> tuple[Queue, Layer | None]:
-    sources = [_made(each, InfoSource, settings) for each in info.usable]
-    return resolve(settings.of(PilotOptions).queue, sources)
+def _sources(guard: Guard, info: Several, settings: Settings) -> list[InfoSource]:
+    """All that are usable; none takes longer than all together may."""
+    allowance = Allowance(settings.of(Budgets).info_s)
+    made = ((one.plugin, guard.call(one.plugin, "making", _made, one, InfoSource, settings)) for one in info.usable)
+    return [Timed(plugin, source, guard, allowance) for plugin, source in made]
+
+
+def _is_told(queue: Queue) -> bool:
+    return evolve(queue, storages={}) != Queue(name=queue.name)
+
+
+def _renewed(layers: tuple[Layer, ...], facts: Layer | None) -> tuple[Layer, ...]:
+    """The layers with the queue's new facts in place of the old, but for what a running pilot keeps."""
+    others = tuple(each for each in layers if each.rank is not Rank.QUEUE)
+    old = next((each for each in layers if each.rank is Rank.QUEUE), None)
+    before, now = old.values if old else {}, facts.values if facts else {}
+    if changed := sorted(section for section in KEPT if before.get(section) != now.get(section)):
+        log.warning("what the queue says of %s has changed, and holds for the next pilot", ", ".join(changed))
+    kept = {section: told for section, told in before.items() if section in KEPT}
+    new = {section: told for section, told in now.items() if section not in KEPT}
+    latest = facts or old
+    return (*others, evolve(latest, values={**new, **kept})) if latest else others
 
 
 def _made(usable: Usable, kind: type[Any], settings: Settings) -> Any:

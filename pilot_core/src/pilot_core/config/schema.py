@@ -31,7 +31,7 @@ class Bootstrap:
 
 @frozen(kw_only=True)
 class Connection:
-    """The server, and where facts about the queue come from; never from queue data."""
+    """The server, and where facts about the queue come from; of queue data only ``ipv4_only``."""
 
     section = "connection"
 
@@ -75,6 +75,11 @@ class PilotOptions:
     )
     time_left_again_s: float = option(
         600.0, help="How long the slot lasts is asked again after this time.", unit="s", least=1
+    )
+    queue_again_s: float = option(
+        10800.0,
+        help="The facts of the queue are asked for again after this time, for later jobs; 0: never.",
+        unit="s",
     )
     lifetime_s: float = option(
         324000.0, help="The pilot ends itself after this time.", unit="s", flag="--lifetime", least=1
@@ -140,6 +145,9 @@ class Budgets:
     section = "budgets"
 
     steps: Mapping[str, float] = option({}, help="Seconds by the name of the step, in place of the workflow's own.")
+    info_s: float = option(
+        60.0, help="For what all information sources together are asked at the start.", unit="s", least=0.1
+    )
     check_s: float = option(300.0, help="For the checks of the node before the first job.", unit="s", least=0.1)
     ask_s: float = option(600.0, help="For an answer to a request for work.", unit="s", least=0.1)
     report_s: float = option(300.0, help="For an update that is not the last.", unit="s", least=0.1)

@@ -31,6 +31,7 @@ from pilot_core.control.outbox import (
 )
 from pilot_core.control.record import Surroundings, record_of, scrub_all
 from pilot_core.errors import Code, Party, PilotError
+from pilot_core.infosys.queue import limited_by
 from pilot_core.io.files import NotJson, write_atomic
 from pilot_core.io.inside import Inside
 from pilot_core.machine.events import Result
@@ -74,7 +75,8 @@ class JobControl:
     communicator: Communicator
     hooks: Hooks
     settings: Settings
-    queue: Queue
+    queue: Callable[[], Queue]
+    """The queue as it is known by now."""
     clock: Clock
     node: str
     redactor: Redactor
@@ -85,8 +87,9 @@ class JobControl:
 
     def ask(self, free: Resources) -> Offer:
         """Ask once for work that fits ``free``."""
-        fields = self._call("request_fields", self.communicator.request_fields, self.queue, free)
-        answers = self.hooks.gather(job_hooks.pilot_job_request, queue=self.queue, free=free, settings=self.settings)
+        queue = self.queue()
+        fields = self._call("request_fields", self.communicator.request_fields, queue, free)
+        answers = self.hooks.gather(job_hooks.pilot_job_request, queue=queue, free=free, settings=self.settings)
         try:
             patched = apply_patches(fields, answers) if answers else fields
         except PatchConflict as conflict:
@@ -108,7 +111,7 @@ class JobControl:
 
     def renew(self) -> float | None:
         """Renew what opens the server; after how long to do so again."""
-        return self._call("renew", self.communicator.renew, self.queue)
+        return self._call("renew", self.communicator.renew, self.queue())
 
     def read(self, raw: Mapping[str, object]) -> Job:
         """Read a raw job, plugins' facts and all; ``PilotError`` names everything that is wrong with it."""
@@ -119,7 +122,7 @@ class JobControl:
                 raise PilotError(Code.CONVERSIONFAILURE, str(failed.cause)) from failed.cause
             raise by_plugin(failed) from failed
         check_id(job)
-        extras = self._extras(raw)
+        job, extras = limited_by(self.queue(), job), self._extras(raw)
         return evolve(job, extras=JobExtras({**job.extras.plain(), **extras})) if extras else job
 
     def _extras(self, raw: Mapping[str, object]) -> dict[str, object]:
@@ -191,7 +194,7 @@ class JobControl:
         problems = list(own_checks(task.job, task.settings.of(PayloadOptions), images))
         try:
             for answer in self.hooks.gather(
-                job_hooks.pilot_job_verify, job=task.job, queue=self.queue, settings=task.settings
+                job_hooks.pilot_job_verify, job=task.job, queue=task.queue, settings=task.settings
             ):
                 problems.extend(answer.value)
         except PluginFailed as failed:

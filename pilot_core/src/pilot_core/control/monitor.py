@@ -49,13 +49,12 @@ class MonitorControl:
 
     monitors: Sequence[Usable]
     hooks: Hooks
-    queue: Queue
     clock: Clock
     budget_s: float
     """How long the look of a monitor is awaited before it is left behind."""
     hung: list[Patience] = field(factory=list)
 
-    def begin(self, job: Job, workdir: Path, pid: int, settings: Settings, ran_s: float = 0.0) -> Watch:
+    def begin(self, job: Job, queue: Queue, workdir: Path, pid: int, settings: Settings, ran_s: float = 0.0) -> Watch:
         """Watch the processes of a job, whose payload has this number, with monitors of its own, not yet made.
 
         ``ran_s`` is how long it has run already, for another pilot.
@@ -63,7 +62,7 @@ class MonitorControl:
         watched = [Watched(usable, settings) for usable in self.monitors]
         began, options = self.clock.mono() - ran_s, settings.of(MonitorOptions)
         tree, history = tree_of(pid), History.beside(workdir)
-        return Watch(self, job, workdir, tree, watched, began, history, options.sample_s, options.pss_s)
+        return Watch(self, job, queue, workdir, tree, watched, began, history, options.sample_s, options.pss_s)
 
     def leave(self, call: Patience) -> str:
         """Leave a look behind; what is to be said of it."""
@@ -121,6 +120,7 @@ class Watch:
 
     control: MonitorControl
     job: Job
+    queue: Queue
     workdir: Path
     tree: Tree
     watched: list[Watched]
@@ -169,7 +169,7 @@ class Watch:
         usage = evolve(self.last, more={**self.measured, **sampled})
         view = View(
             job=self.job,
-            queue=self.control.queue,
+            queue=self.queue,
             workdir=self.workdir,
             usage=usage,
             running_s=now - self.began,
