@@ -8,6 +8,7 @@ import pytest
 from attrs import frozen
 
 from pilot_core.config.options import add_flags, fields_of, flags_given, option
+from pilot_core.config.values import read_value
 
 
 @frozen
@@ -54,6 +55,21 @@ def test_a_section_has_only_options():
 
     with pytest.raises(TypeError, match=r"Plain\.size is declared without option"):
         fields_of(Plain)
+
+
+@pytest.mark.parametrize(
+    ("written", "text", "read"), [("no", False, "no"), (False, False, "no"), (True, False, "yes"), ("yes", True, "yes")]
+)
+def test_yes_and_no_are_words_where_they_are_choices(written, text, read):
+    """Though YAML reads them as false and true."""
+
+    @frozen
+    class Guests:
+        section = "guests"
+        welcome: str = option("ask", help="Whether.", choices=("ask", "yes", "no"))
+
+    (welcome,) = fields_of(Guests)
+    assert read_value(welcome, written, text=text) == read
 
 
 def test_units_are_few():

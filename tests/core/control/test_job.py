@@ -28,6 +28,7 @@ from pilot_core.control.outbox import (
 )
 from pilot_core.control.past import forget_past
 from pilot_core.errors import Code, PilotError
+from pilot_core.infosys.queue import WALL
 from pilot_core.io.cancel import CancelFlag
 from pilot_core.io.journal import Journal
 from pilot_core.model.files import FileSpec, Receipt
@@ -56,6 +57,7 @@ class Post(Communicator):
         self.sent: list[Letter] = []
         self.asked: list[Mapping[str, object]] = []
         self.trouble: list[Exception] = []
+        self.extras = JobExtras()
 
     def acquire(self, request: Mapping[str, object]) -> Offer:
         self.asked.append(request)
@@ -64,7 +66,7 @@ class Post(Communicator):
     def read(self, raw: Mapping[str, object]) -> Job:
         if "wrong" in raw:
             raise BadMessage([Problem("id", "is missing"), Problem("log", "wants a name")], "raw.json")
-        return Job(id=str(raw["id"]))
+        return Job(id=str(raw["id"]), extras=self.extras)
 
     def compose(self, update: Update) -> Letter:
         body = {"state": update.job.phase, "at": update.at, "tail": update.log_tail, "why": str(update.job.error or "")}
@@ -96,8 +98,8 @@ class Desk:
             hooks.register(marked, f"p{number}", tier=Tier.PLUGIN, distribution=f"pilot-p{number}", version="1.2")
         hooks.seal()
         redactor = Redactor([SECRET])
-        queue = Queue(name="q")
-        self.jobs = JobControl(self.post, hooks, self.settings, lambda: queue, SystemClock(), "node7", redactor)
+        self.queue = Queue(name="q")
+        self.jobs = JobControl(self.post, hooks, self.settings, lambda: self.queue, SystemClock(), "node7", redactor)
 
     def task(self, job: Job) -> Task:
         workdir, control = self.root / job.directory, self.root / f"{job.directory}.control"
@@ -150,6 +152,17 @@ def test_a_job_gets_the_facts_of_all_plugins(tmp_path: Path) -> None:
     key: JobKey[object] = JobKey("p0.tag")
     desk = Desk(tmp_path, ({"pilot_job_extras": lambda wire: {key: wire["tag"]}},))
     assert desk.jobs.read({"id": 7, "tag": "main"}).extras == JobExtras({"p0.tag": "main"})
+
+
+@pytest.mark.parametrize(("told", "limit_s"), [({"job_maxwalltime": True}, 600.0), ({}, None)])
+def test_the_queue_says_whether_a_wall_time_is_a_limit(
+    tmp_path: Path, told: dict[str, object], limit_s: float | None
+) -> None:
+    """pilot:G06"""
+    desk = Desk(tmp_path)
+    desk.post.extras = JobExtras({WALL.name: 600.0})
+    desk.queue = Queue(name="q", params=told)
+    assert desk.jobs.read({"id": 7}).wall_limit_s == limit_s
 
 
 def one_key() -> dict[JobKey[object], object]:

@@ -41,6 +41,12 @@ class Source(InfoSource):
         self.rested += 1
 
 
+@pytest.fixture(autouse=True)
+def least(monkeypatch):
+    """No more than is told."""
+    monkeypatch.setattr("pilot_core.infosys.timed.LEAST_S", 0.0)
+
+
 def timed(*sources, limit_s=SHORT_S):
     allowance = Allowance(limit_s)
     return [Timed(PluginRef(f"p{number}"), each, Guard(), allowance) for number, each in enumerate(sources)]
@@ -91,3 +97,19 @@ def test_a_pilot_whose_source_hangs_ends_its_start_in_time(tmp_path):
     with pytest.raises(PilotError, match=r"budgets\.info_s"):
         kit.set_up(tmp_path)
     held[0].going.set()
+
+
+def test_nobody_waits_for_another_to_be_asked(monkeypatch):
+    first, second = Source(held=True), Source()
+    made = timed(first, second)
+    for each in made:
+        each.begin("q")
+    made[1]._asked.wait(60.0)
+    assert resolve("q", made)[0].cores == 2
+    first.going.set()
+
+
+def test_whoever_comes_late_has_a_moment(monkeypatch):
+    monkeypatch.setattr("pilot_core.infosys.timed.LEAST_S", 60.0)
+    queue, _ = resolve("q", timed(Source(told={"astorages": {"pw": ["A"]}}), limit_s=0.0))
+    assert queue.storages["A"].kind == "DISK"

@@ -108,7 +108,7 @@ class Setup:
     schema: Schema
     known: Known
     sources: Callable[[], list[InfoSource]]
-    """Makes the information sources, in their order."""
+    """Makes the information sources, in their order, and asks them for the queue."""
     hooks: Hooks
     discovery: Discovery
     chosen: Chosen
@@ -264,10 +264,13 @@ def _sections(hooks: Hooks, picked: Iterable[Usable | Several]) -> tuple[type, .
 
 
 def _sources(guard: Guard, info: Several, settings: Settings) -> list[InfoSource]:
-    """All that are usable; none takes longer than all together may."""
+    """All that are usable, asked for the queue already; none takes longer than all together may."""
     allowance = Allowance(settings.of(Budgets).info_s)
     made = ((one.plugin, guard.call(one.plugin, "making", _made, one, InfoSource, settings)) for one in info.usable)
-    return [Timed(plugin, source, guard, allowance) for plugin, source in made]
+    timed = [Timed(plugin, source, guard, allowance) for plugin, source in made]
+    for each in timed:
+        each.begin(settings.of(PilotOptions).queue)
+    return list(timed)
 
 
 def _is_told(queue: Queue) -> bool:

@@ -1,11 +1,14 @@
-"""Information sources that are asked within a time that all have together: one that hangs is left behind."""
+"""Information sources that are asked within a time that all have together: one that hangs is left behind.
+
+For the facts of the queue all are asked at once, so that none has to wait for another.
+"""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import TypeVar
+from typing import Final
 
 from attrs import define
 
@@ -14,7 +17,9 @@ from pilot_core.plugins.guard import Guard, PluginFailed, PluginRef
 from pilot_core.plugins.patience import Patience
 from pilot_core.spec.drivers import InfoSource
 
-T = TypeVar("T")
+LEAST_S: Final = 2.0
+"""Whoever is asked when the time is over has this, as a file at hand needs no more."""
+Facts = Mapping[str, object] | None
 
 
 @define(eq=False)
@@ -25,11 +30,11 @@ class Allowance:
     until: float | None = None
 
     def left_s(self) -> float:
-        """What is left of it; the first who asks begins it."""
+        """What is left of it, and not quite nothing; the first who asks begins it."""
         now = time.monotonic()
         if self.until is None:
             self.until = now + self.limit_s
-        return max(self.until - now, 0.0)
+        return max(self.until - now, LEAST_S)
 
 
 class Timed(InfoSource):
@@ -40,14 +45,25 @@ class Timed(InfoSource):
         self.name = source.name  # type: ignore[misc]
         self._plugin, self._source, self._guard, self._allowance = plugin, source, guard, allowance
         self._asked: Patience | None = None
+        self._early = ""
+        """The queue that it is asked for already."""
 
-    def queue(self, name: str) -> Mapping[str, object] | None:
+    def begin(self, name: str) -> None:
+        """Ask for this queue already now, beside the other sources."""
+        self._ask("queue", partial(self._source.queue, name))
+        self._early = name
+
+    def queue(self, name: str) -> Facts:
         """What the source knows of this queue."""
-        return self._ask("queue", partial(self._source.queue, name))
+        if self._early != name:
+            self._ask("queue", partial(self._source.queue, name))
+        self._early = ""
+        return self._answer()
 
-    def storage(self, name: str) -> Mapping[str, object] | None:
+    def storage(self, name: str) -> Facts:
         """What the source knows of this storage endpoint."""
-        return self._ask("storage", partial(self._source.storage, name))
+        self._ask("storage", partial(self._source.storage, name))
+        return self._answer()
 
     def whence(self, name: str) -> tuple[str, float | None]:
         """As the source says."""
@@ -63,13 +79,16 @@ class Timed(InfoSource):
     def _hangs(self) -> bool:
         return self._asked is not None and self._asked.hangs
 
-    def _ask(self, what: str, ask: Callable[[], T]) -> T:
+    def _ask(self, what: str, ask: Callable[[], Facts]) -> None:
         if self._hangs:
             raise self._late()
         call = partial(self._guard.call, self._plugin, what, ask)
         self._asked = Patience(call, f"source {self.name}")
+
+    def _answer(self) -> Facts:
+        assert self._asked is not None
         try:
-            answer: T = self._asked.wait(self._allowance.left_s())
+            answer: Facts = self._asked.wait(self._allowance.left_s())
         except TimeoutError:
             raise self._late() from None
         except PluginFailed as failed:
