@@ -79,14 +79,14 @@ def test_a_queue_that_is_closed_meanwhile_gets_no_more_work(tmp_path, closed):
 
 
 def test_options_of_jobs_follow_and_what_drivers_were_chosen_by_stays(tmp_path):
-    before = {"copytools": ["kit"], "container_type": "none:pilot", "params": {"pilot_rss_grace": 10}}
+    before = {"copytools": ["kit", "other"], "container_type": "none:pilot", "params": {"pilot_rss_grace": 10}}
     after = {"copytools": ["x"], "container_type": "y:pilot", "params": {"pilot_walltime_grace": 20}}
     setup = kit(tmp_path, before, after, **{"monitor.monitors": ["memory", "walltime"]}).set_up(tmp_path)
     values = {row.path: row.value for row in setup.ask_again().settings.explain()}
     usual = {row.path: row.value for row in setup.settings.explain()}
     assert (usual["memory.grace"], values["walltime.grace"]) == ("1.1", "1.2")
     assert values["memory.grace"] != "1.1"
-    assert (values["data.copytools"], values["payload.container"]) == ("kit", "none")
+    assert (values["data.copytools"], values["payload.container"]) == ("kit,other", "none")
 
 
 class Desk:

@@ -154,7 +154,7 @@ def test_a_job_gets_the_facts_of_all_plugins(tmp_path: Path) -> None:
     assert desk.jobs.read({"id": 7, "tag": "main"}).extras == JobExtras({"p0.tag": "main"})
 
 
-@pytest.mark.parametrize(("told", "limit_s"), [({"job_maxwalltime": True}, 600.0), ({}, None)])
+@pytest.mark.parametrize(("told", "limit_s"), [({"job_maxwalltime": True}, 600.0), ({"job_maxwalltime": False}, None)])
 def test_the_queue_says_whether_a_wall_time_is_a_limit(
     tmp_path: Path, told: dict[str, object], limit_s: float | None
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 
 import pytest
@@ -23,11 +24,12 @@ class Source(InfoSource):
 
     def __init__(self, settings=None, held=False, told=None):
         super().__init__(settings)
-        self.going, self.told, self.rested = threading.Event(), told or {"corecount": 2}, 0
+        self.going, self.told, self.rested, self.asked = threading.Event(), told or {"corecount": 2}, 0, 0
         if not held:
             self.going.set()
 
     def queue(self, name):
+        self.asked += 1
         self.going.wait()
         if isinstance(self.told, Exception):
             raise self.told
@@ -56,7 +58,7 @@ def test_a_source_that_hangs_costs_no_more_than_all_may_take(caplog):
     hung, hung_too = Source(held=True), Source(held=True)
     good = Source()
     made = timed(hung, hung_too)
-    with pytest.raises(PilotError, match=r"have 0\.05 s \(budgets\.info_s\), and it hangs in .* wait"):
+    with pytest.raises(PilotError, match=r"hangs in .* wait; .* have 0\.05 s \(budgets\.info_s\)"):
         resolve("q", made)
     assert made[0]._allowance.until is None, "the next question has its own time"
     queue, _ = resolve("q", [*timed(good, limit_s=60.0), made[0]])
@@ -85,31 +87,28 @@ def test_a_plugin_that_fails_is_named():
 
 
 def test_a_pilot_whose_source_hangs_ends_its_start_in_time(tmp_path):
-    held = []
-
-    class Hangs(Source):
-        def __init__(self, settings):
-            super().__init__(settings, held=True)
-            held.append(self)
-
-    settings = {"connection.info_sources": ["made"], "budgets.info_s": 0.1}
-    kit = PilotKit(settings=settings, drivers={"info_source": {"made": Hangs}})
-    with pytest.raises(PilotError, match=r"budgets\.info_s"):
-        kit.set_up(tmp_path)
-    held[0].going.set()
+    """A document that nobody writes to its end, as on a file system that does not answer."""
+    document = tmp_path / "queues.json"
+    os.mkfifo(document)
+    settings = {"connection.info_sources": ["file"], "queue_file.path": str(document), "budgets.info_s": 0.1}
+    with pytest.raises(PilotError, match=r"source file .* open; .*budgets\.info_s"):
+        PilotKit(settings=settings).set_up(tmp_path)
+    os.close(os.open(document, os.O_RDWR))
 
 
-def test_nobody_waits_for_another_to_be_asked(monkeypatch):
+def test_nobody_waits_for_another_to_be_asked():
     first, second = Source(held=True), Source()
     made = timed(first, second)
     for each in made:
         each.begin("q")
     made[1]._asked.wait(60.0)
     assert resolve("q", made)[0].cores == 2
+    assert (first.asked, second.asked) == (1, 1)
     first.going.set()
 
 
 def test_whoever_comes_late_has_a_moment(monkeypatch):
     monkeypatch.setattr("pilot_core.infosys.timed.LEAST_S", 60.0)
+    assert Allowance(0.0).left_s() == 60.0
     queue, _ = resolve("q", timed(Source(told={"astorages": {"pw": ["A"]}}), limit_s=0.0))
     assert queue.storages["A"].kind == "DISK"

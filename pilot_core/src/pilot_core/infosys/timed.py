@@ -97,5 +97,6 @@ class Timed(InfoSource):
 
     def _late(self) -> PilotError:
         assert self._asked is not None
-        told = f"no answer: all sources together have {self._allowance.limit_s:g} s (budgets.info_s)"
-        return PilotError(Code.COMMUNICATIONFAILURE, f"{told}, and it hangs in {self._asked.stands}")
+        told = f"source {self.name} gives no answer, and hangs in {self._asked.stands}"
+        limit = f"all sources together have {self._allowance.limit_s:g} s (budgets.info_s)"
+        return PilotError(Code.COMMUNICATIONFAILURE, f"{told}; {limit}")

@@ -32,12 +32,12 @@ def test_a_site_knows_whether_a_wall_time_is_a_limit(wire_job, said, limit_s, le
     assert (job.wall_limit_s, job.extras.plain()) == (limit_s, left)
 
 
-@pytest.mark.parametrize(("params", "limit_s"), [({"job_maxwalltime": True}, 18900.0), ({}, None)])
-def test_else_the_queue_says_whether_it_is_one(wire_job, params, limit_s):
+@pytest.mark.parametrize(("says", "limit_s"), [(True, 18900.0), (False, None), (None, None)])
+def test_else_the_queue_says_whether_it_is_one(wire_job, says, limit_s):
     """pilot:G06"""
     job = limited(read_job(wire_job()), "queue")
     assert job.wall_limit_s is None
-    assert limited_by(Queue(name="q", params=params), job).wall_limit_s == limit_s
+    assert limited_by(Queue(name="q", params={"job_maxwalltime": says}), job).wall_limit_s == limit_s
 
 
 def test_a_job_without_a_wall_time_has_no_limit(wire_job):
