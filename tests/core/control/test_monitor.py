@@ -17,8 +17,9 @@ from attrs import define
 
 from pilot_core.config.layers import Layer, Rank, Schema, Settings
 from pilot_core.config.schema import CORE
-from pilot_core.control.monitor import STRIKES, MonitorControl, Watch, node_problems, numbers, tree_of
+from pilot_core.control.monitor import STRIKES, MonitorControl, Watch, node_problems, numbers
 from pilot_core.errors import Code, PilotError
+from pilot_core.io.proctree import tree_of
 from pilot_core.model.job import Job
 from pilot_core.model.payload import Usage
 from pilot_core.model.queue import Queue

@@ -7,6 +7,7 @@ import resource
 import signal
 import string
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -418,6 +419,9 @@ def test_without_control_groups_nothing_is_said_of_memory(tmp_path: Path) -> Non
     assert [error.code.number for error in stage.diagnose(Outcome(exit_code=137), notes=notes)] == [1305]
 
 
+A_CORE = b"\x7fELF\2\1\1" + bytes(9) + b"\4\0" + bytes(14)
+
+
 @pytest.mark.parametrize(
     ("name", "outcome", "counts"),
     [
@@ -425,16 +429,44 @@ def test_without_control_groups_nothing_is_said_of_memory(tmp_path: Path) -> Non
         ("core.45", Outcome(exit_code=0), False),
         ("core.45", Outcome(exit_code=1), True),
         ("core", Outcome(signal=6), True),
-        ("core.py", Outcome(signal=6), False),
+        ("core.node7.45", Outcome(signal=6), True),
         ("score.44", Outcome(signal=6), False),
     ],
 )
 def test_core_files_are_told_of_and_removed(tmp_path: Path, name: str, outcome: Outcome, counts: bool) -> None:
     stage = Stage(tmp_path)  # pilot:D15
-    (stage.workdir / name).write_bytes(b"x" * 5)
+    (stage.workdir / name).write_bytes(A_CORE)
     errors = stage.diagnose(outcome, notes={"pid": 44})
-    assert [error.facts["size_b"] for error in errors if error.code is Code.COREDUMP] == [5] * counts
+    assert [error.facts["size_b"] for error in errors if error.code is Code.COREDUMP] == [len(A_CORE)] * counts
     assert (stage.workdir / name).exists() is not counts
+
+
+def test_what_is_only_named_like_a_core_file_is_none_and_stays(tmp_path: Path) -> None:
+    """Found: a folder, a module or a list of cores by such a name was told of as a crash, or removed."""
+    stage = Stage(tmp_path)
+    (stage.root / "elsewhere").write_bytes(A_CORE)
+    (stage.workdir / "core").mkdir()
+    (stage.workdir / "core.1").write_text("the core of the matter\n")
+    (stage.workdir / "core.2").symlink_to(stage.root / "elsewhere")
+    (stage.workdir / "core.3").write_bytes(A_CORE[:16] + b"\2\0" + A_CORE[18:])
+    (stage.workdir / "core.4").write_bytes(A_CORE[:16])
+    (stage.workdir / "core.5").write_bytes(A_CORE)
+    os.mkfifo(stage.workdir / "core.6")
+    before = set(os.listdir(stage.workdir))
+    told = [error.detail for error in stage.diagnose(Outcome(signal=6)) if error.code is Code.COREDUMP]
+    assert told == [f"core.5 ({len(A_CORE)} B) was left and is removed"]
+    assert before - set(os.listdir(stage.workdir)) == {"core.5"}
+
+
+def test_the_core_file_of_a_real_crash_is_one(tmp_path: Path) -> None:
+    pattern = Path("/proc/sys/kernel/core_pattern").read_text().strip()
+    stage = Stage(tmp_path)
+    crash = "import os, resource; resource.setrlimit(resource.RLIMIT_CORE, (-1, -1)); os.abort()"
+    ended = subprocess.run([sys.executable, "-c", crash], cwd=stage.workdir, check=False, capture_output=True)
+    if not list(stage.workdir.glob("core*")):
+        pytest.skip(f"this node puts no core files into the directory of a process ({pattern!r}, {ended.stderr!r})")
+    assert Code.COREDUMP in [error.code for error in stage.diagnose(Outcome(signal=6))]
+    assert list(stage.workdir.iterdir()) == []
 
 
 def test_plugins_add_what_they_see_and_are_reported_among_equals(tmp_path: Path) -> None:

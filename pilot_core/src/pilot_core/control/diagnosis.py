@@ -30,7 +30,9 @@ COMPLAINTS: Final = (
     ("payload.stdout", re.compile(r"\b(?:ERROR|FATAL)\b")),
 )
 """Where a payload says what went wrong, and how; the first row that a line fits wins. Each takes linear time."""
-CORE_FILE: Final = re.compile(r"core(?:\.([0-9]+))?")
+CORE_FILE: Final = re.compile(r"core(?:\.(.+))?", re.DOTALL)
+ET_CORE: Final = (b"\4\0", b"\0\4")
+"""The kind of an ELF file that is the memory of a process, in either order of bytes."""
 
 
 def memory_kills(groups: Groups) -> dict[str, object]:
@@ -105,16 +107,21 @@ def core_problem(job: Job, outcome: Outcome, workdir: Path) -> Iterator[PilotErr
 
     After a clean end only the payload's own counts.
     """
-    try:
-        with Inside(workdir) as inside:
-            for name in inside.names():
-                found = CORE_FILE.fullmatch(name)
-                if found and (not outcome.clean or found[1] == str(job.notes.get("pid"))):
-                    size_b = inside.stat(name).st_size
-                    inside.remove(name)
-                    yield PilotError(Code.COREDUMP, f"{name} ({size_b} B) was left and is removed", size_b=size_b)
-    except OSError:
-        return
+    with suppress(OSError), Inside(workdir) as inside:
+        for name in inside.names():
+            found = CORE_FILE.fullmatch(name)
+            if found and (not outcome.clean or found[1] == str(job.notes.get("pid"))) and _is_core(inside, name):
+                size_b = inside.stat(name).st_size
+                inside.remove(name)
+                yield PilotError(Code.COREDUMP, f"{name} ({size_b} B) was left and is removed", size_b=size_b)
+
+
+def _is_core(inside: Inside, name: str) -> bool:
+    """Whether a plain file holds the memory of a process: anything may be named so."""
+    with suppress(OSError), inside.open_read(name) as file:
+        head = file.read(18)
+        return head.startswith(b"\x7fELF") and head[16:] in ET_CORE
+    return False
 
 
 def complaint(said: Said) -> Line | None:

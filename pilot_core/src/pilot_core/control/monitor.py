@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -19,7 +18,7 @@ from pilot_core.config.schema import Connection, MonitorOptions, SlotOptions
 from pilot_core.control.history import History
 from pilot_core.errors import Code, PilotError
 from pilot_core.io.files import free_bytes
-from pilot_core.io.proctree import Identity, Sample, Tree, parent
+from pilot_core.io.proctree import Identity, Sample, Tree, tree_of
 from pilot_core.model.job import Job
 from pilot_core.model.payload import Usage
 from pilot_core.model.queue import Queue
@@ -72,15 +71,6 @@ class MonitorControl:
     def left_behind(self) -> tuple[str, ...]:
         """Looks that were awaited in vain and have not ended yet."""
         return tuple(f"{call.name} in {call.stands}" for call in self.hung if call.hangs)
-
-
-def tree_of(pid: int) -> Tree:
-    """The payload and all that runs beside it or has left it: the descendants of the keeper that reaps for them.
-
-    Where the payload is the pilot's own child, its own descendants.
-    """
-    keeper = parent(pid)
-    return Tree(pid) if keeper in (None, 0, 1, os.getpid()) else Tree(keeper, with_root=False)
 
 
 @define(eq=False)

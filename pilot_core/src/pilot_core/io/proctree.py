@@ -147,6 +147,15 @@ class Tree:
         return _Row(member, stat.threads, rss_b, stat.vmem_b, utime, stime, *io, *smaps)
 
 
+def tree_of(pid: int) -> Tree:
+    """The payload and all that runs beside it or has left it: the descendants of the keeper that reaps for them.
+
+    Where the payload is the pilot's own child, its own descendants.
+    """
+    keeper = parent(pid)
+    return Tree(pid) if keeper in (None, 0, 1, os.getpid()) else Tree(keeper, with_root=False)
+
+
 class _Row(NamedTuple):
     """One process's part of a sample; times in clock ticks. Without a member only what outlives a process."""
 

@@ -11,9 +11,9 @@ import pytest
 from attrs import evolve
 
 from pilot_core.builtin.panda.commands import Wanted, wanted_in
-from pilot_core.builtin.panda.orders import KEPT_B, PROGRAMS, SAFE_ENVIRONMENT, Refused, carry_out, command_of
+from pilot_core.builtin.panda.orders import KEPT_B, PROGRAMS, SAFE_ENVIRONMENT, Bounds, Refused, carry_out, command_of
 from pilot_core.model.queue import Queue, Resources
-from pilot_core.sdk import RUNNING, Update
+from pilot_core.sdk import RUNNING, Job, Outcome, Update
 
 UPDATE = "/api/v1/pilot/update_job"
 
@@ -43,23 +43,54 @@ def workdir(tmp_path):
         ("ls -l sub", "total 0"),
         ("du -s .", "\t."),
         ("du -h -d 1 sub", "sub"),
-        ("ps -o pid,args -p {me}", "python"),
-        ("ps aux", "ps aux"),
-        ("ps -ef", "pytest"),
-        ("ps ax -o pid,args", "pytest"),
-        ("ps -f -u 0", "00:0"),
     ],
 )
 def test_a_job_can_be_looked_at(workdir, order, shows):
     """server:C-10 (what is run)"""
     program = order.split()[0]
     installed = shutil.which(program, path=SAFE_ENVIRONMENT["PATH"])
-    said = carry_out(order.replace("{me}", str(os.getpid())), workdir)
-    assert (shows if installed else f"{program} is not installed") in said
+    assert (shows if installed else f"{program} is not installed") in carry_out(order, Bounds(workdir))
 
 
 def test_a_file_can_be_named_by_its_whole_path(workdir):
-    assert carry_out(f"tail -n 1 {workdir}/payload.stdout", workdir) == "event 99\n"
+    assert carry_out(f"tail -n 1 {workdir}/payload.stdout", Bounds(workdir)) == "event 99\n"
+
+
+WAITS = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'print(1, flush=True); input()'])"
+
+
+@pytest.fixture
+def payload():
+    """A payload of two processes, both of which are there."""
+    with subprocess.Popen([sys.executable, "-c", WAITS], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout.readline() == b"1\n"
+        yield process
+
+
+@pytest.mark.skipif(not shutil.which("ps"), reason="ps is not installed")
+@pytest.mark.parametrize(
+    ("order", "processes", "shape"),
+    [
+        *(("ps", 2, "CMD"), ("ps aux", 2, "%CPU"), ("ps ux", 2, "%CPU"), ("ps -ef", 2, "PPID"), ("ps ax", 2, "TT")),
+        *(("ps ax -o pid,args", 2, "COMMAND"), ("ps -f -u 0", 2, "PPID"), ("ps -el", 2, "ADDR")),
+        *(("ps -o pid,args -p {pid}", 1, "COMMAND"), ("ps -A -p {pid},1", 1, "CMD")),
+    ],
+)
+def test_the_processes_shown_are_the_jobs(workdir, payload, order, processes, shape):
+    """server:C-10 (ps). Found: it showed the whole node."""
+    head, *lines = carry_out(order.format(pid=payload.pid), Bounds(workdir, payload.pid)).splitlines()
+    assert shape in head
+    assert len(lines) == processes
+    assert "pytest" not in "".join(lines)
+
+
+def test_of_a_job_without_processes_none_are_shown(workdir, payload):
+    job = Job(id="7", notes={"pid": payload.pid})
+    assert Bounds.of(job, workdir).pids()[0] == payload.pid
+    ended = Bounds.of(evolve(job, outcome=Outcome(exit_code=0)), workdir)
+    for order, bounds in (("ps aux", ended), ("ps -p 1", Bounds(workdir, payload.pid)), ("ps -e", Bounds(workdir))):
+        if shutil.which("ps"):
+            assert "the job has no such process now" in carry_out(order, bounds)
 
 
 @pytest.mark.parametrize(
@@ -87,42 +118,39 @@ def test_a_file_can_be_named_by_its_whole_path(workdir):
 def test_all_else_is_refused_in_words(workdir, order):
     """server:C-10 (what is refused)"""
     before = sorted(os.listdir(workdir))
-    told = carry_out(order.format(workdir), workdir)
+    told = carry_out(order.format(workdir), Bounds(workdir, os.getpid()))
     assert told.startswith("refused: ")
     assert "sesame" not in told
     assert "root:" not in told
     assert sorted(os.listdir(workdir)) == before
 
 
-def test_the_stacks_are_those_of_a_process_of_the_job(workdir, tmp_path, monkeypatch):
+def test_the_stacks_are_those_of_a_process_of_the_job(workdir, payload, monkeypatch):
     """server:C-10 (gdb)"""
     monkeypatch.setattr("pilot_core.builtin.panda.orders.shutil.which", lambda program, path: f"/usr/bin/{program}")
-    for place, taken in ((workdir, True), (tmp_path, False)):
-        with subprocess.Popen([sys.executable, "-c", "input()"], cwd=place, stdin=subprocess.PIPE) as process:
-            if taken:
-                assert command_of(f"gdb -p {process.pid}", workdir)[-2:] == ["-p", str(process.pid)]
-            else:
-                with pytest.raises(Refused, match="no process"):
-                    command_of(f"gdb --pid={process.pid}", workdir)
+    bounds = Bounds(workdir, payload.pid)
+    assert command_of(f"gdb -p {payload.pid}", bounds)[-2:] == ["-p", str(payload.pid)]
+    with pytest.raises(Refused, match="no process"):
+        command_of(f"gdb --pid={os.getpid()}", bounds)
 
 
 def test_a_program_that_is_not_there_is_named(workdir, monkeypatch):
     monkeypatch.setattr("pilot_core.builtin.panda.orders.SAFE_ENVIRONMENT", {"PATH": str(workdir)})
     for program in PROGRAMS:
-        assert f"{program} is not installed" in carry_out(f"{program} x", workdir)
+        assert f"{program} is not installed" in carry_out(f"{program} x", Bounds(workdir))
 
 
 def test_a_command_gets_nothing_of_the_pilots_environment(workdir, monkeypatch):
     """server:I6"""
     monkeypatch.setenv("SECRET_OF_THE_PILOT", "sesame")
-    monkeypatch.setitem(PROGRAMS, "env", lambda words, workdir: words)
-    assert "sesame" not in carry_out("env", workdir)
+    monkeypatch.setitem(PROGRAMS, "env", lambda words, bounds: words)
+    assert "sesame" not in carry_out("env", Bounds(workdir))
 
 
 def test_what_does_not_end_is_ended(workdir):
     """server:C-10 (the limit)"""
     os.mkfifo(workdir / "pipe")
-    assert carry_out("tail pipe", workdir, limit_s=0.2).endswith("ended after 0.2 s\n")
+    assert carry_out("tail pipe", Bounds(workdir), limit_s=0.2).endswith("ended after 0.2 s\n")
 
 
 def test_the_end_of_much_is_kept_and_nothing_is_said_as_such(workdir):
@@ -130,11 +158,11 @@ def test_the_end_of_much_is_kept_and_nothing_is_said_as_such(workdir):
         file.truncate(1 << 24)
         file.seek(0, 2)
         file.write(b"the end")
-    told = carry_out("tail -c 16M big", workdir)
+    told = carry_out("tail -c 16M big", Bounds(workdir))
     assert len(told) == KEPT_B
     assert told.endswith("the end")
-    assert carry_out("ls sub", workdir) == "nothing was printed, exit status 0\n"
-    assert "No such file" in carry_out("tail gone", workdir)
+    assert carry_out("ls sub", Bounds(workdir)) == "nothing was printed, exit status 0\n"
+    assert "No such file" in carry_out("tail gone", Bounds(workdir))
 
 
 # --- in the conversation ----------------------------------------------------------------------------------------------

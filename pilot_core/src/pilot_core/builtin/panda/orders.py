@@ -1,7 +1,7 @@
 """Commands by which somebody who follows a job looks at it: five programs, inside the job's directory, without a shell.
 
-Whoever may give such an order is known to the server, and no further than that: so what an order may say is listed
-here, and everything else is refused.
+They show its files and its processes, and nothing else of the node. Whoever may give such an order is known to the
+server, and no further than that: so what an order may say is listed here, and everything else is refused.
 """
 
 from __future__ import annotations
@@ -17,8 +17,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from attrs import frozen
+
 from pilot_core.builtin.panda.reading import SECRETS_FILE
-from pilot_core.sdk import PROXY
+from pilot_core.sdk import PROXY, Job
 
 LIMIT_S: Final = 20.0
 ENTRUSTED: Final = frozenset({SECRETS_FILE, PROXY})
@@ -29,7 +31,8 @@ _PLAIN: Final = re.compile(r"[\w./=:,+@%~ -]+")
 _TAIL_OPTION: Final = re.compile(r"-[qvzs]*[nc]?\+?\d*[bkMG]?", re.ASCII)
 _LS_OPTION: Final = re.compile(r"-(?:(?![LH])[A-Za-z0-9])+", re.ASCII)
 _DU_OPTION: Final = re.compile(r"-(?:(?![LHDX])[A-Za-z0-9])+", re.ASCII)
-_PS_WORDS: Final = frozenset({"ax", "aux", "ux"})
+_PS_WORDS: Final = {"ax": (), "aux": ("u",), "ux": ("u",)}
+"""What the older way of ps asks for, and what of it is no choice among processes."""
 _PS_OPTION: Final = re.compile(r"-[eflAa]+", re.ASCII)
 _PS_COLUMNS: Final = re.compile(r"(?!.*env)[a-z_%]+(?:,[a-z_%]+)*", re.ASCII)
 _PS_VALUES: Final = {"-p": re.compile(r"\d{1,9}(?:,\d{1,9})*", re.ASCII), "-o": _PS_COLUMNS}
@@ -40,16 +43,43 @@ class Refused(ValueError):
     """An order that is not carried out; the message says why."""
 
 
-def carry_out(order: str, workdir: Path, limit_s: float = LIMIT_S) -> str:
+@frozen
+class Bounds:
+    """What may be looked at: a job's directory, and its processes."""
+
+    workdir: Path
+    pid: int | None = None
+    """The payload's process, while it runs."""
+
+    @classmethod
+    def of(cls, job: Job, workdir: Path) -> Bounds:
+        """What belongs to a job as it is now; the number of a process that has ended may be another's."""
+        pid = str(job.notes.get("pid", ""))
+        return cls(workdir, int(pid) if pid.isdecimal() and job.outcome is None else None)
+
+    def pids(self) -> list[int]:
+        """The processes that run now."""
+        from pilot_core.sdk.processes import tree_of
+
+        if self.pid is None:
+            return []
+        with tree_of(self.pid) as tree:
+            return [member.pid for member in tree.sample().members]
+
+
+Check = Callable[[Sequence[str], Bounds], Sequence[str]]
+
+
+def carry_out(order: str, bounds: Bounds, limit_s: float = LIMIT_S) -> str:
     """What the command of an order printed, or why it was not run."""
     try:
-        command = command_of(order, workdir)
+        command = command_of(order, bounds)
     except Refused as why:
         return f"refused: {order[:200]}: {why}\n"
-    return _run(command, workdir, limit_s)
+    return _run(command, bounds.workdir, limit_s)
 
 
-def command_of(order: str, workdir: Path) -> list[str]:
+def command_of(order: str, bounds: Bounds) -> list[str]:
     """The command that an order stands for; ``Refused`` if it stands for none that is allowed."""
     program, *words = order.split() or [""]
     if program not in PROGRAMS:
@@ -58,13 +88,14 @@ def command_of(order: str, workdir: Path) -> list[str]:
         raise Refused("only plain words are taken: no quotes, and nothing that a shell would act on")
     if (found := shutil.which(program, path=SAFE_ENVIRONMENT["PATH"])) is None:
         raise Refused(f"{program} is not installed on this node")
-    return [found, *PROGRAMS[program](words, workdir)]
+    return [found, *PROGRAMS[program](words, bounds)]
 
 
-def _files(option: re.Pattern[str]) -> Callable[[Sequence[str], Path], Sequence[str]]:
+def _files(option: re.Pattern[str]) -> Check:
     """Arguments that are options of a kind, or lie inside the job's directory."""
 
-    def check(words: Sequence[str], workdir: Path) -> Sequence[str]:
+    def check(words: Sequence[str], bounds: Bounds) -> Sequence[str]:
+        workdir = bounds.workdir
         for word in words:
             if word.startswith("-"):
                 if not option.fullmatch(word):
@@ -85,21 +116,28 @@ def _is_inside(path: Path, workdir: Path) -> bool:
         return False
 
 
-def _processes(words: Sequence[str], workdir: Path) -> Sequence[str]:
-    """Arguments of ps that never show environments: what it cannot read in one way of its two, it reads in the other.
+def _processes(words: Sequence[str], bounds: Bounds) -> Sequence[str]:
+    """Arguments by which ps shows the job's processes, whichever are asked for, and never their environments.
 
-    So each is of a closed list, and beside one of the older way no option is taken that means something else there.
+    What it cannot read in one way of its two, it reads in the other. So each is of a closed list, and beside one of the
+    older way no option is taken that means something else there.
     """
-    older = not _PS_WORDS.isdisjoint(words)
-    following = iter(words)
+    older = not _PS_WORDS.keys().isdisjoint(words)
+    pids, shape, following = [str(pid) for pid in bounds.pids()], list[str](), iter(words)
     for word in following:
         if word == "-o" or (word in ("-p", "-u") and not older):
-            fits = _is_ps_value(word, next(following, ""))
+            value = next(following, "")
+            fits = _is_ps_value(word, value)
+            shape += ("-o", value) if word == "-o" else ()
+            pids = [pid for pid in pids if word != "-p" or pid in value.split(",")]
         else:
             fits = word in _PS_WORDS or (not older and bool(_PS_OPTION.fullmatch(word)))
+            shape += _PS_WORDS.get(word) or [f"-{letter}" for letter in word if letter in "fl"]
         if not fits:
             raise Refused(f"{word} is not taken so, as it may show what processes have in their environment")
-    return words
+    if not pids:
+        raise Refused("the job has no such process now")
+    return [*shape, "-p", ",".join(pids)]
 
 
 def _is_ps_value(option: str, value: str) -> bool:
@@ -116,17 +154,17 @@ def _is_user(name: str) -> bool:
         return False
 
 
-def _stacks(words: Sequence[str], workdir: Path) -> Sequence[str]:
+def _stacks(words: Sequence[str], bounds: Bounds) -> Sequence[str]:
     """Arguments by which gdb prints the stacks of a process of the job, and does nothing else."""
     found = _GDB.fullmatch(" ".join(words))
     if found is None:
         raise Refused("only 'gdb -p NUMBER' is taken, and prints all stacks of that process")
-    if not _is_inside(Path(f"/proc/{found[1]}/cwd"), workdir):
-        raise Refused(f"{found[1]} is no process that works in the job's directory")
+    if int(found[1]) not in bounds.pids():
+        raise Refused(f"{found[1]} is no process of the job; 'ps -f' shows which are")
     return ["-nx", "-batch", "-iex", "set auto-load no", "-ex", "thread apply all bt", "-p", found[1]]
 
 
-PROGRAMS: Final[Mapping[str, Callable[[Sequence[str], Path], Sequence[str]]]] = {
+PROGRAMS: Final[Mapping[str, Check]] = {
     "tail": _files(_TAIL_OPTION),
     "ls": _files(_LS_OPTION),
     "ps": _processes,

@@ -324,9 +324,9 @@ class Panda(Communicator):
         order, talk.order = talk.order, ""
         if not order:
             return ""
-        from pilot_core.builtin.panda.orders import carry_out
+        from pilot_core.builtin.panda.orders import Bounds, carry_out
 
-        return carry_out(order, workdir)
+        return carry_out(order, Bounds.of(job, workdir))
 
     def _told(self, body: Mapping[str, object]) -> Envelope:
         return self._together.say(body) if self._options.bulk > 1 else self._tell(body)
