@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import tarfile
 
 import pytest
@@ -52,6 +53,31 @@ def test_what_is_saved_is_there_in_the_next_attempt(bench, files, name):
     assert [path.name for path in two.workdir.iterdir()] == ["checkpoint"]
 
 
+def test_links_and_empty_folders_are_there_in_the_next_attempt(bench):
+    """Found: both were lost, and a payload that had saved by a link did not find its state."""
+    one, two = (type(bench)(_new(bench.root)) for _ in range(2))
+    checkpoint.receive(one.task(asking()))
+    folder = one.workdir / "checkpoint"
+    (folder / "steps/5").mkdir(parents=True)
+    (folder / "steps/empty").mkdir()
+    (folder / "steps/5/state").write_bytes(b"five")
+    links = {"latest": "steps/5", "steps/back": "../steps", "dangling": "steps/6", "up": "../out", "away": "/etc"}
+    for name, target in {**links, "whole": str(folder / "steps/5")}.items():
+        (folder / name).symlink_to(target)
+    checkpoint.save(one.task(asking()))
+    (two.workdir / checkpoint_before("state.tgz")).write_bytes((one.workdir / "state.tgz").read_bytes())
+    checkpoint.receive(two.task(asking(begun=True)))
+    there = two.workdir / "checkpoint"
+    assert {str(path.relative_to(there)): os.readlink(path) for path in there.rglob("*") if path.is_symlink()} == {
+        **{name: target for name, target in links.items() if name not in ("up", "away")},
+        "whole": "steps/5",
+    }
+    assert (there / "latest/state").read_bytes() == b"five"
+    assert list((there / "steps/empty").iterdir()) == []
+    told = (there / "LEFT_OUT").read_text().splitlines()
+    assert told == [f"{name}: it is a link out of the directory, to {links[name]}" for name in ("away", "up")]
+
+
 def _new(root):
     folder = root / str(sum(1 for _ in root.iterdir()))
     folder.mkdir()
@@ -81,6 +107,18 @@ def test_an_archive_that_means_badly_writes_nothing_outside(bench):
     checkpoint.receive(bench.task(asking(begun=True)))
     assert found(bench) == {"link/in": b"hi", "plain": b"hi"}
     assert list(outside.iterdir()) == []
+
+
+def test_links_that_lead_out_only_together_are_not_made(bench):
+    (bench.root / "outside").write_text("theirs")
+    with tarfile.open(bench.workdir / "before.state.tgz", "w:gz") as tar:
+        for name, target in (("a/b/top", "../.."), ("out", "a/b/top/../../outside"), ("in", "a/b")):
+            link = tarfile.TarInfo(f"checkpoint/{name}")
+            link.type, link.linkname = tarfile.SYMTYPE, target
+            tar.addfile(link)
+    checkpoint.receive(bench.task(asking(begun=True)))
+    folder = bench.workdir / "checkpoint"
+    assert {path.name for path in folder.rglob("*") if path.is_symlink()} == {"top", "in"}
 
 
 @pytest.mark.parametrize("name", ["checkpoint/../../up", "checkpoint/../x"])

@@ -7,10 +7,11 @@ an archive, an output of its own, and the attempt counts as checkpointed, not as
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
-from pilot_core.control.packing import LEFT_OUT, Packing, check_tar, compressed, compression_of, new_tar
+from pilot_core.control.packing import LEFT_OUT, Packing, check_tar, compressed, compression_of, is_outward, new_tar
 from pilot_core.control.trip import part_name
 from pilot_core.errors import Code, PilotError
 from pilot_core.io.inside import Inside
@@ -80,10 +81,10 @@ def _pack(task: Task, asked: Checkpoint) -> int:
     try:
         with Inside(task.workdir / FOLDER) as folder, new_tar(part, compression) as tar:
             packing = Packing(tar, folder, FOLDER, LARGEST_B, task.cancel)
-            packing.add_folder(frozenset((LEFT_OUT,)))
+            packing.add_folder(frozenset((LEFT_OUT,)), bare=False)
             files = packing.entries
             packing.add_left_out(str)
-        check_tar(part, compression, packing.entries)
+        check_tar(part, compression, packing.entries + packing.folders)
         if files:
             part.replace(task.workdir / asked.file.lfn)
         return files
@@ -92,7 +93,7 @@ def _pack(task: Task, asked: Checkpoint) -> int:
 
 
 def _unpack(task: Task, name: str, compression: str) -> None:
-    """Unpack regular files, and nothing else, into the directory; whoever made the archive, nothing leaves it."""
+    """Unpack files, directories and links, and nothing else; whoever made the archive, nothing leaves the directory."""
     import tarfile
 
     try:
@@ -105,12 +106,32 @@ def _unpack(task: Task, name: str, compression: str) -> None:
 
 
 def _take(tar: TarFile, workdir: Inside) -> None:
+    links: dict[str, str] = {}
     for entry in tar:
-        path = f"{FOLDER}/{entry.name.partition('/')[2]}"
-        if not entry.isreg():
-            continue
+        below = entry.name.partition("/")[2]
+        path = f"{FOLDER}/{below}"
+        if entry.isdir():
+            workdir.makedirs(path)
+        elif entry.issym() and not is_outward(below, entry.linkname):
+            links[path] = entry.linkname
+        elif entry.isreg():
+            workdir.makedirs(path.rpartition("/")[0])
+            source = tar.extractfile(entry)
+            with workdir.open_write(path, (entry.mode & 0o777) | 0o600) as file:
+                while source is not None and (piece := source.read(_PIECE_B)):
+                    file.write(piece)
+    _link(links, workdir)
+
+
+def _link(links: Mapping[str, str], workdir: Inside) -> None:
+    """Make links when all files are there, so that none is written through one; several together may not lead out."""
+    made = []
+    for path, target in links.items():
         workdir.makedirs(path.rpartition("/")[0])
-        source = tar.extractfile(entry)
-        with workdir.open_write(path, (entry.mode & 0o777) | 0o600) as file:
-            while source is not None and (piece := source.read(_PIECE_B)):
-                file.write(piece)
+        if not workdir.exists(path):
+            workdir.symlink(target, path)
+            made.append(path)
+    top = os.path.realpath(workdir.root / FOLDER)
+    leading = {path: os.path.realpath(workdir.root / path) for path in made}
+    for path in (path for path, end in leading.items() if end != top and not end.startswith(f"{top}/")):
+        workdir.remove(path)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from io import BytesIO
 from pathlib import Path
-from posixpath import dirname, join, normpath
+from posixpath import dirname, join, normpath, relpath
 from stat import S_IMODE, S_ISDIR, S_ISLNK, S_ISREG
 from typing import TYPE_CHECKING, BinaryIO, Literal, TypeVar, cast
 
@@ -101,6 +101,8 @@ class Packing:
 
     def __init__(self, tar: TarFile, folder: Inside, prefix: str, room_b: int, cancelled: Flag) -> None:
         self.entries = 0
+        """Files and links."""
+        self.folders = 0
         self._tar = tar
         self._folder = folder
         self._prefix = prefix
@@ -108,8 +110,11 @@ class Packing:
         self._cancelled = cancelled
         self._left_out: list[str] = []
 
-    def add_folder(self, excluded: frozenset[str]) -> None:
-        """Add what stands in the folder, without these paths and what is below them."""
+    def add_folder(self, excluded: frozenset[str], *, bare: bool = True) -> None:
+        """Add what stands in the folder, without these paths and what is below them.
+
+        ``bare`` leaves it at files and links: a directory is what their paths say.
+        """
         device = self._folder.root.stat().st_dev
         pending = [""]
         while pending:
@@ -119,6 +124,8 @@ class Packing:
                 about = None if below in excluded else self._known(below, self._folder.stat)
                 if about is not None and self._add(below, about, device):
                     pending.append(below)
+                    if not bare:
+                        self._add_directory(below, about)
 
     def add_text(self, name: str, text: str) -> None:
         """Add a file of our own."""
@@ -160,15 +167,24 @@ class Packing:
         return False
 
     def _add_link(self, path: str, about: os.stat_result) -> None:
-        target = self._known(path, lambda path: os.readlink(self._folder.root / path))
+        target = self._known(path, self._folder.readlink)
         if target is None:
             return
-        if target.startswith("/") or normpath(join(dirname(path), target)).split("/")[0] == "..":
-            self._leave(path, f"it is a link out of the job's directory, to {target}")
+        inside = f"{self._folder.root}/"
+        if target.startswith(inside):
+            target = relpath(target, join(inside, dirname(path)))
+        if is_outward(path, target):
+            self._leave(path, f"it is a link out of the directory, to {target}")
             return
         entry = self._entry(path, 0, about.st_mtime)
         entry.type, entry.linkname = b"2", target
         self._put(entry, BytesIO())
+
+    def _add_directory(self, path: str, about: os.stat_result) -> None:
+        entry = self._entry(path, 0, about.st_mtime)
+        entry.type, entry.mode = b"5", S_IMODE(about.st_mode)
+        self._tar.addfile(entry)
+        self.folders += 1
 
     def _add_file(self, path: str, about: os.stat_result) -> None:
         file = self._known(path, self._folder.open_read)
@@ -198,6 +214,11 @@ class Packing:
 
     def _leave(self, path: str, why: str) -> None:
         self._left_out.append(f"{path or '.'}: {why}")
+
+
+def is_outward(path: str, target: str) -> bool:
+    """Whether a link at a path leads out of the directory, as it is written."""
+    return target.startswith("/") or normpath(join(dirname(path), target)).split("/")[0] == ".."
 
 
 class _Steady:

@@ -119,6 +119,16 @@ class Inside:
         with self._parent(old) as (source, name), self._parent(new) as (target, new_name):
             os.rename(name, new_name, src_dir_fd=source, dst_dir_fd=target)
 
+    def readlink(self, path: str) -> str:
+        """Where a link points to."""
+        with self._parent(path) as (folder, name):
+            return os.readlink(name, dir_fd=folder)
+
+    def symlink(self, target: str, path: str) -> None:
+        """Make a link where nothing stands; ``FileExistsError`` otherwise."""
+        with self._parent(path) as (folder, name):
+            os.symlink(target, name, dir_fd=folder)
+
     def remove(self, path: str) -> None:
         """Remove a file, or a link and not what it points to."""
         with self._parent(path) as (folder, name):
