@@ -127,6 +127,14 @@ def test_a_runtime_that_fails_is_no_payload_that_failed(site, image, runtime, tm
     assert record(site, "2")["errors"][0]["number"] == 1360
 
 
+def test_a_payload_that_removes_all_it_sees_is_no_runtime_that_failed(site, image, runtime):
+    """Found: the sign that the payload had begun was gone with the rest, and the site was blamed."""
+    site.job("1", "rm -rf .pilot *; exit 126", image=str(image.path))
+    _, said = site.run(*image.settings(runtime))
+    assert [error["number"] for error in record(site, "1")["errors"]] == [1305], said
+    assert record(site, "1")["failure"]["fault"] == "payload"
+
+
 def test_an_image_that_is_not_allowed_is_refused_before_anything_moves(site, image, runtime):
     for name, wanted in (("1", image.path), ("2", f"{image.path.parent}/other/../root")):
         site.job(name, "true", image=str(wanted))

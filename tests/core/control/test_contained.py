@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import os
+import select
 import subprocess
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pilot_core.control.contained import FOLDER, NAME, SHELLS_OWN, clear, contain, start_problem
+from pilot_core.control.contained import FOLDER, NAME, SHELLS_OWN, clear, contain, sign_of, start_problem
 from pilot_core.control.record import CONTAINED
 from pilot_core.errors import Code
+from pilot_core.io.process import Ended, OrphanPolicy, ProcessSpec, Refused
+from pilot_core.io.process_keeper import KeeperStarter
+from pilot_core.io.process_plain import PlainStarter
 from pilot_core.model.job import Job
 from pilot_core.model.payload import Command, Outcome
 from pilot_core.spec.drivers import Container
@@ -37,7 +43,7 @@ class Moved(Through):
         return Path("/srv")
 
 
-def run(command, workdir):
+def done(command, workdir):
     return subprocess.run(command.argv, env=dict(command.env), cwd=workdir, capture_output=True, check=False)
 
 
@@ -46,18 +52,62 @@ def run(command, workdir):
 def test_the_environment_arrives_as_it_is_and_only_there(tmp_path, env):
     command = contain(Through(None), "payload", Command("/usr/bin/env", "-0", env=env), "", tmp_path, {"PATH": "/bin"})
     assert command.env == {"PATH": "/bin"}
-    said = run(command, tmp_path).stdout.split(b"\0")
+    said = done(command, tmp_path).stdout.split(b"\0")
     assert {f"{name}={value}".encode() for name, value in env.items()} <= set(said)
 
 
-def test_the_sign_is_left_before_the_payload_begins_and_taken_away_after(tmp_path):
-    command = contain(Through(None), "payload", Command("/bin/sh", "-c", "exit 125"), "", tmp_path, {})
-    assert oct((tmp_path / FOLDER / "payload.env").stat().st_mode)[-3:] == "600"
-    assert run(command, tmp_path).returncode == 125
-    assert clear(JOB, tmp_path)
-    assert list(tmp_path.iterdir()) == []
-    assert not clear(JOB, tmp_path)
-    assert clear(Job(id="1"), tmp_path)
+def in_a_keeper(argv, workdir, control):
+    """How a process ended, as its keeper tells."""
+    starter = KeeperStarter()
+    starter.start()
+    try:
+        return plainly(argv, workdir, control, starter)
+    finally:
+        starter.close()
+
+
+def plainly(argv, workdir, control, starter=None):
+    files = {"stdout": workdir / "payload.stdout", "stderr": workdir / "payload.stderr"}
+    sign, env = sign_of("payload", workdir), {"PATH": os.environ["PATH"]}
+    with closing((starter or PlainStarter()).open("1", control, OrphanPolicy("stop"), 0.1)) as processes:
+        processes.start(ProcessSpec("payload", tuple(argv), env, workdir, **files, sign=sign))
+        return next(event for event in events_of(processes) if isinstance(event, Ended | Refused))
+
+
+def events_of(processes):
+    while True:
+        select.select([processes], [], [], 30)
+        yield from processes.read()
+
+
+@pytest.mark.parametrize("run", [in_a_keeper, plainly])
+@pytest.mark.parametrize(
+    ("script", "begun"),
+    [
+        ("exit 125", True),
+        ("rm -rf .pilot; exit 125", True),
+        ("rm -rf .pilot; mkdir .pilot; : >.pilot/payload.started; exit 125", True),
+        (": >.pilot/payload.started; touch -d @0 .pilot/payload.started; exit 125", True),
+        ('rm -rf "$PWD"; exit 125', True),
+        (None, False),
+    ],
+)
+def test_the_sign_is_given_when_the_payload_begins_and_cannot_be_taken_back(tmp_path, run, script, begun):
+    """Found: a payload that removed all that it saw was taken for a failure of the runtime."""
+    workdir = tmp_path / "work"
+    workdir.mkdir()
+    command = contain(Through(None), "payload", Command("/bin/sh", "-c", script or ""), "", workdir, {})
+    assert oct((workdir / FOLDER / "payload.env").stat().st_mode)[-3:] == "600"
+    argv = command.argv if script else ("/bin/sh", "-c", "exit 125")
+    end = run(argv, workdir, tmp_path)
+    assert (end.status, end.begun) == (125, begun)
+    clear(JOB, workdir)
+    assert not (workdir / FOLDER).exists()
+
+
+def test_what_took_the_sign_away_before_the_payload_is_not_the_runtime(tmp_path):
+    ended = in_a_keeper(["/bin/true"], tmp_path, tmp_path)
+    assert "payload.started: No such file" in ended.error
 
 
 def test_what_a_shell_cannot_set_is_named_and_left_out(tmp_path, caplog):

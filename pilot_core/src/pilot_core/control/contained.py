@@ -1,6 +1,7 @@
 """A payload in a container: its first step there, which says that the runtime did its part, and what if it did not.
 
-The first step reads the payload's environment, leaves a sign, and becomes the payload. So a runtime that fails is
+The first step reads the payload's environment, gives a sign, and becomes the payload. Who keeps the processes holds the
+file of that sign, so the payload cannot take it back. So a runtime that fails is
 never taken for a payload, whatever its exit code; nothing of a job's environment is the runtime's; and no value stands
 on a command line.
 """
@@ -11,6 +12,7 @@ import logging
 import re
 import shlex
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -23,7 +25,7 @@ from pilot_core.model.payload import Command, Outcome
 from pilot_core.spec.drivers import Container
 
 FOLDER: Final = ".pilot"
-FIRST_STEP: Final = '. "./$1.env" && : >"./$1.started" && shift && exec "$@"'
+FIRST_STEP: Final = '. "./$1.env" && echo >"./$1.started" && shift && exec "$@"'
 """For any POSIX shell, in the job's directory."""
 NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 SHELLS_OWN: Final = frozenset({"UID", "EUID", "PPID", "BASHOPTS", "SHELLOPTS", "BASH_VERSINFO"})
@@ -71,6 +73,7 @@ def _write(workdir: Path, name: str, env: Mapping[str, str]) -> None:
         folder.makedirs(FOLDER, 0o700)
         with folder.open_write(f"{FOLDER}/{name}.env", 0o600) as file:
             file.write("".join(lines).encode(errors="surrogateescape"))
+        folder.open_write(f"{FOLDER}/{name}.started", 0o600).close()
 
 
 def _is_plain(variable: str) -> bool:
@@ -80,15 +83,16 @@ def _is_plain(variable: str) -> bool:
     return False
 
 
-def clear(job: Job, workdir: Path) -> bool:
-    """Take what belongs to the first steps out of the job's directory; whether the payload's has been done."""
-    if CONTAINED not in job.notes:
-        return True
-    with Inside(workdir) as folder:
-        begun = folder.exists(f"{FOLDER}/payload.started")
-        for left in folder.remove_tree(FOLDER) if folder.exists(FOLDER) else ():
+def sign_of(name: str, workdir: Path) -> Path:
+    """The file that the first step of this name writes to."""
+    return workdir / FOLDER / f"{name}.started"
+
+
+def clear(job: Job, workdir: Path) -> None:
+    """Take what belongs to the first steps out of the job's directory, should the payload have left anything of it."""
+    with suppress(FileNotFoundError), Inside(workdir) as folder:
+        for left in folder.remove_tree(FOLDER):
             log.warning("job %s: %s", job.id, left)
-    return begun
 
 
 def start_problem(job: Job, outcome: Outcome, said: str) -> PilotError:

@@ -245,8 +245,13 @@ class PayloadControl:
         def timed(side: SideProcess) -> SideSpec:
             return SideSpec(spec(side), side.limit_s, side.enough)
 
+        payload = spec_of(PAYLOAD, job.command, workdir, options, contained=CONTAINED in job.notes)
+        if payload.contained:
+            from pilot_core.control.contained import sign_of
+
+            payload = evolve(payload, sign=sign_of(PAYLOAD, workdir))
         return Plan(
-            payload=spec_of(PAYLOAD, job.command, workdir, options, contained=CONTAINED in job.notes),
+            payload=payload,
             before=tuple(map(timed, sides.before)),
             beside=tuple(map(spec, sides.beside)),
             after=tuple(map(timed, sides.after)),
@@ -257,12 +262,16 @@ class PayloadControl:
     def diagnose(self, task: Task) -> Result:
         """Say what the end of the payload counts as; every plugin may add what it sees."""
         take_back(task)
-        begun, outcome = self._begun(task), task.job.outcome
+        if CONTAINED in task.job.notes:
+            from pilot_core.control.contained import clear
+
+            clear(task.job, task.workdir)
+        outcome = task.job.outcome
         if outcome is None:
             return Result()
         if checkpoint.is_saved(task.job, outcome):
             return checkpoint.save(task)
-        if not begun and not outcome.clean:
+        if not (outcome.begun or outcome.clean or task.job.errors):
             from pilot_core.control.contained import start_problem
 
             line = complaint(Said(task.workdir, self.redactor))
@@ -281,14 +290,6 @@ class PayloadControl:
             yield from self._known(task, outcome, certain=certain)
             yield from disk_problem(task.workdir)
         yield from core_problem(task.job, outcome, task.workdir)
-
-    def _begun(self, task: Task) -> bool:
-        """Whether the payload itself was started; a runtime may have failed before, unless it was told to end."""
-        if CONTAINED not in task.job.notes:
-            return True
-        from pilot_core.control.contained import clear
-
-        return clear(task.job, task.workdir) or bool(task.job.errors)
 
     def _seen(self, task: Task, outcome: Outcome) -> tuple[PilotError, ...]:
         try:

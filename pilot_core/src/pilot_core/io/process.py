@@ -65,6 +65,8 @@ class ProcessSpec:
     cores: tuple[int, ...] | None = None
     contained: bool = False
     """Whether it runs a container around the program that is meant."""
+    sign: Path | None = None
+    """The file that is written to when that program begins."""
 
 
 @frozen
@@ -109,6 +111,8 @@ class Ended:
     started_mono: float | None = None
     flooded: str = ""
     """The file that was too long, and is cut."""
+    begun: bool = True
+    """Whether the sign was given, if one was waited for."""
 
 
 @frozen
@@ -306,5 +310,5 @@ def _started(message: Message) -> Started:
 def _ended(message: Message) -> Ended:
     seconds = {f"{key}_s": message[key] for key in ("utime", "stime", "tree_utime", "tree_stime")}
     same = {key: message[key] for key in ("name", "pid", "start_ticks", "status", "signal", "at", "mono")}
-    told = {key: message[key] for key in ("on_disk", "orphaned", "started_mono", "flooded") if key in message}
+    told = {key: message[key] for key in ("on_disk", "orphaned", "started_mono", "flooded", "begun") if key in message}
     return Ended(**same, **seconds, **told, maxrss_b=message["maxrss_kb"] * 1024)

@@ -14,6 +14,7 @@ from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any
 
 from pilot_core.io.process import OrphanPolicy, Processes, ProcessSpec, Starter, Wire, WireProcesses
+from pilot_core.keeper.output import Sign
 from pilot_core.keeper.process import open_output
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ class _PlainProcesses(WireProcesses):
             try:
                 if spec.name in self._running:
                     raise FileExistsError(errno.EEXIST, "runs already", spec.name)
+                sign = Sign(str(spec.sign)) if spec.sign else None
                 process = _spawn(spec)
             except (OSError, ValueError) as error:
                 self._far.send({"event": "refused", "name": spec.name, **_complaint(spec, error)})
@@ -55,16 +57,16 @@ class _PlainProcesses(WireProcesses):
             facts |= {"at": time.time(), "started_mono": time.monotonic()}
             self._running[spec.name] = facts
             self._far.send({"event": "started", **facts})
-        threading.Thread(target=self._wait, args=(process, facts), name=f"wait {spec.name}", daemon=True).start()
+        threading.Thread(target=self._wait, args=(process, facts, sign), name=f"wait {spec.name}", daemon=True).start()
 
-    def _wait(self, process: subprocess.Popen[bytes], facts: Message) -> None:
+    def _wait(self, process: subprocess.Popen[bytes], facts: Message, sign: Sign | None) -> None:
         """Until its status is taken, a process's number is its own, and so is its group's."""
         os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
         with self._changed:
             _signal_group(process.pid, signal.SIGKILL)
             _, code, usage = os.wait4(process.pid, 0)
             process.returncode = os.waitstatus_to_exitcode(code)
-            self._bury(facts, process.returncode, usage)
+            self._bury({**facts, **({"begun": sign.close()} if sign else {})}, process.returncode, usage)
             self._changed.notify_all()
 
     def _bury(self, facts: Message, code: int, usage: resource.struct_rusage) -> None:

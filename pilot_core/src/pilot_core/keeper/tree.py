@@ -12,7 +12,7 @@ import time
 
 from . import ADDRESS, FORMAT, PROCESSES, SOCKET
 from .line import Line, write_line
-from .output import Outputs
+from .output import Outputs, Sign
 from .process import Seen, descendants, exit_status, holders, is_below, launch, look, send_signal, stop_group
 
 TYPE_CHECKING = False
@@ -60,6 +60,7 @@ class Tree:
         self.childless, self.alone_since = True, time.monotonic()
         self.running: dict[int, Message] = {}
         self.contained: set[int] = set()
+        self.signs: dict[str, Sign] = {}
         self.ended: list[Message] = []
         self.owed: list[Message] = []
         self.endings: list[Ending] = []
@@ -132,14 +133,17 @@ class Tree:
             self.tell({"event": "error", "error": f"{type(error).__name__}: {error}"})
 
     def start(self, order: Message) -> None:
-        name = order["name"]
+        name, sign = order["name"], None
         try:
             if any(facts["name"] == name for facts in self.running.values()):
                 raise OSError(errno.EEXIST, f"{name} runs already")
             if order.get("output_b"):
                 self.outputs.hold(name, [order["stdout"], order["stderr"]], order["output_b"])
+            sign = Sign(order["sign"]) if order.get("sign") else None
             pid = launch(order)
         except OSError as error:
+            if sign:
+                sign.close()
             if error.errno != errno.EEXIST:
                 self.outputs.let_go(name)
             self.tell({"event": "refused", "name": name, "errno": error.errno, "error": in_words(error)})
@@ -147,6 +151,8 @@ class Tree:
         seen, self.childless = look(pid), False
         if order.get("contained"):
             self.contained.add(pid)
+        if sign:
+            self.signs[name] = sign
         facts = {"name": name, "pid": pid, "start_ticks": seen.start if seen else None}
         self.running[pid] = {**facts, "started_at": time.time(), "started_mono": time.monotonic()}
         self.tell({"event": "started", **facts, "at": self.running[pid]["started_at"]})
@@ -205,6 +211,8 @@ class Tree:
 
     def bury(self, end: Message) -> None:
         end["flooded"] = self.outputs.let_go(end["name"])
+        if sign := self.signs.pop(end["name"], None):
+            end["begun"] = sign.close()
         end |= {"at": time.time(), "mono": time.monotonic(), "orphaned": self.last is not None}
         self.ended.append(end)
         self.tell({**end, "on_disk": self.record(end)})

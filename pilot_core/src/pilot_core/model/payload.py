@@ -97,6 +97,8 @@ class Outcome:
     wall_s: float = 0.0
     usage: Usage = field(factory=Usage)
     note: str = ""
+    begun: bool = True
+    """Whether it was the payload itself that ended; where not, what runs its container did before there was one."""
 
     @property
     def clean(self) -> bool:
