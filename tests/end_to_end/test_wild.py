@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -81,11 +82,37 @@ def test_a_payload_that_stands_still_is_stopped_in_order(site):
 # --- files ------------------------------------------------------------------------------------------------------------
 
 
-def test_a_payload_that_removes_its_own_directory_is_reported(site, run):
-    report, said = run('rm -rf "$PWD"', outputs=[site.output("out")])
+SAYS = "echo said; echo 'fatal: no more' >&2"
+REMOVES = {
+    "the directory": 'rm -rf "$PWD"',
+    "the directory, a file in its place": 'rm -rf "$PWD"; touch "$PWD"',
+    "the directory, a link in its place": 'rm -rf "$PWD"; ln -s .. "$PWD"',
+    "the directory, moved": 'mv "$PWD" "$PWD.away"',
+}
+
+
+@pytest.mark.parametrize("how", REMOVES)
+def test_a_payload_that_removes_its_own_directory_is_reported(site, run, how):
+    """Found: the site was blamed beside it, and there was no log."""
+    report, said = run(f"{SAYS}; {REMOVES[how]}; sleep 2", "monitor.sample_s=1", outputs=[site.output("out")])
     assert report["state"] == "failed", said
     assert report["error"]["number"] == 1305, report["error"]
     assert report["error"]["detail"] == "the payload removed the job's directory"
+    record = json.loads((site.work / "PanDA_Pilot-one.control" / "record.json").read_text())
+    assert [error["number"] for error in record["errors"]] == [1305]
+    assert (record["failure"]["class"], record["failure"]["fault"]) == ("program", "payload")
+    assert "failed in look" not in said
+    assert {"payload.stdout", "payload.stderr", "pilotlog.txt"} <= set(log_of(site))
+    assert not (site.work / "PanDA_Pilot-one").exists()
+
+
+def test_what_a_payload_said_gets_out_though_it_removed_the_files(site, run):
+    report, said = run(f"{SAYS}; rm -rf ./* && echo more && exit 3")
+    assert "payload.stderr:1: fatal: no more" in report["error"]["detail"], said
+    with tarfile.open(site.store / "log.tgz") as archive:
+        found = {each.name.rpartition("/")[2]: each for each in archive}
+        assert archive.extractfile(found["payload.stdout"]).read() == b"said\nmore\n"
+    assert not list((site.work / "PanDA_Pilot-one.control").glob("payload.*"))
 
 
 def test_two_gigabytes_of_output_fill_nothing(site, run):

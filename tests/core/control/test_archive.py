@@ -271,8 +271,20 @@ def test_a_log_named_as_a_file_of_the_pilot_s_own_overwrites_nothing(bench, name
     assert "f" in members(bench, name)
 
 
-def test_a_job_directory_that_is_gone_is_an_error(bench):
+def test_of_a_job_directory_that_is_gone_there_is_what_the_pilot_has(bench):
+    (bench.control / "payload.stdout").write_text("said")
     bench.workdir.rmdir()
+    archive(bench)
+    assert content(bench, "payload.stdout") == b"said"
+    bench.workdir.rename(bench.root / "moved")
+    bench.workdir.write_text("no directory")
+    archive(bench)
+    assert "payload.stdout" not in members(bench)
+
+
+def test_where_no_directory_can_be_is_an_error(bench):
+    bench.workdir.rmdir()
+    bench.workdir = bench.root / "gone" / bench.workdir.name
     with pytest.raises(PilotError) as raised:
         archive(bench)
     assert raised.value.code is Code.LOGFILECREATIONFAILURE

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from pilot_core.clock import SystemClock
 from pilot_core.config.layers import Layer, Rank, Schema, Settings
 from pilot_core.config.schema import CORE
-from pilot_core.control.job import JobControl, Refusal, tail_of, why_kept
+from pilot_core.control.job import JobControl, Refusal, why_kept
 from pilot_core.control.outbox import (
     _deliver,
     deliver_left,
@@ -27,6 +27,7 @@ from pilot_core.control.outbox import (
     waiting_below,
 )
 from pilot_core.control.past import forget_past
+from pilot_core.control.said import tail_of
 from pilot_core.errors import Code, PilotError
 from pilot_core.infosys.queue import WALL
 from pilot_core.io.cancel import CancelFlag

@@ -16,6 +16,7 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from pilot_core.control.entrusted import names_lent
+from pilot_core.control.ground import give_back
 from pilot_core.control.limits import Limit
 from pilot_core.control.packing import LEFT_OUT, Packing, check_tar, compression_of, new_tar
 from pilot_core.control.transfer import ARCHIVE
@@ -66,9 +67,9 @@ class Archive:
             return Result()
         try:
             target.parent.mkdir(mode=0o700, exist_ok=True)
+            give_back(task.workdir, task.control)
             notes = _notes_of_sealed(task.control)
             if notes:
-                task.workdir.mkdir(mode=0o700, exist_ok=True)  # the payload may have removed it
                 task = evolve(task, job=evolve(task.job, notes={**task.job.notes, **notes}))
             self._make(task, target, compression)
         except OSError as error:

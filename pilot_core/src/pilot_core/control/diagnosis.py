@@ -96,12 +96,6 @@ def disk_problem(workdir: Path) -> Iterator[PilotError]:
             yield PilotError(Code.NOLOCALSPACE, f"{free_b} B were free when the payload ended", free_b=free_b)
 
 
-def directory_problem(workdir: Path) -> Iterator[PilotError]:
-    """Tell of a payload that took away the ground under its own feet, before all else that follows from it."""
-    if not workdir.is_dir():
-        yield PilotError(Code.PAYLOADEXECUTIONFAILURE, "the payload removed the job's directory")
-
-
 def core_problem(job: Job, outcome: Outcome, workdir: Path) -> Iterator[PilotError]:
     """Tell of core files, and remove them: they are large, and the log archive follows.
 

@@ -30,6 +30,7 @@ from pilot_core.control.outbox import (
     write_letter,
 )
 from pilot_core.control.record import Surroundings, record_of, scrub_all
+from pilot_core.control.said import tail_of
 from pilot_core.errors import Code, Party, PilotError
 from pilot_core.infosys.queue import limited_by
 from pilot_core.io.files import NotJson, write_atomic
@@ -55,7 +56,6 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 FINAL, RECORD = "final.json", "record.json"
-LONGEST_SECRET_B = 8192
 log = logging.getLogger(__name__)
 
 
@@ -335,29 +335,6 @@ def _plain(plugin: str, name: str, value: object) -> object:
         told = f"plugin {plugin} set {name} to a value that JSON has no word for: {error}"
         raise PilotError(Code.PLUGINFAILED, told) from error
     return value
-
-
-def tail_of(workdir: Path, limit_b: int, redactor: Redactor) -> str:
-    """The end of what the payload said, its complaints if it has any, with nothing secret in it.
-
-    More is read than is shown: the second half of a secret looks like no secret.
-    """
-    if limit_b <= 0:
-        return ""
-    with suppress(OSError), Inside(workdir) as inside:
-        for name in ("payload.stderr", "payload.stdout"):
-            data = _end_of(inside, name, limit_b + LONGEST_SECRET_B)
-            text = redactor.scrub(data.decode(errors="replace")).encode()[-limit_b:]
-            if text.strip():
-                return text.decode(errors="ignore")
-    return ""
-
-
-def _end_of(inside: Inside, name: str, most_b: int) -> bytes:
-    with suppress(OSError), inside.open_read(name) as file:
-        file.seek(max(file.seek(0, 2) - most_b, 0))
-        return file.read(most_b)
-    return b""
 
 
 def why_kept(job: Job, cleanup: bool) -> str:

@@ -19,7 +19,6 @@ from pilot_core.control.checks import unwanted
 from pilot_core.control.diagnosis import (
     complaint,
     core_problem,
-    directory_problem,
     disk_problem,
     exit_problem,
     known_problem,
@@ -27,6 +26,7 @@ from pilot_core.control.diagnosis import (
     memory_problem,
 )
 from pilot_core.control.entrusted import lend, take_back
+from pilot_core.control.ground import give_back
 from pilot_core.control.record import CONTAINED, SIDES
 from pilot_core.control.running import PAYLOAD
 from pilot_core.control.said import Said
@@ -251,7 +251,7 @@ class PayloadControl:
 
             payload = evolve(payload, sign=sign_of(PAYLOAD, workdir))
         return Plan(
-            payload=payload,
+            payload=evolve(payload, kept=True),
             before=tuple(map(timed, sides.before)),
             beside=tuple(map(spec, sides.beside)),
             after=tuple(map(timed, sides.after)),
@@ -266,21 +266,21 @@ class PayloadControl:
             from pilot_core.control.contained import clear
 
             clear(task.job, task.workdir)
-        outcome = task.job.outcome
+        lost, outcome = give_back(task.workdir, task.control), task.job.outcome
         if outcome is None:
             return Result()
-        if checkpoint.is_saved(task.job, outcome):
+        if not lost and checkpoint.is_saved(task.job, outcome):
             return checkpoint.save(task)
         if not (outcome.begun or outcome.clean or task.job.errors):
             from pilot_core.control.contained import start_problem
 
             line = complaint(Said(task.workdir, self.redactor))
             return Result(errors=(start_problem(task.job, outcome, line.text if line else ""),))
-        return Result(errors=tuple(self._judged(task, outcome)))
+        return Result(errors=(*lost, *self._judged(task, outcome)))
 
     def _judged(self, task: Task, outcome: Outcome) -> Iterator[PilotError]:
         """Of equals the first is reported: who knows more speaks earlier."""
-        seen: list[PilotError] = [*directory_problem(task.workdir)]
+        seen: list[PilotError] = []
         if not outcome.clean:
             seen += memory_problem(task.job.notes.get(MEMORY_KILLS), self.groups())
         seen += self._seen(task, outcome)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -11,6 +12,7 @@ from typing import BinaryIO, Final
 
 from attrs import frozen
 
+from pilot_core.control.checks import CONTROL
 from pilot_core.io.inside import Inside
 from pilot_core.model.texts import clean
 from pilot_core.redact import Redactor
@@ -18,6 +20,7 @@ from pilot_core.redact import Redactor
 STDERR: Final = "payload.stderr"
 STDOUT: Final = "payload.stdout"
 LOOKED_AT_B: Final = 65536
+LONGEST_SECRET_B: Final = 8192
 COUNTED_B: Final = 1 << 26
 """In a longer gap between the two ends of a log lines are not counted."""
 MOST_LOGS: Final = 20
@@ -78,6 +81,29 @@ class Said:
         yield from _numbered(name, first, 1)
         if end:
             yield from _numbered(name, last, -len(last) if gap is None else len(first) + gap)
+
+
+def open_said(workdir: Path, name: str) -> BinaryIO:
+    """The file of what a payload says, beside the job's directory if it is kept there; ``OSError`` if it is gone."""
+    for root in (workdir.with_name(f"{workdir.name}{CONTROL}"), workdir):
+        with suppress(FileNotFoundError), Inside(root) as folder:
+            return folder.open_read(name)
+    raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(workdir / name))
+
+
+def tail_of(workdir: Path, limit_b: int, redactor: Redactor) -> str:
+    """The end of what the payload said, its complaints if it has any, with nothing secret in it.
+
+    More is read than is shown: the second half of a secret looks like no secret.
+    """
+    for name in (STDERR, STDOUT) if limit_b > 0 else ():
+        with suppress(OSError), open_said(workdir, name) as file:
+            file.seek(max(file.seek(0, os.SEEK_END) - limit_b - LONGEST_SECRET_B, 0))
+            data = file.read(limit_b + LONGEST_SECRET_B)
+            text = redactor.scrub(data.decode(errors="replace")).encode()[-limit_b:]
+            if text.strip():
+                return text.decode(errors="ignore")
+    return ""
 
 
 def lines_of(path: Path, redactor: Redactor) -> list[Line]:

@@ -18,10 +18,11 @@ from zlib import adler32
 
 from attrs import define, field, frozen
 
+from pilot_core.control.said import STDERR, STDOUT, open_said
 from pilot_core.io.files import write_atomic
 from pilot_core.io.inside import Inside
 
-OUTPUTS: Final = ("payload.stdout", "payload.stderr")
+OUTPUTS: Final = (STDOUT, STDERR)
 SEGMENT_B: Final = 1 << 18
 _NAME: Final = re.compile(r"(payload\.std(?:out|err))-(\d{15})-([0-9a-f]{8})", re.ASCII)
 log = logging.getLogger(__name__)
@@ -79,10 +80,9 @@ class Sealer:
             self.folder.mkdir(mode=0o700, exist_ok=True)
             found = segments(self.folder)
             self._outputs = {name: _Output.after(self.folder, name, found.get(name, ())) for name in OUTPUTS}
-        with Inside(self.workdir) as folder:
-            for name, output in self._outputs.items():
-                with suppress(FileNotFoundError), folder.open_read(name) as file:
-                    output.seal(file, self.most_b)
+        for name, output in self._outputs.items():
+            with suppress(FileNotFoundError), open_said(self.workdir, name) as file:
+                output.seal(file, self.most_b)
 
 
 @define(eq=False)

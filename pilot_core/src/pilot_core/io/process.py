@@ -62,6 +62,8 @@ class ProcessSpec:
     nproc: int | None = None
     output_b: int | None = None
     """Each of its two files is cut there by a keeper, which ends who writes more."""
+    kept: bool = False
+    """Whether its two files get a second name each in the control directory, where it does not see them."""
     cores: tuple[int, ...] | None = None
     contained: bool = False
     """Whether it runs a container around the program that is meant."""

@@ -43,7 +43,7 @@ class File:
 
 
 class Sign:
-    """A file that whoever begins writes to. Held by a descriptor, and nobody sets a change time back: it stays given."""
+    """A file that whoever begins writes to. It is held by a descriptor, and nobody sets a change time back."""
 
     def __init__(self, path: str) -> None:
         self.fd = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)

@@ -48,6 +48,8 @@ class Disk(Monitor):
 
     def look(self, view: View) -> Reading:
         """Look at the free space and at single files each time, at the whole directory now and then."""
+        if view.workdir.is_symlink() or not view.workdir.is_dir():
+            return Reading()  # the payload removed it, and the diagnosis will say so
         if view.mono >= self._walk_due:
             self._sum_up(view)
         return Reading(measures={"disk_b": float(self._size_b)}, breach=self._breach(view))
