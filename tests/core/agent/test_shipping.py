@@ -20,9 +20,10 @@ class Ship(LogShipper):
     name = "ship"
 
     def __init__(self):
-        self.sent, self.closed, self.sinks = [], False, False
+        self.sent, self.closed, self.sinks, self.tried = [], False, False, 0
 
     def ship(self, records):
+        self.tried += 1
         if self.sinks:
             raise ConnectionError("the harbour is closed")
         self.sent.extend(records)
@@ -75,17 +76,54 @@ def test_what_comes_too_fast_is_counted_and_the_latest_kept(ship, sent):
     assert len(ship.sent) == shipping.WAITING + 1
 
 
-def test_a_shipper_that_keeps_failing_gets_no_more(ship, sent, caplog):
-    """pilot:K05"""
+@pytest.fixture
+def clock(monkeypatch):
+    """Time that passes when a test says so."""
+    now = [1000.0]
+    monkeypatch.setattr(shipping.time, "monotonic", lambda: now[0])
+    return now
+
+
+def test_a_shipper_that_keeps_failing_is_left_alone_for_longer_and_then_gets_all(ship, sent, clock, caplog):
+    """pilot:K05. Found: after three failures it got no more records."""
+    ship.sinks, times = True, []
+    for number in range(1200):
+        log.warning("%d", number)
+        before = ship.tried
+        sent.ship()
+        times += [clock[0] - 1000.0] * (ship.tried - before)
+        clock[0] += 1
+    assert times == [0, 5, 15, 35, 75, 155, 315, 615, 915]
+    told = [record.getMessage() for record in caplog.records if record.name == shipping.__name__]
+    assert len(told) == 1
+    assert "pilot-ship 1.0" in told[0]
+    ship.sinks = False
+    clock[0] += shipping.LONGEST_PAUSE_S
+    sent.ship()
+    assert messages(ship) == [str(number) for number in range(1200)]
+
+
+def test_the_oldest_go_for_what_there_is_no_room_and_are_counted(ship, sent, clock, monkeypatch):
+    monkeypatch.setattr(shipping, "MOST_WAITING", 3)
+    sent = shipping.Shipping([(sent._lines[0].usable, ship)], Hooks(), Redactor())
     ship.sinks = True
     for number in range(5):
         log.warning("%d", number)
         sent.ship()
     ship.sinks = False
-    log.warning("later")
-    sent.ship()
-    assert ship.sent == []
-    told = [record.getMessage() for record in caplog.records if record.name == shipping.__name__]
-    assert len(told) == shipping.STRIKES
-    assert "pilot-ship 1.0" in told[-1]
-    assert told[-1].endswith("it gets no more records")
+    sent.close()
+    assert messages(ship) == ["2 records were left out: the receiver took none", "2", "3", "4"]
+
+
+def test_one_that_fails_keeps_nothing_from_another(ship, clock):
+    usable, other = Usable(PluginRef("ship", "pilot-ship", "1.0"), "ship", Ship), Ship()
+    made = shipping.Shipping([(usable, ship), (usable, other)], Hooks(), Redactor())
+    ship.sinks = True
+    log.warning("one")
+    made.ship()
+    log.warning("two")
+    made.ship()
+    assert messages(other) == ["one", "two"]
+    ship.sinks = False
+    made.close()
+    assert messages(ship) == ["one", "two"], "at the end it is tried whatever it was like"

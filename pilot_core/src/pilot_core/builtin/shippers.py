@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import time
 from abc import abstractmethod
-from collections import deque
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -16,16 +15,10 @@ from attrs import frozen
 from pilot_core.sdk import Code, LogShipper, PilotError, Settings, option
 from pilot_core.sdk.web import Answer, Web
 
-BATCH: Final = 500
-MOST_WAITING: Final = 5000
 LIMIT_S: Final = 10.0
-FIRST_PAUSE_S: Final = 5.0
-LONGEST_PAUSE_S: Final = 300.0
-PASSING: Final = frozenset({408, 425, 429})
-"""Statuses that ask to come again, as all from 500 on do."""
+UNFIT: Final = frozenset({400, 413, 422})
+"""Statuses that mean these very records, which no other time will change."""
 LEVELS: Final[Mapping[str, str]] = {"DEBUG": "debug", "WARNING": "warn", "ERROR": "error", "CRITICAL": "critical"}
-
-
 log = logging.getLogger(__name__)
 
 
@@ -54,64 +47,29 @@ class LokiOptions:
 
 
 class Shipped(LogShipper):
-    """Sends records in batches. While the receiver is out of reach they wait; which had to go is said afterwards."""
+    """Sends records as one request. What the receiver will never take is left out, and told."""
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
-        self._waiting: deque[Mapping[str, object]] = deque()
-        self._lost = 0
-        self._pause_s = 0.0
-        self._not_before = 0.0
         self._web = self._reach()
+        self._refused = False
 
     def ship(self, records: Sequence[Mapping[str, object]]) -> None:
-        """Send what waits and these, unless the receiver was out of reach a moment ago."""
-        self._waiting.extend(records)
-        while len(self._waiting) > MOST_WAITING:
-            self._waiting.popleft()
-            self._lost += 1
-        if time.monotonic() >= self._not_before:
-            self._send_all()
+        """Send these records; raises if they are to be sent again."""
+        if not records:
+            return
+        answer = self._send(records)
+        told = f"{answer.url} answers {answer.status}: {answer.body[:200].decode(errors='replace')}"
+        refused = answer.status in UNFIT
+        if answer.status >= 300 and not refused:
+            raise PilotError(Code.COMMUNICATIONFAILURE, told)
+        if refused and not self._refused:
+            log.warning("log shipper %s: %d records are left out: %s", self.name, len(records), told)
+        self._refused = refused
 
     def close(self) -> None:
-        """Try once more, whatever the receiver was like."""
-        try:
-            self._send_all()
-        finally:
-            self._web.close()
-
-    def _send_all(self) -> None:
-        while self._waiting:
-            batch = [self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))]
-            if self._lost:
-                told = f"{self._lost} records were left out: the receiver was out of reach"
-                batch.insert(0, {**batch[0], "level": "WARNING", "message": told})
-            if not self._delivered(batch):
-                self._waiting.extendleft(reversed(batch[bool(self._lost) :]))
-                return
-            self._lost = 0
-
-    def _delivered(self, batch: Sequence[Mapping[str, object]]) -> bool:
-        """Whether the receiver took it; one that will never take it is an error, and the batch is gone."""
-        try:
-            answer = self._send(batch)
-        except PilotError as error:
-            return self._rest(error)
-        if answer.status in PASSING or answer.status >= 500:
-            return self._rest(f"{answer.url} answers {answer.status}")
-        if answer.status >= 300:
-            said = answer.body[:200].decode(errors="replace")
-            raise PilotError(Code.COMMUNICATIONFAILURE, f"{answer.url} answers {answer.status}: {said}")
-        self._pause_s = 0.0
-        return True
-
-    def _rest(self, why: object) -> bool:
-        """Leave the receiver alone, each time for longer; it is told once."""
-        if not self._pause_s:
-            log.warning("log shipper %s: records wait: %s", self.name, why)
-        self._pause_s = min(max(2 * self._pause_s, FIRST_PAUSE_S), LONGEST_PAUSE_S)
-        self._not_before = time.monotonic() + self._pause_s
-        return False
+        """End the conversation."""
+        self._web.close()
 
     @abstractmethod
     def _reach(self) -> Web:

@@ -336,7 +336,7 @@ class LogShipper(Driver):
 
     @abstractmethod
     def ship(self, records: Sequence[Mapping[str, object]]) -> None:
-        """Send these records; what cannot be sent is dropped by the caller, and counted."""
+        """Send these records, all or none: what raises has them sent again, after a pause that grows."""
 
     def close(self) -> None:
         """The last records have been shipped."""

@@ -277,6 +277,10 @@ class LogShipperContract(DriverContract):
     def arrived(self) -> Sequence[Mapping[str, object]]:
         """The records that arrived so far."""
 
+    @abstractmethod
+    def hinder(self, hindered: bool) -> None:
+        """Have the receiver take nothing from now on, or take everything again."""
+
     def test_records_arrive_in_order(self) -> None:
         records = [{"message": f"line {number}", "level": "INFO"} for number in range(3)]
         self.made.ship(records[:2])
@@ -284,6 +288,24 @@ class LogShipperContract(DriverContract):
         self.made.ship([])
         self.made.close()
         assert [each["message"] for each in self.arrived()] == [each["message"] for each in records]
+
+    def test_what_is_not_taken_is_an_error_and_can_be_sent_again(self) -> None:
+        records = [{"message": f"line {number}", "level": "INFO"} for number in range(3)]
+        self.hinder(True)
+        for _ in range(4):
+            with pytest.raises(Exception):  # noqa: B017, PT011 -- the caller guards it
+                self.made.ship(records)
+        assert not self.arrived()
+        self.hinder(False)
+        self.made.ship(records)
+        self.made.close()
+        assert [each["message"] for each in self.arrived()] == [each["message"] for each in records]
+
+    def test_many_records_are_one_call(self) -> None:
+        records = [{"message": f"line {number}", "level": "INFO"} for number in range(501)]
+        self.made.ship(records)
+        self.made.close()
+        assert len(self.arrived()) == len(records)
 
 
 class InfoSourceContract(DriverContract):
