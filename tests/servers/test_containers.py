@@ -241,6 +241,29 @@ def test_without_isolation_it_is_said_what_is_not_kept_from_the_payload(site):
     assert f"isolation: a payload without an image can {told}" in doctor.communicate(timeout=60)[0]
 
 
+FILLS = """
+echo in >/tmp/file; echo /tmp/*; echo in .pilot/tmp/*
+head -c 3000000 /dev/zero >/dev/shm/file || echo shm is full
+for place in / /dev /etc /usr; do (echo x >$place/file) 2>&- || echo not in $place; done
+echo >/dev/null && echo works
+"""
+
+
+def test_under_bubblewrap_nothing_that_a_payload_writes_fills_the_nodes_memory(site):
+    """Found: /tmp, / and /dev were memory without a limit, and counted nowhere."""
+    insist_on("bubblewrap")
+    site.job("1", FILLS)
+    settings = ["payload.isolation=bubblewrap", "container.shm_b=1 MB", "pilot.cleanup=false"]
+    code, said = site.run(*settings)
+    assert code == 0, said
+    workdir = site.work / "PanDA_Pilot-1"
+    told = (workdir / "payload.stdout").read_text().splitlines()
+    assert "/tmp/file" in told[0].split()
+    assert ".pilot/tmp/file" in told[1].split()
+    assert told[2:] == ["shm is full", "not in /", "not in /dev", "not in /etc", "not in /usr", "works"]
+    assert not (workdir / ".pilot").exists()
+
+
 def test_isolation_that_cannot_be_had_starts_no_pilot(site):
     site.job("1", "true")
     code, said = site.run("payload.isolation=bubblewrap", PATH="/nowhere")

@@ -228,6 +228,9 @@ class ContainerOptions:
     mounts: tuple[str, ...] = option(
         (), help="Further paths that are shown, read-only: PATH, PATH:PATH_INSIDE, or either with :rw at its end."
     )
+    shm_b: int | None = option(
+        None, help="Room in a payload's /dev/shm, which is memory; if not said, as much as the job's memory.", unit="b"
+    )
     network: str = option("host", help="The network that the payload sees.", choices=("host", "none"))
     gpus: str = option("none", help="Whose GPUs are shown.", choices=("none", "nvidia", "amd"))
     arguments: tuple[str, ...] = option((), help="Further words on the runtime's command line, before all others.")

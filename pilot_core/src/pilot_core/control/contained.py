@@ -22,9 +22,11 @@ from pilot_core.io.inside import Inside
 from pilot_core.io.process import MARK
 from pilot_core.model.job import Job
 from pilot_core.model.payload import Command, Outcome
-from pilot_core.spec.drivers import Container
+from pilot_core.spec.drivers import Container, Mount
 
 FOLDER: Final = ".pilot"
+TMP: Final = "tmp"
+"""A folder there, and its name in a container that brings none."""
 FIRST_STEP: Final = '. "./$1.env" && echo >"./$1.started" && shift && exec "$@"'
 """For any POSIX shell, in the job's directory."""
 NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -58,7 +60,9 @@ def contain(
     argv = [seen.get(word, word) for word in command.argv]
     first = ("/bin/sh", "-c", FIRST_STEP, "first-step", f"{FOLDER}/{name}", *argv)
     marked = {**runtime, **({MARK: env[MARK]} if MARK in env else {})}
-    return container.wrap(Command(*first, env=marked), image, workdir, ())
+    tmp = Mount(source=str(workdir / FOLDER / TMP), target=f"/{TMP}", writable=True)
+    mounts = () if container.brings_tmp else (tmp,)
+    return container.wrap(Command(*first, env=marked), image, workdir, mounts)
 
 
 def _own(command: Command, workdir: Path) -> set[str]:
@@ -70,7 +74,7 @@ def _own(command: Command, workdir: Path) -> set[str]:
 def _write(workdir: Path, name: str, env: Mapping[str, str]) -> None:
     lines = [f"export {variable}={shlex.quote(value)}\n" for variable, value in env.items() if _is_plain(variable)]
     with Inside(workdir) as folder:
-        folder.makedirs(FOLDER, 0o700)
+        folder.makedirs(f"{FOLDER}/{TMP}", 0o700)
         with folder.open_write(f"{FOLDER}/{name}.env", 0o600) as file:
             file.write("".join(lines).encode(errors="surrogateescape"))
         folder.open_write(f"{FOLDER}/{name}.started", 0o600).close()

@@ -242,6 +242,8 @@ class Container(Driver):
 
     lacks: ClassVar[str] = ""
     """What a payload in such a container can do all the same to pilot and node, for people; nothing if it can't."""
+    brings_tmp: ClassVar[bool] = True
+    """Whether its payloads have a ``/tmp`` of their own; where not, one on the disk of the job's directory is shown."""
 
     @abstractmethod
     def wrap(self, command: Command, image: str, workdir: Path, mounts: Sequence[Mount]) -> Command:

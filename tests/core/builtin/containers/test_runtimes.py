@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from pilot_core.builtin.containers import podman
+from pilot_core.builtin.containers import bubblewrap, podman
 from pilot_core.builtin.containers.apptainer import Apptainer, Singularity
 from pilot_core.builtin.containers.bubblewrap import GPUS, PATH, Bubblewrap
 from pilot_core.builtin.containers.charliecloud import Charliecloud
 from pilot_core.builtin.containers.podman import FIRST, Podman
 from pilot_core.builtin.containers.runtime import read_mount
-from pilot_core.sdk import Code, Command, Mount, PilotError
+from pilot_core.model.queue import Queue, Resources
+from pilot_core.sdk import Code, Command, Job, Mount, PilotError
 
 WORK = Path("/scratch/pilot/PanDA_Pilot-1")
 RUN = Command("prog", "-x", env={"HOME": "/home/pilot"})
@@ -85,20 +87,23 @@ BEGIN = (
 )
 
 
+END = f"--remount-ro /dev --remount-ro / --chdir {WORK}"
+
+
 def test_bubblewrap_with_an_image_opens_up_the_folders_that_something_is_shown_in(make, image):
     asked = make(Bubblewrap, container={"mounts": ("/in:/data/in",), "network": "none", "gpus": "amd"})
     assert words(asked, str(image)) == (
         f"{BEGIN} --unshare-net --setenv PATH {PATH} --cap-drop ALL --ro-bind {image}/bin /bin"
         f" --ro-bind {image}/data/old /data/old --ro-bind {image}/etc /etc --symlink usr/lib /lib"
-        " --proc /proc --dev /dev --tmpfs /tmp --dev-bind-try /dev/kfd /dev/kfd --dev-bind-try /dev/dri /dev/dri"
-        f" --ro-bind /in /data/in --bind {WORK} {WORK} --chdir {WORK} -- prog -x"
+        " --proc /proc --dev /dev --tmpfs /dev/shm --dev-bind-try /dev/kfd /dev/kfd --dev-bind-try /dev/dri /dev/dri"
+        f" --ro-bind /in /data/in --bind {WORK} {WORK} {END} -- prog -x"
     )
 
 
 def test_bubblewrap_without_an_image_shows_the_system_and_nothing_beside_the_job(make):
     plain = words(make(Bubblewrap), "")
     assert plain.startswith(f"{BEGIN} --setenv PATH {PATH} --cap-drop ALL --ro-bind-try /usr /usr ")
-    assert f"--bind {WORK} {WORK} --chdir {WORK} -- prog -x" in plain
+    assert f"--bind {WORK} {WORK} {END} -- prog -x" in plain
     assert "--tmpfs /scratch" not in plain
     below = make(Bubblewrap).wrap(RUN, "", Path("/opt/pilot/PanDA_Pilot-1"), ())
     assert "--tmpfs /opt/pilot --proc" in " ".join(below.argv)
@@ -108,8 +113,25 @@ def test_credentials_are_covered_where_something_shown_holds_them(make, tmp_path
     token = tmp_path / "token"
     token.write_text("t")
     wrapped = make(Bubblewrap, connection={"token": str(token)}, container={"mounts": (str(tmp_path),)})
-    assert f"--ro-bind /dev/null {token} --chdir" in words(wrapped, "")
+    assert f"--ro-bind /dev/null {token} {END}" in words(wrapped, "")
     assert "/dev/null" not in words(make(Bubblewrap, connection={"token": str(token)}), "")
+
+
+@pytest.mark.parametrize(
+    ("settings", "needs", "queue", "size"),
+    [({}, 7, 9, "--size 7 "), ({}, None, 9, "--size 9 "), ({"shm_b": 5}, 7, 9, "--size 5 "), ({}, None, None, "")],
+)
+def test_memory_that_bubblewrap_lets_a_payload_write_to_has_a_size(make, monkeypatch, settings, needs, queue, size):
+    monkeypatch.setattr(bubblewrap, "_knows_sizes", lambda: True)
+    job, of = Job(id="1", needs=Resources(memory_b=needs)), Queue(name="q", memory_b=queue)
+    made = make(Bubblewrap, container=settings).around(SimpleNamespace(job=job, queue=of), "payload")
+    assert f"--dev /dev {size}--tmpfs /dev/shm" in words(made, "")
+
+
+def test_what_the_pilot_shows_of_its_own_lies_below_what_the_site_shows(make):
+    own = (Mount(source="/own", target="/tmp", writable=True),)
+    shown = words(make(Bubblewrap, container={"mounts": ("/data:/tmp/in",)}), "", own)
+    assert "--bind /own /tmp --ro-bind /data /tmp/in --bind" in shown
 
 
 def test_gpus_are_shown_where_they_are(make):

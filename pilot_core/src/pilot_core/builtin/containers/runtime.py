@@ -55,7 +55,7 @@ class Runtime(Container):
 
     def shown(self, workdir: Path, mounts: Sequence[Mount]) -> tuple[Mount, ...]:
         """Everything of the node that is shown, the job's directory last: nothing lies over it."""
-        given = (*map(read_mount, self.asked.mounts), *mounts)
+        given = (*mounts, *map(read_mount, self.asked.mounts))
         each = (Mount(source=m.source, target=m.target or m.source, writable=m.writable) for m in given)
         return (*each, Mount(source=str(workdir), target=str(self.inside(workdir)), writable=True))
 
