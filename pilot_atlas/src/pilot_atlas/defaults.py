@@ -77,7 +77,9 @@ DEFAULTS: Final[Mapping[str, Mapping[str, object]]] = {
     "rucio": {"host": RUCIO, "trace_url": f"{RUCIO}/traces/"},
     "payload": {"keep_environment": SEEN_BY_PAYLOADS},
     "container": {"keep_environment": SEEN_BY_RUNTIMES, "instead": {"singularity": "alrb", "apptainer": "alrb"}},
-    "monitor": {"monitors": ("disk", "walltime", "memory", "atlas_memory", "looping", "gpu", "cores", "killfile")},
+    "monitor": {
+        "monitors": ("disk", "walltime", "memory", "atlas_memory", "looping", "gpu", "cores", "health", "killfile")
+    },
     "looping": {"ignore": NO_PROGRESS},
     "memory": {"limit_b": 1 << 60},
 }

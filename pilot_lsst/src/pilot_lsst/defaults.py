@@ -40,7 +40,7 @@ NO_PROGRESS: Final = ("memory_monitor*", "pilotlog*", "pandaJob*", "*.py")
 DEFAULTS: Final[Mapping[str, Mapping[str, object]]] = {
     "connection": {"url": (SERVER,), "info_sources": ("local", "environment", "server")},
     "payload": {"keep_environment": SEEN_BY_PAYLOADS},
-    "monitor": {"monitors": ("disk", "walltime", "memory", "looping", "gpu", "lsst_log")},
+    "monitor": {"monitors": ("disk", "walltime", "memory", "looping", "gpu", "cores", "health", "lsst_log")},
     "looping": {"ignore": NO_PROGRESS},
 }
 """By section and name."""

@@ -250,7 +250,7 @@ class MonitorOptions:
     section = "monitor"
 
     monitors: tuple[str, ...] = option(
-        ("disk", "walltime", "memory", "looping", "gpu", "killfile"), help="Monitors to run."
+        ("disk", "walltime", "memory", "looping", "gpu", "cores", "health", "killfile"), help="Monitors to run."
     )
     sample_s: float = option(30.0, help="The processes are measured this often.", unit="s", least=0.01)
     pss_s: float = option(60.0, help="Their proportional memory is measured this often, which costs more.", unit="s")

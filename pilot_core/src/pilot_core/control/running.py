@@ -232,5 +232,10 @@ def _outcome(event: p.Ended, began: float) -> Outcome:
         rss_peak_b=event.maxrss_b,
     )
     wall_s = event.at - began if event.started_mono is None else event.mono - event.started_mono
-    how = {"exit_code": event.status, "signal": event.signal, "begun": event.begun}
-    return Outcome(**how, wall_s=max(wall_s, 0.0), usage=usage)
+    return Outcome(
+        exit_code=event.status,
+        signal=event.signal,
+        wall_s=max(wall_s, 0.0),
+        usage=usage,
+        begun=event.begun,
+    )

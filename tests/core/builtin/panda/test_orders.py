@@ -213,6 +213,19 @@ def test_what_was_asked_for_is_shown_with_the_next_update(talker, panda, wire_jo
     assert talk.show(job, workdir) == "", "what was shown once is not shown again"
 
 
+@pytest.mark.parametrize(("follow_all", "shown"), [(True, True), (False, False)])
+def test_each_update_may_carry_the_end_of_the_log(talker, panda, wire_job, follow_all, shown):
+    """The field holds 2048 bytes, and no half of a character."""
+    talk = talker(follow_all=follow_all)
+    job = take(talk, panda, wire_job())
+    for said in ("first\n", "é" * 2000 + "x\n"):
+        update = Update(job=job, final=False, at=1_788_264_060.0, log_tail=said)
+        talk.send(talk.compose(update))
+    told = [said.get("stdout", "") for said in panda.said()]
+    assert told == (["first\n", "é" * 1023 + "x\n"] if shown else ["", ""])
+    assert all(len(each.encode()) <= 2048 for each in told)
+
+
 def test_a_job_may_be_followed_from_its_beginning(talker, panda, wire_job):
     """server:D-19 (the pace)"""
     talk = talker()

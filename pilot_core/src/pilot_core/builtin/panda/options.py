@@ -54,6 +54,9 @@ class PandaOptions:
     user_proxy_dn: str = option("", help="On a unified queue, whose proxy jobs of users have.")
     proxy_role: str = option("", help="The role of the proxy that the server renews; without one it is not renewed.")
     request_s: float = option(120.0, help="For one request, answer and all.", unit="s")
+    follow_all: bool = option(
+        False, help="Each update carries the end of what the payload says, as for a job that somebody follows."
+    )
     debug_heartbeat_s: float = option(60.0, help="Between two updates of a job that somebody follows.", unit="s")
     broker: tuple[str, ...] = option(
         (), help="Message brokers, as HOST:PORT, that tell of work; the server is asked once one of them does."

@@ -280,7 +280,8 @@ class Panda(Communicator):
         """The update in the server's words."""
         job, node = update.job, cpu_fields(self._node) if self._node is not None else {}
         got_s = self._talk(job.id, job.attempt).got_s
-        body = fitted(TELLS, fields_of(update, self._who, node, got_s))
+        followed = update.debug or (self._options.follow_all and not update.final)
+        body = fitted(TELLS, fields_of(evolve(update, debug=followed), self._who, node, got_s))
         return Letter(communicator=self.name, job=job.id, attempt=job.attempt, final=update.final, body=body)
 
     def refuse(self, raw: Mapping[str, object], error: PilotError) -> Letter | None:
