@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import select
 import subprocess
+import time
 from contextlib import closing
 from pathlib import Path
 
@@ -22,6 +23,8 @@ from pilot_core.model.job import Job
 from pilot_core.model.payload import Command, Outcome
 from pilot_core.spec.drivers import Container
 
+CLOCK_REALTIME_COARSE = 5
+"""The clock that dates files."""
 TOUCHED = {*SHELLS_OWN, "_", "PWD", "OLDPWD", "SHLVL", "IFS", "PATH", "LD_PRELOAD"}
 """What a shell or a linker makes something of."""
 names = st.from_regex(NAME, fullmatch=True).filter(lambda name: name not in TOUCHED)
@@ -80,6 +83,12 @@ def events_of(processes):
         yield from processes.read()
 
 
+def await_the_next_tick(path):
+    """Until what is changed gets a later date than this file has, as it does between a pilot's steps."""
+    while time.clock_gettime_ns(CLOCK_REALTIME_COARSE) <= path.stat().st_ctime_ns:
+        time.sleep(0.001)
+
+
 @pytest.mark.parametrize("run", [in_a_keeper, plainly])
 @pytest.mark.parametrize(
     ("script", "begun"),
@@ -98,6 +107,7 @@ def test_the_sign_is_given_when_the_payload_begins_and_cannot_be_taken_back(tmp_
     workdir.mkdir()
     command = contain(Through(None), "payload", Command("/bin/sh", "-c", script or ""), "", workdir, {})
     assert oct((workdir / FOLDER / "payload.env").stat().st_mode)[-3:] == "600"
+    await_the_next_tick(workdir / FOLDER / "payload.started")
     argv = command.argv if script else ("/bin/sh", "-c", "exit 125")
     end = run(argv, workdir, tmp_path)
     assert (end.status, end.begun) == (125, begun)

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 
 EVERY_S = 1.0
 IN_MODIFY = 2
-CLOCK_REALTIME_COARSE = 5
-TICKS = 20
 POLLIN = 1
 NEVER = float("inf")
 CUT = b"\n[the output was longer than %d bytes and is cut here]\n"
@@ -48,10 +46,6 @@ class Sign:
     def __init__(self, path: str) -> None:
         self.fd = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
         self.before = self.stamp()
-        for _ in range(TICKS):  # what is changed within a tick of the clock that dates files keeps its date
-            if time.clock_gettime_ns(CLOCK_REALTIME_COARSE) > self.before[2]:
-                break
-            time.sleep(0.001)
 
     def stamp(self) -> tuple[int, int, int]:
         about = os.fstat(self.fd)
