@@ -38,13 +38,15 @@ def give_back(workdir: Path, control: Path) -> tuple[PilotError, ...]:
 
 
 def _move(kept: Path, workdir: Path) -> None:
-    """Back to its own name, or beside whatever stands there instead; two names of one file become one."""
+    """Back to its own name, or beside whatever stands there instead; of two names of one file this one goes."""
     about, target = kept.lstat(), workdir / kept.name
     with suppress(FileNotFoundError):
-        if not os.path.samestat(about, target.lstat()):
-            target = workdir / f"{kept.name}.said"
+        if os.path.samestat(about, target.lstat()):
+            if kept != target:
+                kept.unlink()
+            return
+        target = workdir / f"{kept.name}.said"
     kept.replace(target)
-    kept.unlink(missing_ok=True)
 
 
 def _is_folder(path: Path) -> bool:
