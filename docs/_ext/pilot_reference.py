@@ -28,7 +28,7 @@ from pilot_core.cli.older import told
 from pilot_core.cli.output import duration, size
 from pilot_core.cli.parser import Parser
 from pilot_core.config.options import Option, fields_of, name_of
-from pilot_core.control.patterns import Match, Pattern
+from pilot_core.control.patterns import HARMLESS, Match, Pattern
 from pilot_core.control.said import Line
 from pilot_core.errors import ErrorCode, codes, owner
 from pilot_core.machine.phases import Step
@@ -174,11 +174,16 @@ def failures() -> Iterator[str]:
     told = "The rank says which of several counts; a line of the log that has one of the texts is the evidence."
     yield f"{told} `{{name}}` is anything, `{{!name}}` one word; `^` and `$` are the ends of the line."
     rows = sorted(patterns(), key=lambda each: -each.rank)
-    yield table(("class", "cause", "what to do", "whose fault", "code", "rank", "retry"), map(_pattern, rows))
+    known = [row for row in rows if row.kind != HARMLESS]
+    yield table(("class", "cause", "what to do", "whose fault", "code", "rank", "retry"), map(_pattern, known))
+    yield "## Harmless lines"
+    yield "A line that fits one of these is never the cause. So is one that its program marks as ordinary talk."
+    quiet = ((f"`{row.kind}` ({row.name})", f"`{row.examples[0]}`") for row in rows if row.kind == HARMLESS)
+    yield table(("class", "for example"), quiet)
 
 
 def _pattern(row: Pattern) -> tuple[object, ...]:
-    advice = failure_of(Match(row, Line("", 1, ""), {}).error()).advice
+    advice = failure_of(Match(row, row.forms[0], Line("", 1, ""), {}).error()).advice
     name = f"`{row.kind}` ({row.name})"
     return name, row.cause, row.remedy, row.fault.value, f"`{row.code.number}`", row.rank, advice
 

@@ -1,7 +1,8 @@
 """How well failures are told apart that no pattern was written for: ``python tests/bench/diagnosis.py``.
 
 Of each class in the held-out third of the corpus: how many there are, what part of the claims is right (precision)
-and what part of the cases is found (recall). Nothing is asserted here.
+and what part of the cases is found (recall). Then the same for all of them with noise beside each, of kinds that are
+held out as well. Nothing is asserted here.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "core" / "corpus"))
 
-from cases import Judge, cases, scores
+from cases import PLACES, Case, Judge, Score, cases, noises, scores
 
 
 def main() -> None:
@@ -25,10 +26,24 @@ def main() -> None:
         began = time.perf_counter()
         judged = [(case, judge.failure(case).kind) for case in held_out]
         took_s = time.perf_counter() - began
-    print(f"{'class':<18}{'cases':>6}{'precision':>11}{'recall':>8}")
-    for score in scores(judged):
-        print(f"{score.kind:<18}{score.cases:>6}{score.precision:>11.2f}{score.recall:>8.2f}")
+        print(f"{'class':<18}{'cases':>6}{'precision':>11}{'recall':>8}")
+        for score in scores(judged):
+            print_score(score.kind, score)
+        print_noisy(judge, held_out)
     print(f"one diagnosis takes {took_s / len(held_out) * 1000:.1f} ms")
+
+
+def print_score(name: str, score: Score) -> None:
+    """One line of the table."""
+    print(f"{name:<18}{score.cases:>6}{score.precision:>11.2f}{score.recall:>8.2f}")
+
+
+def print_noisy(judge: Judge, held_out: list[Case]) -> None:
+    """Judge each case with each kind of noise that is held out, at each place."""
+    kinds = [noise for noise in noises() if noise.held_out]
+    for place in PLACES:
+        judged = [(case, judge.failure(noise.beside(case, place)).kind) for case in held_out for noise in kinds]
+        print_score(f"noise {place}", scores(judged)[-1])
 
 
 if __name__ == "__main__":

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pilot_core.control import said as reading
-from pilot_core.control.patterns import Form, Pattern, read_patterns, recognise
+from pilot_core.control.evidence import recognise
+from pilot_core.control.patterns import Form, Pattern, read_patterns
 from pilot_core.control.said import Said
 from pilot_core.errors import Code
 from pilot_core.model.failure import Where, failure_of
@@ -64,6 +65,13 @@ def wrote(folder: Path, **texts: str) -> Said:
         ("{a} ended$", "it ended and ended", {"a": "it ended and"}),
         ("a{}b{}a$", "abba", {}),
         ("ab{x}b$", "ab", None),
+        ("error", "terror, errors, error_rate=0", None),
+        ("error", "terror: an error", {}),
+        ("0 killed", "10 killed", None),
+        ("^Killed", "Killed_by", None),
+        ("{what} lost", "2 losts, 3 lost", {"what": "2 losts, 3"}),
+        ("{}Error: {what}", "KeyError: a", {"what": "a"}),
+        ("ORA-1{}", "ORA-12541: no listener", {}),
     ],
 )
 def test_a_line_fits_a_form_or_does_not(form: str, line: str, holes: dict[str, str] | None) -> None:
@@ -71,14 +79,16 @@ def test_a_line_fits_a_form_or_does_not(form: str, line: str, holes: dict[str, s
 
 
 @given(
-    st.lists(st.text("ab", max_size=3), min_size=1, max_size=4),
+    st.lists(st.text("ab-", max_size=3), min_size=1, max_size=4).filter(any),
     st.booleans(),
     st.booleans(),
-    st.text("abc", max_size=12),
+    st.text("abc-", max_size=12),
 )
 def test_a_form_fits_what_the_same_expression_finds(parts: list[str], begins: bool, ends: bool, line: str) -> None:
     form = Form.of("^" * begins + "{}".join(parts) + "$" * ends)
-    expression = "^" * begins + ".*".join(parts) + r"\Z" * ends
+    side = r"(?:(?<!\w)|(?!\w))"
+    first, last = side * bool(parts[0]), side * bool(parts[-1])
+    expression = ("^" if begins else first) + ".*".join(parts) + (r"\Z" if ends else last)
     assert (form.fit(line) is not None) is bool(re.search(expression, line))
 
 
@@ -151,9 +161,20 @@ def test_what_tells_most_is_first_and_of_equals_what_was_said_first(tmp_path: Pa
 
 
 def test_a_word_beside_it_can_rule_a_line_out(tmp_path: Path) -> None:
-    known = patterns(tmp_path, named("a", "refused", 40, ", unless: [INFO]"))
-    assert found(wrote(tmp_path, stderr="INFO refused\n"), known) == []
-    assert found(wrote(tmp_path, stderr="INFO refused\nrefused\n"), known) == ["a"]
+    known = patterns(tmp_path, named("a", "refused", 40, ", unless: [by us]"))
+    assert found(wrote(tmp_path, stderr="refused by us\n"), known) == []
+    assert found(wrote(tmp_path, stderr="refused by us\nrefused\n"), known) == ["a"]
+
+
+def test_ordinary_talk_fits_nothing(tmp_path: Path) -> None:
+    known = patterns(tmp_path, named("a", "refused", 40) + named("b", "DEBUG lost", 40))
+    assert found(wrote(tmp_path, stderr="INFO refused\nDEBUG lost\n"), known) == ["b"]
+
+
+def test_a_text_that_names_a_level_is_sought_first(tmp_path: Path) -> None:
+    (pattern,) = patterns(tmp_path, named("a", "refused", 40).replace("refused'", "refused', 'WARNING: refused'"))
+    (match,) = recognise(wrote(tmp_path, stderr="WARNING: refused\n"), [pattern])
+    assert match.doubts == 0
 
 
 def test_a_pattern_names_the_logs_in_which_it_is_looked_for(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """The labelled failures: real output of real tools (made.yaml, made again by make.py) and forms that were written down.
 
-A third is held out of the writing of patterns, by a digest of the case's name.
+Noise is what tools say beside the point (noise.yaml). A third of cases and of kinds of noise is held out of the writing
+of patterns, by a digest of the name.
 """
 
 from __future__ import annotations
@@ -10,9 +11,10 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Final
 
 import yaml
-from attrs import frozen
+from attrs import evolve, frozen
 
 from pilot_core.builtin import failures
 from pilot_core.config.layers import Schema
@@ -48,22 +50,57 @@ class Case:
     @property
     def held_out(self) -> bool:
         """Whether nobody looked at it when patterns were written."""
-        return hashlib.sha256(self.name.encode()).digest()[0] % 3 == 0
+        return _held_out(self.name)
 
     @property
     def outcome(self) -> Outcome:
         return Outcome(exit_code=self.exit) if self.exit >= 0 else Outcome(signal=-self.exit)
 
 
+@frozen(kw_only=True)
+class Noise:
+    """What a tool says beside the point, by default among a payload's complaints."""
+
+    name: str
+    source: str
+    text: str
+    stream: str = "stderr"
+
+    @property
+    def held_out(self) -> bool:
+        """Whether nobody looked at it when what is harmless was written down."""
+        return _held_out(self.name)
+
+    def beside(self, case: Case, place: str) -> Case:
+        """A case with this noise at one of the ``PLACES``."""
+        said, own = getattr(case, self.stream).splitlines(), self.text.splitlines()
+        own += TALK if place == "long before" else []
+        at = {"between": len(said) // 2, "after": len(said)}.get(place, 0)
+        return evolve(case, **{self.stream: "\n".join([*said[:at], *own, *said[at:]])})
+
+
+PLACES: Final = ("long before", "before", "between", "after")
+"""Where noise stands in a log: ordinary talk or nothing is between it and the failure, or it is within or behind it."""
+TALK: Final = [f"event {number} has 12 tracks" for number in range(200)]
+
+
+def _held_out(name: str) -> bool:
+    return hashlib.sha256(name.encode()).digest()[0] % 3 == 0
+
+
 def cases() -> list[Case]:
     """Every case, by name."""
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    found = [
-        _case(each, real=file == "made")
-        for file in ("made", "written")
-        for each in yaml.load((HERE / f"{file}.yaml").read_text(), loader)
-    ]
+    found = [_case(each, real=file == "made") for file in ("made", "written") for each in _load(file)]
     return sorted(found, key=lambda case: case.name)
+
+
+def noises() -> list[Noise]:
+    """Every kind of noise, by name."""
+    return sorted((Noise(**each) for each in _load("noise")), key=lambda noise: noise.name)
+
+
+def _load(file: str) -> list[dict[str, str]]:
+    return yaml.load((HERE / f"{file}.yaml").read_text(), getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # type: ignore[no-any-return]
 
 
 def _case(raw: Mapping[str, str], *, real: bool) -> Case:

@@ -8,9 +8,10 @@ from pilot_core.builtin.failures import pilot_payload_patterns
 from pilot_core.control.patterns import read_patterns
 from pilot_core.model.failure import CLASSES
 
-from .cases import Judge, cases, scores
+from .cases import PLACES, Judge, cases, noises, scores
 
 CASES = cases()
+NOISES = noises()
 
 
 def test_there_are_enough_failures_half_of_them_real_and_a_third_held_out() -> None:
@@ -28,6 +29,31 @@ def test_failures_are_told_apart(tmp_path, held_out, least) -> None:
     *_, every = scores(judged)
     assert every.precision >= least
     assert every.recall >= least
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize(("held_out", "least"), [(False, 0.96), (True, 0.8)])
+def test_failures_are_told_apart_from_what_is_said_beside_them(tmp_path, place, held_out, least) -> None:
+    judge, those = Judge(tmp_path), [case for case in CASES if case.held_out is held_out]
+    kinds = [noise for noise in NOISES if noise.held_out is held_out]
+    noisy = [kinds[number % len(kinds)].beside(case, place) for number, case in enumerate(those)]
+    *_, every = scores([(case, judge.failure(case).kind) for case in noisy])
+    assert every.precision >= least
+    assert every.recall >= least
+
+
+@pytest.mark.parametrize("name", ["tensorflow-cudart", "lsb-release"])
+def test_one_harmless_line_changes_nothing(tmp_path, name) -> None:
+    judge, noise = Judge(tmp_path), next(each for each in NOISES if each.name == name)
+    assert [
+        case.name for case in CASES if judge.failure(noise.beside(case, "before")).kind != judge.failure(case).kind
+    ] == []
+
+
+def test_there_is_much_noise_a_third_of_it_held_out() -> None:
+    assert len({noise.name for noise in NOISES}) == len(NOISES) >= 60
+    assert 0.25 < sum(noise.held_out for noise in NOISES) / len(NOISES) < 0.4
+    assert all(noise.source and noise.text for noise in NOISES)
 
 
 def test_each_pattern_has_a_name_of_its_own_and_an_example() -> None:

@@ -60,7 +60,7 @@ def _look_up(text: str) -> ErrorCode:
 
 
 def _explain(path: Path, *, as_json: bool) -> int:
-    from pilot_core.control.patterns import recognise
+    from pilot_core.control.evidence import recognise
     from pilot_core.control.payload import patterns_of
     from pilot_core.control.said import Said
     from pilot_core.redact import Redactor
@@ -68,7 +68,7 @@ def _explain(path: Path, *, as_json: bool) -> int:
     path = _readable(path)
     hooks = _learn_from_plugins()
     said = Said(path.parent, Redactor())
-    found = recognise(said, patterns_of(hooks) if hooks else (), path.name)
+    found = recognise(said, patterns_of(hooks) if hooks else (), only=path.name)
     failures = [failure_of(match.error()) for match in found]
     answer(as_json, [each.to_wire() for each in failures], _told(failures) or f"{path.name}: no known failure is in it")
     return 0 if failures else 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from signal import SIGKILL, SIGSEGV, SIGTERM, Signals
@@ -22,10 +22,13 @@ if TYPE_CHECKING:
 
 SHOWN: Final = 300
 LEAST_FREE_B: Final = 1 << 20
+ERROR: Final = re.compile(
+    r"(?<!\b0 )(?<!\bno )(?:(?<![^\W_])|(?-i:(?<=[a-z])(?=E)))(?:error|fatal|critical)\b", re.IGNORECASE
+)
 COMPLAINTS: Final = (
     ("payload.stdout", re.compile(r"\bCRITICAL\b")),
     ("payload.stderr", re.compile(r"command not found")),
-    ("payload.stderr", re.compile(r"error\b|\b(?:fatal|critical)\b", re.IGNORECASE)),
+    ("payload.stderr", ERROR),
     ("payload.stderr", re.compile(r"\bwarning\b", re.IGNORECASE)),
     ("payload.stdout", re.compile(r"\b(?:ERROR|FATAL)\b")),
 )
@@ -51,7 +54,9 @@ def memory_problem(before: object, groups: Groups) -> Iterator[PilotError]:
         yield PilotError(Code.PAYLOADOUTOFMEMORY, f"the kernel killed {kills} of its processes", kills=kills)
 
 
-def exit_problem(job: Job, outcome: Outcome, said: Said, known: PilotError | None = None) -> Iterator[PilotError]:
+def exit_problem(
+    job: Job, outcome: Outcome, said: Said, known: PilotError | None = None, patterns: Collection[Pattern] = ()
+) -> Iterator[PilotError]:
     """Judge exit status and signal, by what is ``known`` or else by what the payload complained of.
 
     A payload that the pilot had to end is not blamed for having been ended.
@@ -64,7 +69,7 @@ def exit_problem(job: Job, outcome: Outcome, said: Said, known: PilotError | Non
         yield PilotError(code, f"{told}: {known.detail}", **known.facts, trf=outcome.transform_code)
         return
     facts: dict[str, object] = {"trf": outcome.transform_code}
-    if line := complaint(said):
+    if line := complaint(said, patterns):
         told = f"{told}: {line.text}"
         facts |= {"file": line.file, "line": line.number, "said": line.text}
     tail = said.tail(line.file if line else "")
@@ -118,23 +123,25 @@ def _is_core(inside: Inside, name: str) -> bool:
     return False
 
 
-def complaint(said: Said) -> Line | None:
+def complaint(said: Said, patterns: Collection[Pattern] = ()) -> Line | None:
     """The line in which the payload most likely says what is wrong, else the last line of its complaints."""
+    from pilot_core.control.evidence import says_nothing
+
     for name, pattern in COMPLAINTS:
         for line in said.lines(name):
-            if found := pattern.search(line.text):
+            if (found := pattern.search(line.text)) and not says_nothing(line.text, patterns):
                 start = max(found.start() - SHOWN // 2, 0) if len(line.text) > SHOWN else 0
                 return Line(name, line.number, line.text[start : start + SHOWN])
     last = said.lines(STDERR)[-1:]
     return Line(STDERR, last[0].number, last[0].text[:SHOWN]) if last else None
 
 
-def known_problem(said: Said, patterns: Iterable[Pattern]) -> PilotError | None:
+def known_problem(said: Said, outcome: Outcome, patterns: Collection[Pattern]) -> PilotError | None:
     """The error that the most telling known failure stands for, with the end of the log that told it."""
-    from pilot_core.control.patterns import recognise
+    from pilot_core.control.evidence import MERE, recognise
 
-    found = recognise(said, patterns)
-    if not found:
+    found = recognise(said, patterns, outcome)
+    if not found or found[0].doubts >= MERE:
         return None
     also = ", ".join(match.pattern.name for match in found[1:])
     return found[0].error(tail=said.tail(found[0].line.file), **({"also": also} if also else {}))

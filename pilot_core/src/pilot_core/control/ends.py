@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from attrs import frozen
 
-from pilot_core.control.patterns import failure_in
+from pilot_core.control.patterns import failure_in, numbers
 from pilot_core.errors import PilotError
 from pilot_core.model.payload import Outcome
 from pilot_core.model.wire import Fields
-
-HIGHEST_STATUS: Final = 255
 
 
 @frozen(kw_only=True)
@@ -35,18 +31,6 @@ def _read(fields: Fields) -> End:
     end = End(codes=codes, error=failure_in(fields))
     fields.refuse_unknown()
     return end
-
-
-def numbers(fields: Fields, name: str) -> tuple[int, ...]:
-    """A list of exit codes."""
-    told = f"wants exit codes from 1 to {HIGHEST_STATUS}"
-    fitting = []
-    for place, value in fields.items(name, "a list of exit codes"):
-        if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= HIGHEST_STATUS:
-            fitting.append(value)
-        else:
-            fields.problem(place, f"{told}, not {value!r}")
-    return tuple(fitting)
 
 
 def meaning(ends: tuple[End, ...], outcome: Outcome) -> list[PilotError]:

@@ -1,8 +1,9 @@
 """Known failures as data: what a line of a log looks like that says why a job failed.
 
 A form is a plain text with holes: ``{library}: cannot open shared object file``. A hole takes anything, ``{!library}``
-one word; ``^`` at the beginning and ``$`` at the end of a form are the ends of the line. A form is sought part by part
-from the left, so that no text takes more than linear time. Files of patterns are YAML, as the manual describes them.
+one word; ``^`` at the beginning and ``$`` at the end of a form are the ends of the line. A form begins and ends where a
+word does, unless a hole ``{}`` without a name is there. It is sought part by part from the left, so that no text takes
+more than linear time. Files of patterns are YAML, as the manual describes them.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from typing import Any, Final
 from attrs import field, frozen
 
 from pilot_core.config.spelling import meant
-from pilot_core.control.said import STDERR, STDOUT, Line, Said
+from pilot_core.control.levels import Level, level_of
+from pilot_core.control.said import STDERR, STDOUT, Line
 from pilot_core.errors import Code, ErrorCode, NoSuchCode, Party, PilotError, Retry, Stage, by_acronym
 from pilot_core.model.failure import CLASSES, MOST_FACTOR
 from pilot_core.model.plain import parse_plain
@@ -30,7 +32,10 @@ LEAST_TEXT: Final = 4
 ONE_WORD: Final = "!"
 USUAL_RANK: Final = 50
 HIGHEST_RANK: Final = 100
+HIGHEST_STATUS: Final = 255
 USUAL_LOGS: Final = (STDERR, STDOUT)
+HARMLESS: Final = "harmless"
+"""The class of lines that never say why something failed."""
 _HOLE: Final = re.compile(r"\{(!?[a-z_]*)\}")
 
 
@@ -42,13 +47,15 @@ class Form:
     names: tuple[str, ...]
     begins: bool
     ends: bool
+    level: Level = Level.PLAIN
+    """What a line has to be at least, to be believed; a form that names a level is content with it."""
 
     @classmethod
     def of(cls, text: str) -> Form:
         """Read a form as it is written."""
         begins, ends = text.startswith("^"), text.endswith("$")
         found = _HOLE.split(text[begins : len(text) - ends])
-        return cls(tuple(found[::2]), tuple(found[1::2]), begins, ends)
+        return cls(tuple(found[::2]), tuple(found[1::2]), begins, ends, level_of(text))
 
     @property
     def longest(self) -> str:
@@ -57,29 +64,31 @@ class Form:
 
     def fit(self, line: str) -> dict[str, str] | None:
         """What stands in the holes, if a line fits."""
-        at = self._begin(line)
+        at = 0
         taken: list[str] = []
-        for number, part in enumerate(self.parts[1:], 1):
-            if at < 0:
+        for number, part in enumerate(self.parts):
+            found = self._place(line, number, at)
+            if found < 0:
                 return None
-            last = self.ends and number == len(self.parts) - 1
-            found = max(line.rfind(part), -1) if last else line.find(part, at)
-            if found < at or (last and found + len(part) != len(line)):
-                return None
-            taken.append(line[at:found] if part or last else line[at:])
+            taken += [line[at:found]] if number else []
             at = found + len(part)
-        if at < 0 or (self.ends and at != len(line)):
-            return None
         return self._named(taken)
 
-    def _begin(self, line: str) -> int:
-        first = self.parts[0]
-        if self.begins:
-            return len(first) if line.startswith(first) else -1
-        if self.ends and len(self.parts) == 1:
-            return len(line) if line.endswith(first) else -1
-        found = line.find(first)
-        return found + len(first) if found >= 0 else -1
+    def _place(self, line: str, number: int, at: int) -> int:
+        """Where a part stands; the outer ones are at the ends of the line, or of words."""
+        part, first, last = self.parts[number], number == 0, number == len(self.parts) - 1
+        if last and (self.ends or not part):
+            at = max(at, len(line) - len(part))
+        while (found := line.find(part, at)) >= 0:
+            stop = found + len(part)
+            left = not first or (found == 0 if self.begins else not _joined(line, found))
+            right = not last or (stop == len(line) if self.ends else not _joined(line, stop))
+            if left and right:
+                return found
+            if first and self.begins:
+                break
+            at = found + 1
+        return -1
 
     def _named(self, taken: list[str]) -> dict[str, str] | None:
         """The holes by name; of one that begins a form, the last of what colons separate."""
@@ -89,6 +98,11 @@ class Form:
         if any(name[:1] == ONE_WORD and len(text.split()) != 1 for name, text in named.items()):
             return None
         return {name.removeprefix(ONE_WORD): _trim(text) for name, text in named.items() if name}
+
+
+def _joined(line: str, place: int) -> bool:
+    """Whether a place is within a word."""
+    return 0 < place < len(line) and all(each.isalnum() or each == "_" for each in line[place - 1 : place + 1])
 
 
 def _trim(text: str) -> str:
@@ -108,28 +122,31 @@ class Pattern:
     rank: int = USUAL_RANK
     files: tuple[str, ...] = USUAL_LOGS
     unless: tuple[str, ...] = ()
+    exit_codes: tuple[int, ...] = ()
     fault: Party
     retry: Retry
     factors: Mapping[str, float] = field(factory=dict)
     examples: tuple[str, ...] = ()
     counterexamples: tuple[str, ...] = ()
 
-    def find(self, lines: Iterable[Line], text: str) -> Match | None:
-        """The first line that fits; ``text`` is all of them."""
+    def find(self, lines: Iterable[Line], text: str) -> Iterator[Match]:
+        """The lines that fit and are no ordinary talk; ``text`` is all of them."""
         forms = [form for form in self.forms if form.longest in text]
-        return next(self._matches(forms, lines), None) if forms else None
+        for line in lines if forms else ():
+            if match := self._match(forms, line):
+                yield match
 
-    def _matches(self, forms: list[Form], lines: Iterable[Line]) -> Iterator[Match]:
-        for line in lines:
-            for form in forms:
-                if form.longest in line.text and not any(word in line.text for word in self.unless):
-                    holes = form.fit(line.text)
-                    if holes is not None:
-                        yield Match(self, line, holes)
+    def _match(self, forms: list[Form], line: Line) -> Match | None:
+        for form in forms:
+            if form.longest in line.text and not any(word in line.text for word in self.unless):
+                holes = form.fit(line.text)
+                if holes is not None and level_of(line.text) >= min(form.level, Level.WARNING):
+                    return Match(self, form, line, holes)
+        return None
 
     def fits(self, text: str) -> Match | None:
         """How one line fits by itself."""
-        return self.find([Line("", 1, text)], text)
+        return self._match(list(self.forms), Line("", 1, text))
 
 
 @frozen
@@ -137,8 +154,11 @@ class Match:
     """A line that fits a pattern, and what stands in its holes."""
 
     pattern: Pattern
+    form: Form
     line: Line
     holes: Mapping[str, str]
+    doubts: int = 0
+    """How much speaks against it."""
 
     @property
     def cause(self) -> str:
@@ -170,28 +190,6 @@ def told(match: Match) -> str:
     """What is found, in one line: the cause, the words that say so, and where they stand."""
     line = match.line
     return f"{match.cause} ({line.file}:{line.number}: {line.text[:SHOWN]})"
-
-
-def recognise(said: Said, patterns: Iterable[Pattern], only: str = "") -> list[Match]:
-    """What is known of that which a payload said, in its logs or in one ``only``: the most telling first.
-
-    A pattern of a higher rank tells more; of those in the same ten the first to be said is the first cause.
-    """
-    found: list[Match] = []
-    texts: dict[str, str] = {}
-    for pattern in sorted(patterns, key=lambda each: -each.rank):
-        for name in [only] if only else said.names(pattern.files):
-            lines = said.lines(name)
-            text = texts.setdefault(name, "\n".join(line.text for line in lines))
-            if match := pattern.find(lines, text):
-                found.append(match)
-                break
-    return sorted(found, key=_telling)
-
-
-def _telling(match: Match) -> tuple[int, int]:
-    number = match.line.number
-    return -(match.pattern.rank // 10), number if number > 0 else (1 << 40) + number
 
 
 # --- reading ----------------------------------------------------------------------------------------------------------
@@ -228,7 +226,7 @@ def patterns_in(fields: Fields, field: str) -> tuple[Pattern, ...]:
 
 
 def _pattern(name: str, fields: Fields) -> Pattern | None:
-    kind, code = _kind(fields), _code(fields)
+    kind, code = _kind(fields, *CLASSES, HARMLESS), _code(fields)
     forms = _forms(fields)
     factors = {f"{what}_factor": _factor(fields, what) for what in ("memory", "time") if what in fields.names()}
     pattern = Pattern(
@@ -236,11 +234,12 @@ def _pattern(name: str, fields: Fields) -> Pattern | None:
         kind=kind,
         code=code,
         forms=forms,
-        cause=fields.text("cause", required=True),
-        remedy=fields.text("remedy", required=True),
+        cause=fields.text("cause", required=kind != HARMLESS),
+        remedy=fields.text("remedy", required=kind != HARMLESS),
         rank=fields.number("rank", USUAL_RANK, most=HIGHEST_RANK) or 0,
         files=fields.texts("files") or USUAL_LOGS,
         unless=fields.texts("unless"),
+        exit_codes=numbers(fields, "exit_codes"),
         fault=_fault(fields, code),
         retry=_retry(fields, code),
         factors=factors,
@@ -254,16 +253,16 @@ def _pattern(name: str, fields: Fields) -> Pattern | None:
 
 def failure_in(fields: Fields) -> PilotError:
     """The error that a document says something stands for, by the keys that a pattern has for that."""
-    kind, code = _kind(fields), _code(fields)
+    kind, code = _kind(fields, *CLASSES), _code(fields)
     facts = {"class": kind, "fault": _fault(fields, code).value, "retry": _retry(fields, code).name.lower()}
     cause, remedy = fields.text("cause", required=True), fields.text("remedy", required=True)
     return PilotError(code, cause, cause=cause, remedy=remedy, **facts)
 
 
-def _kind(fields: Fields) -> str:
+def _kind(fields: Fields, *known: str) -> str:
     kind = fields.text("class", required=True)
-    if kind not in CLASSES:
-        fields.problem("class", f"{kind!r} is none of {', '.join(CLASSES)}{meant(kind, CLASSES)}")
+    if kind not in known:
+        fields.problem("class", f"{kind!r} is none of {', '.join(known)}{meant(kind, known)}")
     return kind
 
 
@@ -290,7 +289,19 @@ def _forms(fields: Fields) -> tuple[Form, ...]:
         forms.append(form)
     if not forms:
         fields.problem("lines", "is empty; write at least one form that a line can have")
-    return tuple(forms)
+    return tuple(sorted(forms, key=lambda form: form.level))
+
+
+def numbers(fields: Fields, name: str) -> tuple[int, ...]:
+    """A list of exit codes."""
+    told = f"wants exit codes from 1 to {HIGHEST_STATUS}"
+    fitting = []
+    for place, value in fields.items(name, "a list of exit codes"):
+        if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= HIGHEST_STATUS:
+            fitting.append(value)
+        else:
+            fields.problem(place, f"{told}, not {value!r}")
+    return tuple(fitting)
 
 
 def _factor(fields: Fields, what: str) -> float:

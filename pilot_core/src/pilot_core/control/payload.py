@@ -309,14 +309,15 @@ class PayloadControl:
     def _known(self, task: Task, outcome: Outcome, *, certain: bool) -> Iterator[PilotError]:
         """What its logs tell: they explain its exit code, and name the error where nothing more certain does."""
         said = Said(task.workdir, self.redactor)
-        known = None
+        known, patterns = None, []
         try:
-            known = known_problem(said, patterns_of(self.hooks))
+            patterns = patterns_of(self.hooks)
+            known = known_problem(said, outcome, patterns)
         except PluginFailed as failed:
             yield by_plugin(failed)
         if known is not None and not known.code.vague and not certain:
             yield known
-        yield from exit_problem(task.job, outcome, said, known)
+        yield from exit_problem(task.job, outcome, said, known, patterns)
 
 
 def patterns_of(hooks: Hooks) -> list[Pattern]:

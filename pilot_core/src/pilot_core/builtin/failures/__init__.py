@@ -12,7 +12,7 @@ from typing import Final
 
 from pilot_core.sdk import hookimpl
 
-FILES: Final = ("node.yaml", "software.yaml", "services.yaml", "programs.yaml")
+FILES: Final = ("node.yaml", "software.yaml", "services.yaml", "programs.yaml", "harmless.yaml")
 
 
 @hookimpl
