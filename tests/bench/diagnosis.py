@@ -39,10 +39,11 @@ def print_score(name: str, score: Score) -> None:
 
 
 def print_noisy(judge: Judge, held_out: list[Case]) -> None:
-    """Judge each case with each kind of noise that is held out, at each place."""
+    """Judge each case with a third of the kinds of noise that are held out, at each place."""
     kinds = [noise for noise in noises() if noise.held_out]
     for place in PLACES:
-        judged = [(case, judge.failure(noise.beside(case, place)).kind) for case in held_out for noise in kinds]
+        noisy = [noise.beside(case, place) for at, case in enumerate(held_out) for noise in kinds[at % 3 :: 3]]
+        judged = [(case, judge.failure(case).kind) for case in noisy]
         print_score(f"noise {place}", scores(judged)[-1])
 
 

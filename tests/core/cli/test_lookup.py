@@ -126,6 +126,16 @@ def test_a_log_of_which_nothing_is_known(pilot, tmp_path):
     assert pilot("errors", "--explain", str(log), "--json").out == "[]\n"
 
 
+def test_a_mere_warning_explains_nothing(pilot, tmp_path):
+    log = tmp_path / "log"
+    log.write_text("WARNING: Connection refused\n")
+    assert pilot("errors", "--explain", str(log), "--json").out == "[]\n"
+    log.write_text("WARNING: Connection refused\nKeyError: 'a'\n")
+    assert [each["pattern"] for each in json.loads(pilot("errors", "--explain", str(log), "--json").out)] == [
+        "python-exception"
+    ]
+
+
 def test_what_cannot_be_explained_is_named(pilot, tmp_path):
     said = pilot("errors", "--explain", str(tmp_path / "none"))
     assert (said.code, said.out) == (2, "")

@@ -188,3 +188,9 @@ def test_a_complaint_is_no_harmless_line(tmp_path: Path, noise: str) -> None:
     assert line.text == "an error after all"
     (problem,) = exit_problem(Job(id="1"), Outcome(exit_code=3), wrote(tmp_path, noise + "an error\n"), None, KNOWN)
     assert problem.facts["said"] == "an error"
+
+
+def test_last_words_are_no_harmless_line(tmp_path: Path) -> None:
+    line = complaint(wrote(tmp_path, "gave up\ntput: No value for $TERM and no -T specified\n"), KNOWN)
+    assert line is not None
+    assert line.text == "gave up"

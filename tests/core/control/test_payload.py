@@ -393,6 +393,7 @@ def test_kills_for_want_of_memory_are_the_reason(tmp_path: Path) -> None:  # pil
     killed = Outcome(exit_code=137)
     assert [error.code.number for error in stage.diagnose(killed, notes=notes)] == [1305]
     events.write_text("oom 4\noom_kill 3\n")
+    (tmp_path / "payload.stderr").write_text("cp: error writing 'a': No space left on device\n")
     errors = stage.diagnose(killed, notes=notes)
     assert merge(errors).code is Code.PAYLOADOUTOFMEMORY  # type: ignore[union-attr]
     assert errors[0].facts["kills"] == 1

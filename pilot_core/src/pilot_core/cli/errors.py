@@ -69,7 +69,7 @@ def _explain(path: Path, *, as_json: bool) -> int:
     hooks = _learn_from_plugins()
     said = Said(path.parent, Redactor())
     found = recognise(said, patterns_of(hooks) if hooks else (), only=path.name)
-    failures = [failure_of(match.error()) for match in found]
+    failures = [failure_of(match.error()) for match in found if match.believed]
     answer(as_json, [each.to_wire() for each in failures], _told(failures) or f"{path.name}: no known failure is in it")
     return 0 if failures else 1
 

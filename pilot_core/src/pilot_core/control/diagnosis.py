@@ -132,16 +132,16 @@ def complaint(said: Said, patterns: Collection[Pattern] = ()) -> Line | None:
             if (found := pattern.search(line.text)) and not says_nothing(line.text, patterns):
                 start = max(found.start() - SHOWN // 2, 0) if len(line.text) > SHOWN else 0
                 return Line(name, line.number, line.text[start : start + SHOWN])
-    last = said.lines(STDERR)[-1:]
-    return Line(STDERR, last[0].number, last[0].text[:SHOWN]) if last else None
+    last = next((line for line in reversed(said.lines(STDERR)) if not says_nothing(line.text, patterns)), None)
+    return Line(STDERR, last.number, last.text[:SHOWN]) if last else None
 
 
 def known_problem(said: Said, outcome: Outcome, patterns: Collection[Pattern]) -> PilotError | None:
     """The error that the most telling known failure stands for, with the end of the log that told it."""
-    from pilot_core.control.evidence import MERE, recognise
+    from pilot_core.control.evidence import recognise
 
     found = recognise(said, patterns, outcome)
-    if not found or found[0].doubts >= MERE:
+    if not found or not found[0].believed:
         return None
     also = ", ".join(match.pattern.name for match in found[1:])
     return found[0].error(tail=said.tail(found[0].line.file), **({"also": also} if also else {}))

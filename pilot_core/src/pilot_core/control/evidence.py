@@ -16,7 +16,7 @@ from typing import Final
 from attrs import evolve, field, frozen
 
 from pilot_core.control.levels import Level, level_of
-from pilot_core.control.patterns import HARMLESS, Match, Pattern
+from pilot_core.control.patterns import HARMLESS, MERE, Match, Pattern
 from pilot_core.control.said import Line, Said
 from pilot_core.model.payload import Outcome
 
@@ -25,8 +25,6 @@ USED_UP: Final = 90
 WENT_ON: Final = 100
 """A program that said so many lines more did not end by what it had said."""
 BLOCK_LINES: Final = 40
-MERE: Final = 8
-"""A warning is in so much doubt: alone it is no cause."""
 _TRACEBACK: Final = "Traceback (most recent call last)"
 _RAISED: Final = re.compile(r"[\w.]*(?:Error|Exception|Interrupt|Exit|Iteration)\b|(?:\w+\.)+[A-Z]\w*(?::|$)")
 _RELAYED: Final = re.compile(r"[\w.]*(?:CalledProcessError|SystemExit)\b")

@@ -36,6 +36,8 @@ HIGHEST_STATUS: Final = 255
 USUAL_LOGS: Final = (STDERR, STDOUT)
 HARMLESS: Final = "harmless"
 """The class of lines that never say why something failed."""
+MERE: Final = 8
+"""A warning is in so much doubt: alone it is no cause."""
 _HOLE: Final = re.compile(r"\{(!?[a-z_]*)\}")
 
 
@@ -159,6 +161,11 @@ class Match:
     holes: Mapping[str, str]
     doubts: int = 0
     """How much speaks against it."""
+
+    @property
+    def believed(self) -> bool:
+        """Whether it can be the cause."""
+        return self.doubts < MERE
 
     @property
     def cause(self) -> str:
