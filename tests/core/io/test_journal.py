@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from contextlib import contextmanager
 
 import pytest
@@ -316,17 +315,61 @@ def desk(tmp_path):
 
 @given(steps=st.lists(st.tuples(st.integers(0, 2), st.booleans()), max_size=40))
 @settings(max_examples=20, deadline=None)
-def test_events_come_in_the_order_submitted_and_are_on_disk_by_then(tmp_path_factory, steps):
+def test_events_come_in_the_order_submitted_and_are_written_by_then(tmp_path_factory, steps):
     desk = Desk(tmp_path_factory.mktemp("j"))
     journals = [desk.journal(str(number)) for number in range(3)]
-    for number, (which, sync) in enumerate(steps):
-        desk.writer.submit(journals[which], {"n": number}, number, sync=sync)
+    for number, (which, here) in enumerate(steps):
+        have = desk.writer.write if here else desk.writer.submit
+        have(journals[which], {"n": number}, number)
     assert desk.heard(len(steps)) == list(range(len(steps)))
     for which, journal in enumerate(journals):
         of_this = [{"n": number} for number, (whose, _) in enumerate(steps) if whose == which]
         assert list(read_back(journal.path).records) == of_this
         journal.close()
     desk.close()
+
+
+def test_who_may_wait_writes_what_waits_and_is_heard_when_it_returns(desk, monkeypatch):
+    """Nobody else need be woken for that."""
+    journal, writers = desk.journal("a"), []
+    write = Journal.write
+    monkeypatch.setattr(Journal, "write", lambda *of: writers.append(threading.current_thread()) or write(*of))
+    assert desk.writer.write(journal, {"a": 1}, "event")
+    assert desk.box.wait(0) == ["event"]
+    assert writers == [threading.current_thread()]
+    assert read_back(journal.path).records == ({"a": 1},)
+
+
+def test_who_may_wait_does_so_no_longer_than_told_and_the_event_comes_all_the_same(desk, monkeypatch):
+    journal, go, begun = desk.journal("a"), threading.Event(), threading.Event()
+    write = Journal.write
+
+    def slow_write(self, lines):
+        begun.set()
+        assert go.wait(10)
+        write(self, lines)
+
+    monkeypatch.setattr(Journal, "write", slow_write)
+    desk.writer.submit(journal, {"a": 1}, "first")
+    assert begun.wait(10)
+    assert not desk.writer.write(journal, {"b": 1}, "second", timeout_s=0.01)
+    go.set()
+    assert desk.writer.flush(10)
+    assert desk.heard(2) == ["first", "second"]
+    assert read_back(journal.path).records == ({"a": 1}, {"b": 1})
+
+
+def test_others_are_written_while_one_is_synced(desk, monkeypatch):
+    journal, other = desk.journal("a"), desk.journal("b")
+    begun, go = threading.Event(), threading.Event()
+    monkeypatch.setattr(Journal, "sync", lambda self: begun.set() or go.wait(10))
+    syncing = threading.Thread(target=desk.writer.sync, args=[journal])
+    syncing.start()
+    assert begun.wait(10)
+    assert desk.writer.write(other, {"b": 1}, "event", timeout_s=10)
+    go.set()
+    syncing.join(10)
+    assert not syncing.is_alive()
 
 
 def test_an_event_is_not_heard_before_its_record_is_written(desk, monkeypatch):
@@ -346,19 +389,23 @@ def test_an_event_is_not_heard_before_its_record_is_written(desk, monkeypatch):
     assert desk.heard(1) == ["event"]
 
 
-def test_records_that_wait_are_written_and_synced_together(desk, monkeypatch):
+def test_records_that_wait_are_written_together(desk, monkeypatch):
     journal, other = desk.journal("a"), desk.journal("b")
-    go, calls = threading.Event(), []
-    monkeypatch.setattr(Journal, "write", lambda self, lines: calls.append((self.path.name, lines.count(b"\n"))))
-    monkeypatch.setattr(Journal, "sync", lambda self: calls.append((self.path.name, "sync")) or go.wait(10))
-    desk.writer.submit(journal, {}, 0, sync=True)
-    while not calls:
-        time.sleep(0.001)
+    go, begun, calls = threading.Event(), threading.Event(), []
+
+    def write(self, lines):
+        calls.append((self.path.name, lines.count(b"\n")))
+        begun.set()
+        assert go.wait(10)
+
+    monkeypatch.setattr(Journal, "write", write)
+    desk.writer.submit(journal, {}, 0)
+    assert begun.wait(10)
     for number in range(1, 10):
-        desk.writer.submit(other if number % 3 == 0 else journal, {}, number, sync=number % 2 == 0)
+        desk.writer.submit(other if number % 3 == 0 else journal, {}, number)
     go.set()
     assert desk.heard(10) == list(range(10))
-    assert calls == [("a", 1), ("a", "sync"), ("a", 6), ("a", "sync"), ("b", 3), ("b", "sync")]
+    assert calls == [("a", 1), ("a", 6), ("b", 3)]
 
 
 def test_a_lost_journal_is_told_once_and_its_events_go_on(desk):
@@ -381,7 +428,8 @@ def test_an_error_of_another_kind_loses_one_journal_and_not_the_writer(desk, mon
     monkeypatch.setattr(journal, "_fd", -1)
     monkeypatch.setattr(Journal, "closed", property(lambda self: False))
     monkeypatch.setattr(Journal, "write", lambda self, lines: None if self is journal else _write(self, lines))
-    desk.writer.submit(journal, {"a": 1}, "first", sync=True)
+    desk.writer.submit(journal, {"a": 1}, "first")
+    desk.writer.sync(journal)
     desk.writer.submit(other, {"b": 1}, "second")
     assert desk.heard(2) == ["first", "second"]
     assert desk.lost == [(journal, errno.EBADF)]

@@ -169,8 +169,7 @@ class Intake:
     def _take(self, raw: Mapping[str, object], job: Job, held: HeldJob) -> Settled:
         self.jobs.taken(raw)
         self.loop.soon(partial(self.admit, held))
-        self.poster.keep(held.id, held.journal)
-        self.poster.post(self._accepted(job, held.settings))
+        self.poster.begin(self._accepted(job, held.settings), held.journal)
         return Settled.HERE
 
     def refuse_left(self, left: LeftJob, died: PilotError) -> None:

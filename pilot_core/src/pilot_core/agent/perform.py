@@ -42,8 +42,6 @@ from pilot_core.spec import payload as payload_hooks
 from pilot_core.spec.work import Task, Work
 
 RUN = "run"
-SYNCED = frozenset({"stage_out", "conclude"})
-"""Works before which the journal must be on the disk: from here on something leaves the node."""
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -157,14 +155,13 @@ class Performer:
             budget_s=order.budget_s,
             resumed=order.resumed,
         )
-        if order.work == CONCLUDE and held.updated is not None:
-            self._work(order, partial(self._conclude_after, held.updated, task))
-        else:
-            self._work(order, partial(self._do, order.work, task))
+        after = held.updated if order.work == CONCLUDE else None
+        work = partial(self._conclude_after, after, task) if after else partial(self._do, order.work, task)
+        self._work(held, order, work)
 
     def _do(self, work: str, task: Task) -> e.Result:
         with bound(job=task.job.id):
-            if work in SYNCED:
+            if work == CONCLUDE:
                 self.poster.sync(task.job.id)
             return self.works[work](task)
 
@@ -178,25 +175,31 @@ class Performer:
             raise PilotError(Code.EXCEEDEDMAXWAITTIME, "the final update's time was over before it was sent")
         return self._do(CONCLUDE, task)
 
-    def _work(self, order: c.Begin, work: Callable[[], e.Result]) -> None:
+    def _work(self, held: HeldJob, order: c.Begin, work: Callable[[], e.Result]) -> None:
+        """Have a worker do it and write its end: so the loop hears at once of an end that is written already."""
+
+        def live() -> None:
+            came = answer(work)
+            if order.ticket in held.cancels:  # or else it was left behind
+                self._write_end(order, came)
+
+        self.workers.begin((order.job.id, order.ticket), f"{order.work}/{order.job.id}", live, lambda _: None)
+
+    def _write_end(self, order: c.Begin, came: e.Result | PilotError) -> None:
         job, ticket = order.job.id, order.ticket
-
-        def end(came: e.Result | PilotError) -> None:
-            if isinstance(came, PilotError):
-                self.poster.post(e.WorkFailed(job=job, ticket=ticket, error=came))
-            else:
-                if order.work == CONCLUDE:
-                    self.silence.end()
-                done = e.WorkDone(job=job, ticket=ticket, result=came)
-                self.alone(job, partial(self.poster.post, done), ticket)
-
-        self.workers.begin((job, ticket), f"{order.work}/{job}", work, end)
+        if isinstance(came, PilotError):
+            self.poster.write(e.WorkFailed(job=job, ticket=ticket, error=came))
+            return
+        if order.work == CONCLUDE:
+            self.loop.soon(self.silence.end)
+        self.alone(job, partial(self.poster.write, e.WorkDone(job=job, ticket=ticket, result=came)), ticket)
 
     def _stored(self, job: Job, receipt: Receipt) -> None:
-        self.poster.post(e.FileStored(job=job.id, receipt=receipt))
+        self.poster.write(e.FileStored(job=job.id, receipt=receipt))
 
     def _leaving(self, job: Job, files: Sequence[Leaving]) -> None:
-        self.poster.post_synced(e.FilesLeaving(job=job.id, files=tuple(files)))
+        self.poster.write(e.FilesLeaving(job=job.id, files=tuple(files)))
+        self.poster.sync(job.id)
 
     def cancel(self, order: c.Cancel) -> None:
         """Ask a piece of work to end early."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from functools import partial
+from typing import TypeVar
 
 from pilot_core.agent.loop import Call
 from pilot_core.agent.recover import record_of
@@ -14,8 +15,8 @@ from pilot_core.io.journal import Journal, JournalWriter
 from pilot_core.machine import events as e
 from pilot_core.model.change import evolve
 
-SYNCED = (e.Accepted,)
-LONGEST_SYNC_S = 60.0
+LONGEST_S = 60.0
+E = TypeVar("E", bound=e.Event)
 log = logging.getLogger(__name__)
 
 
@@ -32,24 +33,35 @@ class Poster:
         """Write this job's events here from now on."""
         self._journals[job] = journal
 
-    def stamp(self, event: e.Event) -> e.Event:
+    def begin(self, accepted: e.Accepted, journal: Journal) -> None:
+        """Have the loop see a new job when the disk holds it, and write what comes of it here from now on."""
+        self.keep(accepted.job, journal)
+        stamped = self.stamp(accepted)
+        self._writer.begin(journal, record_of(stamped), stamped)
+
+    def stamp(self, event: E) -> E:
         """The event with the time of now."""
         return evolve(event, at=self._clock.now(), mono=self._clock.mono())
 
-    def post_synced(self, event: e.JobEvent) -> None:
-        """The same, and return when the disk holds it, or has not taken it for very long."""
-        self.post(event, sync=True)
-        if not self._writer.flush(LONGEST_SYNC_S):
-            log.warning("the journal of job %s was not written within %g s", event.job, LONGEST_SYNC_S)
-
-    def post(self, event: e.Event, *, sync: bool = False) -> None:
+    def post(self, event: e.Event) -> None:
         """Have the loop see this event, once it is written if it is a job's."""
         stamped = self.stamp(event)
-        journal = self._journals.get(stamped.job) if isinstance(stamped, e.JobEvent) and stamped.journaled else None
-        if journal is None or not isinstance(stamped, e.JobEvent):
-            self._box.post(stamped)
+        if isinstance(stamped, e.JobEvent) and (journal := self._journal_of(stamped)):
+            self._writer.submit(journal, record_of(stamped), stamped)
         else:
-            self._writer.submit(journal, record_of(stamped), stamped, sync=sync or isinstance(stamped, SYNCED))
+            self._box.post(stamped)
+
+    def write(self, event: e.JobEvent) -> None:
+        """The same by a thread that may wait for the disk: it returns when the event is written, or after very long."""
+        stamped = self.stamp(event)
+        journal = self._journal_of(stamped)
+        if journal is None:
+            self._box.post(stamped)
+        elif not self._writer.write(journal, record_of(stamped), stamped, LONGEST_S):
+            log.warning("the journal of job %s was not written within %g s", event.job, LONGEST_S)
+
+    def _journal_of(self, event: e.JobEvent) -> Journal | None:
+        return self._journals.get(event.job) if event.journaled else None
 
     def end(self, over: e.JobOver, seal: bool) -> None:
         """Post the end of a job when its journal is sealed, or closed for a pilot that goes on with it."""
@@ -67,13 +79,9 @@ class Poster:
         return self._writer.flush(limit_s)
 
     def sync(self, job: str) -> None:
-        """Return when the disk holds what the loop has seen of this job."""
-        journal = self._journals.get(job)
-        if journal is not None and journal.lost is None:
-            try:
-                journal.sync()
-            except (OSError, ValueError) as error:
-                log.warning("%s could not be synced: %s", journal.path, error)
+        """Return when the disk holds what is written of this job."""
+        if journal := self._journals.get(job):
+            self._writer.sync(journal)
 
     def close(self, limit_s: float) -> bool:
         """Write what waits; whether it was written in time."""

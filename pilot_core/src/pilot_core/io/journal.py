@@ -12,9 +12,11 @@ import json
 import os
 import threading
 from binascii import crc32
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from queue import Empty, SimpleQueue
+from functools import partial
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from attrs import field, frozen
@@ -184,43 +186,65 @@ def line_of(record: Record) -> bytes:
 
 
 class JournalWriter(Generic[E]):
-    """The thread before the loop: events reach the box when their records are written.
+    """The way to the loop: events reach the box when their records are written.
 
-    Records that wait are written together. A journal that cannot be written is told to ``on_lost``
-    once, in the writer's thread, before the event concerned is posted; its job goes on in memory. ``on_lost`` must not
-    raise: that would end the thread.
+    Whoever may wait for the disk writes all that waits, be it others'; for those who may not there is a thread. A
+    journal that cannot be written is told to ``on_lost`` once, before the event concerned is posted; its job goes on in
+    memory. ``on_lost`` must neither raise nor wait for anything to be written.
     """
 
     def __init__(self, box: Box[E], on_lost: Callable[[Journal, OSError], None]) -> None:
         self._box = box
         self._on_lost = on_lost
-        self._queue: SimpleQueue[_Entry[E] | threading.Event | None] = SimpleQueue()
+        self._waiting: deque[_Entry[E]] = deque()
+        self._writing = threading.Lock()
+        self._calls: SimpleQueue[bool] = SimpleQueue()
         self._open = True
         self._door = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
         self._thread.start()
 
-    def submit(self, journal: Journal, record: Record, event: E, sync: bool = False) -> None:
-        """Have ``record`` written, and on disk if ``sync`` says so, then ``event`` posted.
+    def submit(self, journal: Journal, record: Record, event: E) -> None:
+        """Have ``record`` written, then ``event`` posted.
 
         Events are posted in the order submitted, whatever journal they belong to.
         """
-        self._submit(_Entry(journal, line_of(record), event, sync))
+        self._submit(_Entry(journal, line_of(record), event))
+
+    def write(self, journal: Journal, record: Record, event: E, timeout_s: float = -1) -> bool:
+        """The same by this very thread; False if somebody else has been writing for so long."""
+        self._put(_Entry(journal, line_of(record), event))
+        return self.flush(timeout_s)
+
+    def begin(self, journal: Journal, record: Record, event: E) -> None:
+        """Post an event when the disk holds its record, by this very thread."""
+        with self._writing:
+            self._write([_Entry(journal, line_of(record), event)])
+            self.sync(journal)
+            self._box.post(event)
+
+    def sync(self, journal: Journal) -> None:
+        """Return when the disk holds what is written of this journal; others are written meanwhile."""
+        if not journal.closed and not journal.lost:
+            self._keep(journal, journal.sync)
 
     def seal(self, journal: Journal, record: Record, event: E) -> None:
-        """The same for a journal's last record. Later events of this journal are posted unwritten."""
+        """The same as ``submit`` for a journal's last record. Later events of this journal are posted unwritten."""
         self._submit(_Entry(journal, line_of(record), event, last=Journal.seal))
 
     def leave(self, journal: Journal, event: E) -> None:
         """Post an event when everything before it is on disk, and the journal is closed as it stands, unsealed."""
         self._submit(_Entry(journal, b"", event, last=Journal.leave))
 
-    def flush(self, timeout_s: float | None = None) -> bool:
-        """Wait until everything submitted before is written and posted; False if time ran out first."""
-        done = threading.Event()
-        if self._put(done):
-            return done.wait(timeout_s)
-        return self._ended(timeout_s)
+    def flush(self, timeout_s: float = -1) -> bool:
+        """Write and post what waits; False if somebody else has been writing for so long."""
+        if not self._writing.acquire(timeout=timeout_s):
+            return False
+        try:
+            self._write_waiting()
+        finally:
+            self._writing.release()
+        return True
 
     def close(self, timeout_s: float | None = None) -> bool:
         """Write what waits and end the thread; False if it has not ended in time (a disk that hangs).
@@ -229,61 +253,49 @@ class JournalWriter(Generic[E]):
         """
         with self._door:
             self._open = False
-            self._queue.put(None)
-        return self._ended(timeout_s)
-
-    def _submit(self, entry: _Entry[E]) -> None:
-        if not self._put(entry):
-            self._box.post(entry.event)
-
-    def _put(self, item: _Entry[E] | threading.Event) -> bool:
-        with self._door:
-            if self._open:
-                self._queue.put(item)
-            return self._open
-
-    def _ended(self, timeout_s: float | None) -> bool:
+        self._calls.put(False)
         self._thread.join(timeout_s)
         return not self._thread.is_alive()
+
+    def _submit(self, entry: _Entry[E]) -> None:
+        self._put(entry)
+        self._calls.put(True)
+
+    def _put(self, entry: _Entry[E]) -> None:
+        with self._door:
+            if self._open:
+                self._waiting.append(entry)
+                return
+        self._box.post(entry.event)
 
     def _run(self) -> None:
         going_on = True
         while going_on:
-            batch, flushes, going_on = self._next_batch()
-            try:
-                self._write(batch)
-            finally:
-                for entry in batch:
-                    self._box.post(entry.event)
-                for done in flushes:
-                    done.set()
+            going_on = self._calls.get()
+            self.flush()
 
-    def _next_batch(self) -> tuple[list[_Entry[E]], list[threading.Event], bool]:
-        batch: list[_Entry[E]] = []
-        flushes: list[threading.Event] = []
-        item = self._queue.get()
-        with suppress(Empty):
-            while item is not None:
-                if isinstance(item, _Entry):
-                    batch.append(item)
-                else:
-                    flushes.append(item)
-                item = self._queue.get_nowait()
-            return batch, flushes, False
-        return batch, flushes, True
+    def _write_waiting(self) -> None:
+        batch = [self._waiting.popleft() for _ in range(len(self._waiting))]
+        try:
+            self._write(batch)
+        finally:
+            for entry in batch:
+                self._box.post(entry.event)
 
     def _write(self, batch: list[_Entry[E]]) -> None:
         of: dict[Journal, list[_Entry[E]]] = {}
         for entry in batch:
             of.setdefault(entry.journal, []).append(entry)
         for journal, entries in of.items():
-            if journal.closed or journal.lost:
-                continue
-            try:
-                _write_entries(journal, entries)
-            except (OSError, ValueError) as error:  # an fd of -1 is a ValueError to fdatasync
-                journal.lost = error if isinstance(error, OSError) else OSError(errno.EBADF, str(error))
-                self._on_lost(journal, journal.lost)
+            if not journal.closed and not journal.lost:
+                self._keep(journal, partial(_write_entries, journal, entries))
+
+    def _keep(self, journal: Journal, do: Callable[[], None]) -> None:
+        try:
+            do()
+        except (OSError, ValueError) as error:  # an fd of -1 is a ValueError to fdatasync
+            journal.lost = error if isinstance(error, OSError) else OSError(errno.EBADF, str(error))
+            self._on_lost(journal, journal.lost)
 
 
 @frozen(eq=False)
@@ -291,7 +303,6 @@ class _Entry(Generic[E]):
     journal: Journal
     line: bytes
     event: E
-    sync: bool = False
     last: Callable[[Journal], None] | None = None
     """What is done with the journal when nothing follows in it."""
 
@@ -302,8 +313,6 @@ def _write_entries(journal: Journal, entries: list[_Entry[Any]]) -> None:
     last = entries[ends - 1].last
     if last is not None:
         last(journal)
-    elif any(entry.sync for entry in entries):
-        journal.sync()
 
 
 def _line(value: object) -> bytes:
