@@ -72,15 +72,15 @@ def test_a_program_that_tells_nothing_is_seen_by_what_it_writes(tmp_path, monkey
     monkeypatch.setattr(limits, "time", SimpleNamespace(monotonic=lambda: now[0]))
     stalled, late = PilotError(Code.STAGEINTIMEOUT, "stalled"), PilotError(Code.STAGEINTIMEOUT, "late")
     limit, progress = Limit(CancelFlag(), None), Progress("1", "a", "in", None, 0.0, 0.0)
-    call = limits.Call(limit, progress, [target], 5.0, stalled, late)
+    call = limits.Call(limit, progress, [target], tmp_path, 0, 1.0, 5.0, stalled, late)
     for _ in range(9):
         with target.open("ab") as file:
             file.write(b"x")
         now[0] += 0.9
-        call.look(1.0)
+        call.look()
         assert not limit.is_set()
     now[0] += 1.0
-    call.look(1.0)
+    call.look()
     assert limit.why == stalled
 
 
@@ -104,8 +104,9 @@ def test_an_upload_that_has_sent_all_may_wait_for_the_far_end(bench):
             assert looked.acquire(timeout=GIVEN_UP_S)
         assert not moving.cancel.is_set()
 
-    def seen(call, stall_s):
-        look(call, 0.0)
+    def seen(call):
+        call.stall_s = 0.0
+        look(call)
         looked.release()
 
     limits.Call.look = seen
@@ -114,6 +115,32 @@ def test_an_upload_that_has_sent_all_may_wait_for_the_far_end(bench):
     finally:
         limits.Call.look = look
     assert result.errors == ()
+
+
+def test_one_lookout_looks_at_all_and_goes_when_nothing_is_under_way(tmp_path, monkeypatch):
+    monkeypatch.setattr(limits, "LOOK_S", 0.01)
+    lookout, error = limits.Lookout(), PilotError(Code.STAGEINTIMEOUT)
+
+    class Seen(limits.Call):
+        def look(self):
+            self.seen.set()
+
+    def call(name):
+        progress = Progress("1", name, "in", None, 0.0, 0.0)
+        made = Seen(Limit(CancelFlag(), None), progress, [], tmp_path, 0, 9.0, 9.0, error, error)
+        made.seen = threading.Event()
+        return made
+
+    first, second, third = map(call, "abc")
+    with lookout.over(first), lookout.over(second):
+        assert first.seen.wait(10)
+        assert second.seen.wait(10)
+        thread = lookout._thread
+    thread.join(10)
+    assert not thread.is_alive()
+    with lookout.over(third):
+        assert third.seen.wait(10)
+    lookout.close()
 
 
 def test_a_disk_that_runs_full_is_seen_before_it_is(bench, monkeypatch):

@@ -131,6 +131,7 @@ class Assembly:
         leaving.callback(self.poster.close, WRITER_S)
         self.lifetime = Lifetime(self.setup, self.resource, self.clock, self.poster, self.loop)
         self.performer = self._performer(workflow)
+        leaving.callback(self.data.close)
         leaving.callback(self.performer.workers.close)
         leaving.callback(self._end_news)
         if type(self.jobs.communicator).listen is not Communicator.listen and not self.recover:
@@ -348,11 +349,8 @@ class Assembly:
         )
         found = (*problems, *(problem for answer in answers for problem in answer.value))
         if not found:
-            self.performer.news.put(
-                partial(
-                    setup.hooks.tell, startup.pilot_started, queue=setup.queue, slot=self.slot, settings=setup.settings
-                )
-            )
+            facts = {"queue": setup.queue, "slot": self.slot, "settings": setup.settings}
+            self.performer.news.put(partial(setup.hooks.tell, startup.pilot_started, **facts))
         return e.Checked(problems=found)
 
     # --- the way out ---

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
@@ -126,7 +127,8 @@ class Data:
         wanted = [named(file) for file in files]
         Path(folder).mkdir(parents=True, exist_ok=True)
         task = self._task(Job(id=job, inputs=tuple(wanted)), Path(folder), cancel, budget_s)
-        result = self._control(progress).stage_in(task, beside=False)
+        with closing(self._control(progress)) as control:
+            result = control.stage_in(task, beside=False)
         return _in_order(wanted, (*result.errors, *result.receipts), LEFT_ALONE)
 
     def put(
@@ -148,7 +150,8 @@ class Data:
         if errors:
             raise errors[0].among(errors[1:])
         task = self._task(Job(id=job, outputs=tuple(wanted)), Path(folder), cancel, budget_s)
-        result = self._control(progress).stage_out(task)
+        with closing(self._control(progress)) as control:
+            result = control.stage_out(task)
         return _in_order(wanted, (*result.errors, *result.receipts), NOWHERE)
 
     def stat(
@@ -157,7 +160,8 @@ class Data:
         """Look where files lie, and what their storage says of them; in their order."""
         wanted = [named(file) for file in files]
         task = self._task(Job(id=job, inputs=tuple(wanted)), Path(), cancel, None)
-        seen = self._control(None).look(task)
+        with closing(self._control(None)) as control:
+            seen = control.look(task)
         return [seen.get(file.lfn) or _left(file, LEFT_ALONE) for file in wanted]
 
     async def aget(self, *args: Any, **how: Any) -> list[Receipt | PilotError]:

@@ -42,6 +42,7 @@ class Means:
     plugins: Mapping[str, PluginRef]
     pause_s: float
     under_way: UnderWay
+    lookout: Lookout
     names: Mapping[str, str] = {}
     """The tools' own names by those that the site knows them by, also of tools that cannot be used."""
 
@@ -96,13 +97,13 @@ def budget_s(size_b: int | None, options: DataOptions | None = None) -> float:
 class Calls:
     """The calls of one task, from any thread."""
 
-    def __init__(self, means: Means, task: Task, lookout: Lookout) -> None:
+    def __init__(self, means: Means, task: Task) -> None:
         self.means = means
         self.options = task.settings.of(DataOptions)
         self.limit = Limit(task.cancel, task.budget_s)
         self._job = task.job.id
         self._control = task.control
-        self._lookout = lookout
+        self._workdir = task.workdir
         self._doors: dict[str, threading.Semaphore] = {}
 
     @cached_property
@@ -149,8 +150,9 @@ class Calls:
             silent_s = budget_s(size_b, self.options)
             stalled = PilotError(side.expired, f"no byte moved for {self.options.stall_s:g} s")
             late = PilotError(side.expired, f"not done after {silent_s:g} s")
-            call = Call(limit, so_far, paths if side is IN else (), silent_s, stalled, late)
-            with self._lookout.over(call):
+            arrives = paths if side is IN else ()
+            watched = self._workdir, self.options.reserve_b, self.options.stall_s
+            with self.means.lookout.over(Call(limit, so_far, arrives, *watched, silent_s, stalled, late)):
                 try:
                     yield Moving(
                         cancel=limit,

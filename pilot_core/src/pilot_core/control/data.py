@@ -62,7 +62,11 @@ class DataControl:
     ) -> None:
         self.under_way = under_way or UnderWay()
         own = names or {tool.name: tool.name for tool in tools}
-        self._means = Means(hooks, tuple(tools), redactor, plugins or {}, pause_s, self.under_way, own)
+        self._means = Means(hooks, tuple(tools), redactor, plugins or {}, pause_s, self.under_way, Lookout(), own)
+
+    def close(self) -> None:
+        """Let its thread end."""
+        self._means.lookout.close()
 
     # --- inputs -----------------------------------------------------------------------------------------------------
 
@@ -75,20 +79,20 @@ class DataControl:
         transfers = wanted_inputs(self._means, task)
         check_tools(self._means, task, transfers)
         cache = task.settings.of(DataOptions).cache
-        with self._calls(task) as calls:
-            mover = Mover(calls, task)
-            arrive = _cached(task, mover, cache).fetch if cache else None
-            brought = self._bring(task, calls, mover, transfers, arrive, beside=beside)
+        calls = Calls(self._means, task)
+        mover = Mover(calls, task)
+        arrive = _cached(task, mover, cache).fetch if cache else None
+        brought = self._bring(task, calls, mover, transfers, arrive, beside=beside)
         return evolve(brought, inputs=selected)
 
     def fill_cache(self, task: Task) -> Result:
         """Bring the job's inputs into the cache, and none into its directory; each must be there in the end."""
         cache, transfers = _cache_of(task), wanted_inputs(self._means, task)
         check_tools(self._means, task, transfers)
-        with self._calls(task) as calls:
-            mover = Mover(calls, task)
-            cached = _cached(task, mover, cache)
-            filled = self._bring(task, calls, mover, transfers, cached.fill, keep=False)
+        calls = Calls(self._means, task)
+        mover = Mover(calls, task)
+        cached = _cached(task, mover, cache)
+        filled = self._bring(task, calls, mover, transfers, cached.fill, keep=False)
         came = {receipt.lfn for receipt in filled.receipts}
         lost = tuple(error for each in transfers if each.file.lfn in came and (error := cached.lost(each)))
         kept = tuple(each for each in filled.receipts if each.lfn not in {error.facts["lfn"] for error in lost})
@@ -98,10 +102,10 @@ class DataControl:
         """Bring the job's inputs from the cache; what is not there is an error."""
         task, selected = self._selected_inputs(task)
         cache, transfers = _cache_of(task), wanted_inputs(self._means, task)
-        with self._calls(task) as calls:
-            mover = Mover(calls, task)
-            taken = self._bring(task, calls, mover, transfers, _cached(task, mover, cache).take)
-            return evolve(taken, inputs=selected)
+        calls = Calls(self._means, task)
+        mover = Mover(calls, task)
+        taken = self._bring(task, calls, mover, transfers, _cached(task, mover, cache).take)
+        return evolve(taken, inputs=selected)
 
     def _selected_inputs(self, task: Task) -> tuple[Task, tuple[FileSpec, ...] | None]:
         """The job with its inputs as a plugin wants the payload to find them, and these, if one says so."""
@@ -134,8 +138,8 @@ class DataControl:
         from pilot_core.control.looking import look_at
 
         transfers = wanted_inputs(self._means, task)
-        with self._calls(task) as calls:
-            seen = in_lanes(partial(look_at, self._means, calls), transfers, calls.options.parallel, "look")
+        calls = Calls(self._means, task)
+        seen = in_lanes(partial(look_at, self._means, calls), transfers, calls.options.parallel, "look")
         return {transfer.file.lfn: found for transfer, found in zip(transfers, seen, strict=True)}
 
     # --- outputs ----------------------------------------------------------------------------------------------------
@@ -194,16 +198,10 @@ class DataControl:
         return None if found == task.job.outputs else found
 
     def _store(self, task: Task, root: Path, wanted: Iterable[FileSpec], *, forgiving: bool) -> Stored:
-        leavings = Leavings(task)
-        with _opened(root) as folder, self._calls(task) as calls:
-            mover = Mover(calls, task, leavings.sent)
+        leavings, calls = Leavings(task), Calls(self._means, task)
+        mover = Mover(calls, task, leavings.sent)
+        with _opened(root) as folder:
             return Storing(self._means, calls, mover, leavings, task, folder, forgiving).store(wanted)
-
-    @contextmanager
-    def _calls(self, task: Task) -> Iterator[Calls]:
-        options = task.settings.of(DataOptions)
-        with Lookout(task.workdir, options.reserve_b, options.stall_s) as lookout:
-            yield Calls(self._means, task, lookout)
 
 
 def _result(answers: Sequence[Receipt | PilotError]) -> Result:

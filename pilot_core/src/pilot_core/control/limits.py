@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Self
 
 from attrs import define
 
@@ -70,12 +69,18 @@ class Limit(CancelFlag):
 
 @define(eq=False)
 class Call:
-    """A call of a tool under way: what it moves, where that arrives, and how it can be ended."""
+    """A call of a tool under way: what it moves, where that arrives, and how it can be ended.
+
+    With less than ``reserve_b`` free in the ``folder`` where files arrive it is ended: it would fill the disk.
+    """
 
     limit: Limit
     progress: Progress
     arrives: Sequence[Path]
     """Paths that grow while it goes on; none where files leave."""
+    folder: Path
+    reserve_b: int
+    stall_s: float
     silent_s: float
     """How long it may take if it never tells of a byte."""
     stalled: PilotError
@@ -83,17 +88,30 @@ class Call:
     moved_b: int = 0
     moved_at: float = 0.0
 
-    def look(self, stall_s: float) -> None:
-        """End it where nothing has moved for too long; what waits for the far end when all is sent has its time."""
+    def look(self) -> None:
+        """End it where it would fill the disk, or nothing has moved for too long."""
+        if self.arrives and (full := self._full()) is not None:
+            self.limit.end(full)
+        self._look_for_bytes()
+
+    def _look_for_bytes(self) -> None:
+        """What waits for the far end when all is sent has its time."""
         now, moved_b = time.monotonic(), max(self.progress.done_b, sum(map(_size, self.arrives)))
         if moved_b != self.moved_b:
             self.moved_b, self.moved_at = moved_b, now
         size_b = self.progress.size_b
         waits = size_b is not None and moved_b >= size_b
-        if (self.arrives or moved_b) and not waits and now - max(self.moved_at, self.progress.mono) >= stall_s:
+        if (self.arrives or moved_b) and not waits and now - max(self.moved_at, self.progress.mono) >= self.stall_s:
             self.limit.end(self.stalled)
         elif not moved_b and now - self.progress.mono >= self.silent_s:
             self.limit.end(self.late)
+
+    def _full(self) -> PilotError | None:
+        with suppress(OSError):
+            free_b = free_bytes(self.folder)
+            if free_b < self.reserve_b:
+                return PilotError(Code.NOLOCALSPACE, f"{free_b} B are left in {self.folder}")
+        return None
 
 
 def _size(path: Path) -> int:
@@ -103,27 +121,13 @@ def _size(path: Path) -> int:
 
 
 class Lookout:
-    """Looks at what is under way, once a second, in a thread that lives from the first call to the end of the block.
+    """Looks at what is under way, once a second, in a thread that goes when it finds nothing any more."""
 
-    With less than ``reserve_b`` free where files arrive, whatever arrives is ended: it would fill the disk.
-    """
-
-    def __init__(self, folder: Path, reserve_b: int, stall_s: float) -> None:
-        self._folder = folder
-        self._reserve_b = reserve_b
-        self._stall_s = stall_s
+    def __init__(self) -> None:
         self._calls: dict[Call, None] = {}
         self._lock = threading.Lock()
         self._over = threading.Event()
         self._thread: threading.Thread | None = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        if self._thread is not None:
-            self._thread.join()
 
     @contextmanager
     def over(self, call: Call) -> Iterator[None]:
@@ -139,20 +143,23 @@ class Lookout:
             with self._lock:
                 del self._calls[call]
 
-    def _run(self) -> None:
-        while not self._over.wait(min(LOOK_S, self._stall_s / 4)):
-            with self._lock:
-                calls = list(self._calls)
-            for call in calls:
-                call.look(self._stall_s)
-            if (full := self._full()) is not None:
-                for call in calls:
-                    if call.arrives:
-                        call.limit.end(full)
+    def close(self) -> None:
+        """Look no more; who looks at a disk that hangs is not waited for."""
+        self._over.set()
+        if (thread := self._thread) is not None:
+            thread.join(LOOK_S)
 
-    def _full(self) -> PilotError | None:
-        with suppress(OSError):
-            free_b = free_bytes(self._folder)
-            if free_b < self._reserve_b:
-                return PilotError(Code.NOLOCALSPACE, f"{free_b} B are left in {self._folder}")
-        return None
+    def _run(self) -> None:
+        while not self._over.wait(self._pause_s()) and (calls := self._under_way()):
+            for call in calls:
+                call.look()
+
+    def _pause_s(self) -> float:
+        with self._lock:
+            return min((LOOK_S, *(call.stall_s / 4 for call in self._calls)))
+
+    def _under_way(self) -> list[Call]:
+        with self._lock:
+            if not self._calls:
+                self._thread = None
+            return list(self._calls)
