@@ -96,6 +96,28 @@ def test_a_link_is_replaced_and_not_written_through(tmp_path):
     assert (tmp_path / "link").read_text() == "new"
 
 
+@pytest.mark.parametrize("there", [True, False])
+def test_a_file_that_was_set_aside_becomes_it_and_another_is_made_where_there_is_none(tmp_path, there):
+    path, room = tmp_path / "new", tmp_path / "room"
+    if there:
+        room.write_bytes(bytes(4096))
+    write_atomic(path, b"text", durable=True, room=room)
+    assert [each.name for each in tmp_path.iterdir()] == ["new"]
+    assert path.read_bytes() == b"text"
+
+
+def test_room_is_given_back_where_the_disk_takes_nothing(tmp_path, monkeypatch):
+    (tmp_path / "room").write_bytes(bytes(4096))
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "write", full)
+    with pytest.raises(OSError, match="No space"):
+        write_atomic(tmp_path / "new", b"text", room=tmp_path / "room")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_readers_never_see_a_part(tmp_path):
     path, sizes, done = tmp_path / "f", set(), threading.Event()
     write_atomic(path, b"a" * 300_000)

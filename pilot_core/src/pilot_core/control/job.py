@@ -239,7 +239,6 @@ class JobControl:
         except NotJson as damaged:
             log.error("the final update is composed again: %s", damaged)
         letter = self._letter(task.job, task.workdir, final=True)
-        give_room_back(task.control)
         try:
             write_letter(path, letter)
         except OSError as error:

@@ -51,14 +51,14 @@ def set_room_aside(control: Path) -> None:
 
 
 def give_room_back(control: Path) -> None:
-    """Let the last word have the room that was kept for it."""
+    """Keep no room for a last word any more."""
     with suppress(OSError):
         (control / RESERVE).unlink()
 
 
 def write_letter(path: Path, letter: Letter) -> None:
-    """Have the disk hold a letter."""
-    write_atomic(path, json.dumps({"format": FORMAT, **pack(letter)}), durable=True)
+    """Have the disk hold a letter, in the room that was set aside beside it if there is any."""
+    write_atomic(path, json.dumps({"format": FORMAT, **pack(letter)}), durable=True, room=path.with_name(RESERVE))
 
 
 def read_letter(path: Path) -> Letter:

@@ -33,17 +33,21 @@ class Taken(RuntimeError):
         self.pid = pid
 
 
-def write_atomic(path: Path, data: bytes | str, mode: int = 0o600, durable: bool = False) -> None:
+def write_atomic(
+    path: Path, data: bytes | str, mode: int = 0o600, durable: bool = False, room: Path | None = None
+) -> None:
     """Put ``data`` where readers see the old content or the new, never a part.
 
-    ``durable`` returns when the disk holds it.
+    ``durable`` returns when the disk holds it. ``room`` is a file beside it that was set aside for it, and becomes it;
+    where it is not there, ``data`` finds its own room.
     """
-    part = path.with_name(f".{os.urandom(6).hex()}.part")
-    fd = os.open(part, _OPEN | os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    part, fd = _begin_part(path, mode, room)
     try:
         try:
             os.fchmod(fd, mode)
             _write_all(fd, data.encode() if isinstance(data, str) else data)
+            if room is not None:
+                os.ftruncate(fd, os.lseek(fd, 0, os.SEEK_CUR))
             if durable:
                 os.fsync(fd)
         finally:
@@ -55,6 +59,15 @@ def write_atomic(path: Path, data: bytes | str, mode: int = 0o600, durable: bool
         raise
     if durable:
         sync_folder(path.parent)
+
+
+def _begin_part(path: Path, mode: int, room: Path | None) -> tuple[Path, int]:
+    """What is to become the file, and its descriptor."""
+    if room is not None:
+        with suppress(FileNotFoundError):
+            return room, os.open(room, _OPEN | os.O_WRONLY)
+    part = path.with_name(f".{os.urandom(6).hex()}.part")
+    return part, os.open(part, _OPEN | os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
 
 
 def _write_all(fd: int, data: bytes) -> None:
