@@ -19,7 +19,7 @@ from pilot_core.dispatcher.tls import own_certificate, server_context
 from pilot_core.testing.fakes import Payload
 
 from .ids import scenario
-from .stage import ACQUIRE, JOB, UPDATE, ends
+from .stage import ACQUIRE, JOB, UPDATE, ends, runs
 
 TOPIC = "/topic/panda.pilot"
 SECRETS = "/api/v1/creds/get_user_secrets"
@@ -82,7 +82,8 @@ def secrets(**kept):
 
 
 def hearing(broker, **more):
-    return {"panda.broker": [broker.place], "panda.broker_tls": False, "pilot.empty_answers": 1, **more}
+    usual = {"panda.broker": [broker.place], "panda.broker_tls": False, "panda.broker_spread_s": 0}
+    return {**usual, "pilot.empty_answers": 1, **more}
 
 
 def told_of(kind, task, **more):
@@ -129,25 +130,56 @@ def test_a_pilot_rests_until_it_is_told_of_work(stage, pilot, broker):
     assert len(asked) <= 3
 
 
+@scenario("J-18")
+def test_of_several_tasks_that_are_told_at_once_each_is_asked_for_once(stage, pilot, broker):
+    tasks, asked = [4, 5, 6], threading.Event()
+
+    def tell():
+        broker.tell(*(told_of("get_job", task) for task in tasks))
+        asked.wait(LONG_S)
+        stage.submit(JOB)
+        broker.tell(told_of("get_job", 7))
+
+    stage.hold(ACQUIRE["v1"], broker.subscribed, LONG_S)
+    stage.change(ACQUIRE["v1"], lambda answer: asked.set() or answer, when=lambda heard: heard.body.get("task_id") == 6)
+    teller = when_asked(stage, 1, tell)
+    run = pilot(**hearing(broker, **{"panda.broker_spread_s": 0.05, "panda.pause_s": 3600}))
+    teller.join()
+    assert run.ending.finished == 1, run.story()
+    told = [each.body["task_id"] for each in stage.said(ACQUIRE["v1"]) if "task_id" in each.body]
+    assert [task for task in told if task in tasks] == tasks
+
+
 @scenario("J-19")
-def test_a_task_that_is_killed_takes_its_job_along_and_no_other(stage, pilot, broker):
+@pytest.mark.parametrize("kind", ["kill_task", "finish_task"])
+def test_that_a_task_is_over_is_a_reason_to_ask_the_server_and_no_more(stage, pilot, broker, kind):
+    """One job goes on as long as the server wants it, and that of another task whatever is told."""
     stage.submit(JOB, 2)
-    tasks, killed = iter((4711, 9)), threading.Event()
+    tasks, beats, killed = iter((4711, 9)), threading.Semaphore(0), threading.Event()
     stage.change(ACQUIRE["v1"], lambda answer: of_task(answer, next(tasks)), times=2)
+    of_first = lambda heard: runs(heard) and heard.body["job_id"] == 1  # noqa: E731
+    stage.change(UPDATE["v1"], lambda answer: beats.release() or answer, times=9, when=of_first)
     stage.change(UPDATE["v1"], lambda answer: killed.set() or answer, when=lambda heard: heard.state == "failed")
 
     def does(here, env):
         if env["PanDA_TaskID"] == "9":
-            broker.tell("nonsense", "[]", told_of("kill_task", None), told_of("kill_task", 4711))
+            began = beats.acquire(timeout=LONG_S)
+            broker.tell("nonsense", "[]", told_of(kind, None), told_of(kind, 4711))
+            asked = beats.acquire(timeout=LONG_S)
+            stage.web().call("POST", "/dispatcher/v1/cancel", json={"ids": [1]})
+            broker.tell(told_of(kind, 4711))
             assert killed.wait(LONG_S)
+            assert began
+            assert asked
 
     payloads = (Payload(hangs=True), Payload(does=does, files=MADE))
-    run = pilot(jobs=2, payload=payloads, **hearing(broker))
+    run = pilot(jobs=2, payload=payloads, **hearing(broker, **{"report.heartbeat_s": 2 * LONG_S}))
     ended = {each.body["job_id"]: each.body for each in stage.said(UPDATE["v1"]) if ends(each)}
     assert [(each["job_status"], each["pilot_error_code"]) for each in (ended[1], ended[2])] == [
         ("failed", 1144),
         ("finished", 0),
     ], run.story()
+    assert "the server says: tobekilled" in ended[1]["pilot_error_diag"]
 
 
 def of_task(answer, task):

@@ -9,16 +9,16 @@ import threading
 from collections import Counter
 from itertools import pairwise
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
-from pilot_core.agent.greeting import at_its_moment
+from pilot_core.agent.loop import Loop
 from pilot_core.agent.run import run as run_pilot
+from pilot_core.io.box import Box
 from pilot_core.io.process_plain import PlainStarter
 from pilot_core.redact import Redactor
 from pilot_core.testing import PilotKit
-from pilot_core.testing.fakes import Payload
+from pilot_core.testing.fakes import FakeClock, Payload
 from pilot_core.testing.server import Fault
 
 from .ids import scenario
@@ -226,11 +226,11 @@ def test_jobs_are_taken_one_after_another_and_for_so_long_as_the_queue_says(stag
 def test_of_a_thousand_pilots_that_start_at_once_few_come_forward_at_once():
     """With a spread of a minute, in no second more than one in twenty."""
     random.seed(8)
-    loop = SimpleNamespace(moments=[])
-    loop.after = lambda key, after_s, work: loop.moments.append(after_s)
+    loop, moments = Loop((), None, Box(), FakeClock()), []
+    loop.after = lambda key, after_s, work: moments.append(after_s)
     for _ in range(1000):
-        at_its_moment(loop, 60.0, list)
-    seconds = Counter(map(int, loop.moments))
+        loop.within("start", 60.0, list)
+    seconds = Counter(map(int, moments))
     assert max(seconds.values()) <= 50
     assert seconds.keys() <= set(range(60))
 

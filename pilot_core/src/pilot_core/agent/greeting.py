@@ -3,31 +3,20 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from pilot_core.errors import PilotError
 
 if TYPE_CHECKING:
-    from pilot_core.agent.loop import Loop
     from pilot_core.agent.perform import Performer
     from pilot_core.agent.setup import Setup
     from pilot_core.control.job import JobControl
 
 BEGIN_S: Final = 300.0
 log = logging.getLogger(__name__)
-
-
-def at_its_moment(loop: Loop[Any, Any, Any], spread_s: float, come_forward: Callable[[], None]) -> None:
-    """Come forward at some moment within this long, so that of many who start at once not all do so at once."""
-    if not spread_s:
-        come_forward()
-        return
-    from random import uniform
-
-    loop.after("start", uniform(0.0, spread_s), come_forward)
 
 
 def greet(setup: Setup, root: Path, jobs: JobControl, performer: Performer) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from pilot_core.agent.workers import answer
 from pilot_core.errors import PilotError
 from pilot_core.machine import events as e
+from pilot_core.model.job import Job
 from pilot_core.spec.drivers import Hint
 
 if TYPE_CHECKING:
@@ -46,9 +47,17 @@ def _hush(thread: threading.Thread, hush: Callable[[], None]) -> None:
 
 
 def _heed(performer: Performer, hint: Hint) -> None:
-    """In the loop's thread: ask for work, or stop the jobs that are meant."""
-    if hint.stop is None:
-        performer.poster.post(e.Hinted())
-        return
-    for job in (course.job for course in performer.loop.state.courses.values() if course.job.task == hint.task):
-        performer.poster.post(e.StopAsked(job=job.id, error=hint.stop))
+    """In the loop's thread: ask for work, or tell the server how the jobs are that are meant; it decides."""
+    if not hint.over:
+        performer.loop.within("hint", hint.within_s, partial(performer.poster.post, e.Hinted()))
+    elif _of_task(performer, hint.task):
+        performer.loop.within(f"hint/{hint.task}", hint.within_s, partial(_tell_of, performer, hint.task))
+
+
+def _tell_of(performer: Performer, task: str) -> None:
+    for job in _of_task(performer, task):
+        performer.poster.post(e.HeartbeatDue(job=job.id))
+
+
+def _of_task(performer: Performer, task: str) -> list[Job]:
+    return [course.job for course in performer.loop.state.courses.values() if course.job.task == task]

@@ -77,6 +77,18 @@ class Loop(Generic[S, E, C]):
             self._heap = [entry for entry in self._heap if self._waits(entry)]
             heapify(self._heap)
 
+    def within(self, key: str, spread_s: float, call: Callable[[], None]) -> None:
+        """Call at some moment within this long, so that of many pilots not all do so at once.
+
+        A call that waits under the same key is enough. Without a spread it is called here and now.
+        """
+        if not spread_s:
+            call()
+        elif key not in self._calls:
+            from random import uniform
+
+            self.after(key, uniform(0.0, spread_s), call)
+
     def drop(self, key: str) -> None:
         """Forget the call that waits under this key, if any."""
         self._calls.pop(key, None)

@@ -17,7 +17,7 @@ from attrs import define
 from pilot_core.agent import control as orders
 from pilot_core.agent.drive import drive
 from pilot_core.agent.ending import Ending
-from pilot_core.agent.greeting import at_its_moment, greet, take_leave
+from pilot_core.agent.greeting import greet, take_leave
 from pilot_core.agent.inherit import Inheritance, inherit
 from pilot_core.agent.intake import Intake
 from pilot_core.agent.jobs import HeldJob
@@ -267,7 +267,7 @@ class Assembly:
         """The standard loop, from the first event to the last."""
         for course, held in self.left.going_on:
             self._resume(course.job, held)
-        at_its_moment(self.loop, 0.0 if self.recover else self.options.start_spread_s, self._come_forward)
+        self.loop.within("start", 0.0 if self.recover else self.options.start_spread_s, self._come_forward)
         self.lifetime.begin(self.performer)
         Reclaim(self.lifetime, self.setup.settings.of(SlotOptions)).begin(self.performer)
         Refresh(self.setup, self.loop, self.clock, self.poster).begin(self.performer)

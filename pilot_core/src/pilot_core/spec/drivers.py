@@ -132,10 +132,11 @@ class Reply:
 
 @frozen(kw_only=True)
 class Hint:
-    """What was told without being asked for: that there may be work, or why jobs of a task are to ``stop``."""
+    """Told unasked: there may be work or, with ``over``, a task ended. The server is asked within ``within_s``."""
 
     task: str = ""
-    stop: PilotError | None = None
+    over: bool = False
+    within_s: float = 0.0
 
 
 class Communicator(Driver):
@@ -205,7 +206,7 @@ class Communicator(Driver):
         return {}
 
     def listen(self, hear: Callable[[Hint], None]) -> None:
-        """Hear what is told without being asked for, until ``hush``: a pilot that waits for work asks at each hint.
+        """Hear what is told without being asked for, until ``hush``; at each hint the server is asked what is so.
 
         Runs in a thread of its own as long as the pilot does, and returns at once where nobody tells anything. An
         answer of no jobs may then say ``stay``, and come again late. A failure is logged, and nothing more is heard.

@@ -1,7 +1,9 @@
 """A message broker that tells of work, over STOMP. What it tells is a hint: only the server gives jobs, and ends them.
 
 While it is heard the pilot rests until there is something to ask for. Of each task that is told one request is made,
-however often it is told meanwhile. What makes no sense is passed over.
+however often it is told meanwhile. Of a task that is said to be over the server is told at once how its jobs are. All
+pilots of a queue hear the same at the same time, so each acts at a moment of its own. What makes no sense is passed
+over.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from queue import SimpleQueue
+from random import uniform
 from typing import TYPE_CHECKING, Any, Final
 
 from pilot_core.builtin.panda.options import PandaOptions
@@ -27,6 +30,7 @@ BEATS_MS: Final = 60_000
 AGAIN_S: Final = (5.0, 600.0)
 LONGEST: Final = 65_536
 MOST_TASKS: Final = 16
+OVER: Final = ("kill_task", "finish_task")
 log = logging.getLogger(__name__)
 
 Hear = Callable[[Hint], None]
@@ -61,6 +65,10 @@ class Broker:
                 return {}
             return {"task_id": self._tasks[0], "via_topic": self._options.broker_destination.startswith("/topic/")}
 
+    def rest_s(self) -> float:
+        """After an answer without jobs: until what else was told is asked for, or it is time to ask all the same."""
+        return uniform(0.0, self._options.broker_spread_s) if self.wanted() else self._options.broker_idle_s
+
     def settle(self, task: object) -> None:
         """A task was asked for."""
         with self._lock:
@@ -74,20 +82,18 @@ class Broker:
             log.warning("the broker's message makes no sense: %.200r", text)
         elif kind == "get_job":
             self._want(task, hear)
-        elif kind == "kill_task":
-            stop = PilotError(Code.PANDAKILL, f"task {task} was killed, as the message broker tells")
-            hear(Hint(task=str(task), stop=stop))
+        elif kind in OVER:
+            self.settle(task)
+            hear(Hint(task=str(task), over=True, within_s=self._options.broker_spread_s))
         else:
             log.info("the broker tells %.40r of task %d", kind, task)
-        if kind in ("kill_task", "finish_task"):
-            self.settle(task)
 
     def _want(self, task: int, hear: Hear) -> None:
         with self._lock:
             if task in self._tasks:
                 return
             self._tasks.append(task)
-        hear(Hint(task=str(task)))
+        hear(Hint(task=str(task), within_s=self._options.broker_spread_s))
 
     # --- listening ---
 
@@ -149,7 +155,7 @@ class Broker:
         """Take what is told; what came to be before this line did is asked for once."""
         self.is_heard = True
         log.info("a message broker tells of work")
-        hear(Hint())
+        hear(Hint(within_s=self._options.broker_spread_s))
         try:
             while not self._hushed.is_set() and (text := self._told.get()) is not None:
                 self._take(text, hear)

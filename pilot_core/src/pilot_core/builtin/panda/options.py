@@ -63,6 +63,12 @@ class PandaOptions:
     )
     broker_destination: str = option("/topic/panda.pilot", help="Where brokers tell of it.")
     broker_tls: bool = option(True, help="Speak to brokers over TLS alone.")
+    broker_spread_s: float = option(
+        10.0,
+        help="What a broker tells all pilots at once each acts upon at some moment within this long.",
+        unit="s",
+        least=0,
+    )
     broker_idle_s: float = option(
         3600.0,
         help="Where a broker tells of work, the server is asked all the same after this time.",

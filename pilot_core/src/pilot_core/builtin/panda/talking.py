@@ -211,7 +211,7 @@ class Panda(Communicator):
                 self._broker.settle(request.get("task_id"))
         if self._broker is None or self._broker.is_heard is False or offer.jobs:
             return offer
-        return evolve(offer, again_s=self._options.broker_idle_s if self._broker.is_heard else offer.again_s, stay=True)
+        return evolve(offer, again_s=self._broker.rest_s() if self._broker.is_heard else offer.again_s, stay=True)
 
     def _acquire(self, request: Mapping[str, object]) -> Offer:
         began = time.monotonic()
