@@ -148,12 +148,12 @@ def example(session: nox.Session) -> None:
 
 @nox.session(python=HERE)
 def bench(session: nox.Session) -> None:
-    """How well failures are told apart; then the pilot, its monitors and the dispatcher, measured into JSON files."""
+    """How well failures are told apart; then the pilot, its monitors, its heartbeats and the dispatcher, measured."""
     install(session, "core", "copytools")
     session.run("python", "tests/bench/diagnosis.py")
     session.run("python", "tests/bench/bench.py", *session.posargs)
     if not session.posargs:
-        for part in ("dispatcher", "copies", "monitors", "processes", "zoo"):
+        for part in ("dispatcher", "heartbeats", "copies", "monitors", "processes", "zoo"):
             session.run("python", f"tests/bench/{part}.py")
 
 
