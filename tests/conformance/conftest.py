@@ -1,8 +1,9 @@
 """The conversation of pilots and a PanDA server, scenario by scenario.
 
-``pytest tests/conformance`` asks a dispatcher of its own. ``--server URL --credential FILE`` asks any server instead,
-with a token or a proxy in ``FILE``; what needs a job that can be ordered is then left out. A scenario's id stands in
-the ids of its tests; ``python tests/conformance/ids.py`` tells which test carries which.
+``pytest tests/conformance`` asks a dispatcher that speaks as strictly as PanDA does; with ``--own``, one that tells
+pilots all that it has to tell. ``--server URL --credential FILE`` asks any server instead, with a token or a proxy in
+``FILE``; what needs a job that can be ordered is then left out. A scenario's id stands in the ids of its tests;
+``python tests/conformance/ids.py`` tells which test carries which.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import pytest
 
 from pilot_core.testing import PilotKit
 from pilot_core.testing.fakes import Payload
+from pilot_core.testing.strict import ORIGIN
 
 from .asking import Asker, TheirServer
 from .leaping import LeapingClock
@@ -22,6 +24,7 @@ from .stage import Stage
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("conformance")
+    group.addoption("--own", action="store_true", help="let the dispatcher say what is its own beside PanDA's words")
     group.addoption("--server", help="ask the PanDA server at this URL instead of a dispatcher of one's own")
     group.addoption("--credential", help="the file with the token or the proxy for that server")
     group.addoption("--origin", default="", help="in whose name a token is shown: VO or VO.ROLE")
@@ -36,22 +39,28 @@ def scenario(request):
 
 
 @pytest.fixture
-def stage(tmp_path):
+def strict(request):
+    """Whether the dispatcher is a strict one."""
+    return not request.config.getoption("--own", False)
+
+
+@pytest.fixture
+def stage(tmp_path, strict):
     """A dispatcher over TLS whose every answer can be changed; what was said to it is checked in the end."""
-    with Stage(tmp_path, config={"queues": {"local": {"heartbeat": "1 s"}}}) as stage:
+    with Stage(tmp_path, config={"queues": {"local": {"heartbeat": "1 s"}}}, strict=strict) as stage:
         yield stage
     stage.check()
 
 
 @pytest.fixture
-def server(request, tmp_path):
+def server(request, tmp_path, strict):
     """Whom to ask: the server that was given, or one of our own."""
     option = request.config.getoption
     if url := option("--server", None):
         with Asker(url, option("--credential"), option("--ca"), option("--origin")) as asker:
             yield TheirServer(asker, option("--queue"))
         return
-    with Stage(tmp_path) as stage, Asker(stage.url, stage.token(), stage.certificate) as asker:
+    with Stage(tmp_path, strict=strict) as stage, Asker(stage.url, stage.token(), stage.certificate, ORIGIN) as asker:
         yield TheirServer(asker, "local", stage)
 
 
@@ -61,6 +70,14 @@ def ours(server):
     if server.stage is None:
         pytest.skip("the server that was given does not promise to survive this, or to show its files")
     return server
+
+
+@pytest.fixture
+def strict_server(ours, strict):
+    """A server of our own that is a strict one."""
+    if not strict:
+        pytest.skip("the dispatcher does not promise to be strict with --own")
+    return ours
 
 
 @pytest.fixture(params=["v1", "legacy"])
@@ -86,6 +103,7 @@ def pilot(stage, tmp_path):
 
     def run(jobs=1, payload=None, on=stage, kit=None, **settings):
         usual = {**on.settings(), "pilot.max_jobs": jobs, "pilot.ask_again_s": 0.05, "panda.pause_s": 0.02}
+        usual["report.heartbeat_s"] = 1.0
         done = payload or Payload(files={"out.txt": b"made\n"})
         place = tempfile.mkdtemp(prefix="kit", dir=tmp_path)
         return PilotKit(settings={**usual, **settings}, outcome=done, tmp=Path(place), **(kit or {})).run()

@@ -40,6 +40,14 @@ def told(command, dialect):
     return change
 
 
+def with_fields(answer, fields):
+    """An answer to a request for work with these fields in each job."""
+    inner = answer.get("data", answer) or {}
+    for job in inner.get("jobs", [inner]):
+        job.update(fields)
+    return answer
+
+
 def last(stage, dialect="v1"):
     """What was said last of a job."""
     return stage.said(UPDATE[dialect])[-1].body
@@ -108,6 +116,7 @@ class Stage(PilotServer):
         self.all: list[Heard] = []
         self._orders: list[Order] = []
         self._comings: dict[str, threading.Event] = {}
+        self._given: dict[str, object] = {}
         self._lock = threading.Lock()
         super().__init__(*args, **more)
 
@@ -133,6 +142,16 @@ class Stage(PilotServer):
     def change(self, path, how, times=1, when=lambda heard: True):
         """Do what is asked, and answer ``how(answer)``."""
         self._order(path, lambda request, go: _changed(go(request), how), times, when)
+
+    def give(self, **fields):
+        """Put into each job what it needs here, and PanDA has no word for."""
+        self._given |= fields
+
+    def submit_with_input(self):
+        """A job with an input; where that lies is for a catalogue to know, or stands in the job."""
+        source = f"{self.url}/storage/in.dat"
+        self.submit({**JOB, "inputs": [{"source": source}]})
+        self.give(sources={"in.dat": source})
 
     def hold(self, path, event, limit_s, when=lambda heard: True):
         """Do what is asked once ``event`` has come, or else after a while."""
@@ -182,6 +201,8 @@ class Stage(PilotServer):
         heard = Heard(request.path, dict(request.headers), raw)
         self.all.append(heard)
         response = self._answer(evolve(request, body=Kept(raw)), heard, go)
+        if self._given and request.path in ACQUIRE.values():
+            response = _changed(response, lambda answer: with_fields(answer, self._given))
         heard.status = response.status
         heard.answer = response.body
         return response

@@ -9,6 +9,7 @@ import pytest
 
 from pilot_core.errors import PilotError
 from pilot_core.testing.server import Fault
+from pilot_core.testing.strict import ORIGIN
 
 from .ids import scenario
 from .stage import ACQUIRE, JOB, NO_IDENTITY, NO_SERVER, NO_WORK, NONE, UPDATE, Stage, in_words
@@ -19,14 +20,14 @@ from .stage import ACQUIRE, JOB, NO_IDENTITY, NO_SERVER, NO_WORK, NONE, UPDATE, 
 @scenario("T-01", "T-03", "M-06", "A-01")
 def test_what_a_pilot_sends(stage, pilot):
     stage.submit(JOB)
-    run = pilot(**{"connection.origin": "vo.production", "panda.dialect": "v1"})
+    run = pilot(**{"connection.origin": ORIGIN, "panda.dialect": "v1"})
     assert run.ending.finished == 1, run.story()
     for each in stage.said(ACQUIRE["v1"]) + stage.said(UPDATE["v1"]):
         headers = each.headers
         assert (headers["content-type"], headers["accept"]) == ("application/json", "application/json")
         assert int(headers["content-length"]) == len(each.raw)
         assert each.packed == (headers.get("content-encoding") == "gzip")
-        assert (headers["authorization"][:7], headers["origin"]) == ("Bearer ", "vo.production")
+        assert (headers["authorization"][:7], headers["origin"]) == ("Bearer ", ORIGIN)
         assert re.fullmatch(r"pilot/\S+.*", headers["user-agent"])
 
 
@@ -66,7 +67,7 @@ def test_a_server_that_is_busy_disturbs_nothing(stage, pilot, dialect, status):
 @scenario("T-07")
 @pytest.mark.parametrize("spoken", ["legacy", "v1"])
 def test_the_generation_is_found_out_once(tmp_path, pilot, spoken):
-    with Stage(tmp_path / "other", config={"dialects": [spoken]}) as other:
+    with Stage(tmp_path / "other", config={"dialects": [spoken]}, strict=True) as other:
         other.submit(JOB)
         run = pilot(on=other)
         assert run.ending.finished == 1, run.story()
@@ -79,7 +80,7 @@ def test_the_generation_is_found_out_once(tmp_path, pilot, spoken):
 @scenario("T-07")
 @pytest.mark.parametrize(("spoken", "fixed"), [("legacy", "v1"), ("v1", "legacy")])
 def test_a_generation_that_is_fixed_is_kept_to(tmp_path, pilot, spoken, fixed):
-    with Stage(tmp_path / "other", config={"dialects": [spoken]}) as other:
+    with Stage(tmp_path / "other", config={"dialects": [spoken]}, strict=True) as other:
         other.submit(JOB)
         run = pilot(on=other, **{"panda.dialect": fixed})
         assert run.ending.error is not None
@@ -116,7 +117,7 @@ def test_nothing_is_told_to_a_server_that_is_another(stage, pilot):
 
 @scenario("T-14")
 def test_nobody_is_followed_elsewhere_with_a_token(stage, pilot, tmp_path):
-    with Stage(tmp_path / "elsewhere") as other:
+    with Stage(tmp_path / "elsewhere", strict=True) as other:
         stage.submit(JOB)
         stage.say(ACQUIRE["v1"], status=302, Location=other.url + ACQUIRE["v1"])
         run = pilot()

@@ -80,7 +80,7 @@ def shown():
 @scenario("A-12")
 @pytest.mark.parametrize("works", [True, False])
 def test_a_job_of_a_user_shows_the_users_proxy_and_its_pilot_its_own(stage, pilot, proxy, shown, works):
-    stage.submit({**JOB, "inputs": [{"source": f"{stage.url}/storage/in.dat"}]})
+    stage.submit_with_input()
     given, kit = shown
     stage.change(FACTS, lambda facts: {**facts, "type": "unified", "copytools": ["showing"]}, times=9)
     stage.change(ACQUIRE["v1"], of_a_user)

@@ -18,7 +18,7 @@ from pilot_core.testing import PilotKit
 from pilot_core.testing.fakes import Payload
 
 from .ids import scenario
-from .stage import ACQUIRE, UPDATE, Stage, ends
+from .stage import ACQUIRE, UPDATE, Stage, ends, with_fields
 
 JOBS = 12
 UNREAD = Code.CONVERSIONFAILURE.number
@@ -48,13 +48,6 @@ VALUES = FLAT | st.lists(FLAT, max_size=3) | st.dictionaries(WORDS, FLAT | st.li
 DAMAGE = st.dictionaries(st.sampled_from(FIELDS), VALUES, min_size=1, max_size=4)
 
 
-def damaged(answer, damage):
-    inner = answer.get("data", answer) or {}
-    for job in inner.get("jobs", [inner]):
-        job.update(damage)
-    return answer
-
-
 HALF = {"outFiles": "out.txt,\ud800,log.tgz", "scopeOut": "s,s"}
 
 
@@ -64,10 +57,10 @@ HALF = {"outFiles": "out.txt,\ud800,log.tgz", "scopeOut": "s,s"}
 @draws(damages=st.lists(DAMAGE, min_size=JOBS, max_size=JOBS))
 @example(damages=[HALF, {"transformation": "x" * 5000}] * (JOBS // 2))
 def test_of_every_job_the_server_hears_the_end_and_what_was_wrong(tmp_path_factory, spoken, damages):
-    with Stage(tmp_path_factory.mktemp("reads")) as stage:
+    with Stage(tmp_path_factory.mktemp("reads"), strict=True) as stage:
         order = iter(damages)
         stage.submit(DESCRIBED, JOBS)
-        stage.change(ACQUIRE[spoken], lambda answer: damaged(answer, next(order)), times=JOBS)
+        stage.change(ACQUIRE[spoken], lambda answer: with_fields(answer, next(order)), times=JOBS)
         run = taken_by_a_pilot(stage, spoken)
         ended = {_id(each): each.body for each in stage.said(UPDATE[spoken]) if ends(each)}
     assert "Traceback" not in run.log
@@ -108,7 +101,7 @@ def test_what_nobody_reads_is_seen_in_every_report(stage, pilot, spoken):
     """While the job runs, in what is left when it was cleaned up, and in its log archive."""
     strange = {"strangeField": "kept and seen", "emptyField": "NULL", "deepField": {"a": [1, "seen too"]}}
     stage.submit(DESCRIBED)
-    stage.change(ACQUIRE[spoken], lambda answer: damaged(answer, strange))
+    stage.change(ACQUIRE[spoken], lambda answer: with_fields(answer, strange))
     seen = []
 
     def look(here, env):

@@ -46,6 +46,7 @@ def code_of(stage, dialect="v1"):
 def test_a_payload_that_may_save_a_checkpoint_does_and_ends(stage, pilot, dialect, when):
     """Asked before it begins, it is asked when it has; and once, however often the server says so."""
     stage.submit(python(SAVES, checkpoint=STATE))
+    stage.give(checkpoint=STATE)
     stage.change(UPDATE[dialect], told("softkill", dialect), 1 if when == "starting" else 5, lambda h: h.state == when)
     run = pilot(kit=REAL, **{"panda.dialect": dialect})
     assert (stage.states(dialect)[-1], code_of(stage, dialect)) == ("failed", 1901), run.story()
@@ -74,7 +75,8 @@ def test_a_payload_that_cannot_end_early_goes_on(stage, pilot, dialect, tmp_path
 @scenario("C-11")
 def test_a_payload_that_is_deaf_is_stopped_after_its_time(stage, pilot):
     """A second is not enough for a payload that has more to do."""
-    stage.submit(python(DEAF, checkpoint={**STATE, "warning": 1}))
+    stage.submit(python(DEAF, checkpoint=STATE))
+    stage.give(checkpoint={**STATE, "warning": 1})
     stage.change(UPDATE["v1"], told("softkill", "v1"), when=runs)
     run = pilot(kit=REAL)
     assert (stage.states()[-1], code_of(stage)) == ("failed", 1379), run.story()

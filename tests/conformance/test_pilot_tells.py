@@ -65,7 +65,7 @@ def test_that_a_payload_runs_is_told_while_it_does(stage, pilot):
 
 @scenario("U-02")
 def test_updates_go_on_while_files_are_on_their_way(stage, pilot):
-    stage.submit({**JOB, "inputs": [{"source": f"{stage.url}/storage/in.dat"}]})
+    stage.submit_with_input()
     three, told_so_far = threading.Event(), []
 
     def count(answer):
@@ -104,10 +104,10 @@ def test_a_server_that_is_lost(stage, pilot, policy, end):
 
 
 @scenario("U-19")
-def test_a_server_that_restarts_has_no_lasting_effect(stage, pilot, dialect):
+def test_a_server_that_restarts_has_no_lasting_effect(stage, pilot, dialect, leaping):
     stage.submit(JOB)
     stage.faults.next(UPDATE[dialect], Fault.lost_answer(), times=5)
-    run = pilot(**{"panda.dialect": dialect})
+    run = pilot(kit={"clock": leaping}, **{"panda.dialect": dialect})
     assert run.ending.finished == 1, run.story()
     assert [job["state"] for job in stage.jobs()] == ["finished"]
 
@@ -156,10 +156,10 @@ def test_an_output_that_is_empty(stage, pilot):
 
 
 @scenario("F-03")
-def test_a_lost_answer_to_the_last_word(stage, pilot, dialect):
+def test_a_lost_answer_to_the_last_word(stage, pilot, dialect, leaping):
     stage.submit(JOB)
     stage.change(UPDATE[dialect], lambda answer: None, when=ends)
-    run = pilot(**{"panda.dialect": dialect})
+    run = pilot(kit={"clock": leaping}, **{"panda.dialect": dialect})
     assert run.ending.finished == 1, run.story()
     assert b"alreadydone" in stage.said(UPDATE[dialect])[-1].answer
 
@@ -415,7 +415,7 @@ def test_a_kill_that_comes_while_the_payload_runs(stage, pilot):
 
 @scenario("C-02")
 def test_a_kill_during_stage_in_starts_no_payload(stage, pilot, dialect):
-    stage.submit({**JOB, "inputs": [{"source": f"{stage.url}/storage/in.dat"}]})
+    stage.submit_with_input()
     over, ran = threading.Event(), []
     stage.hold("/storage/in.dat", over, 20)
     coming = stage.coming("/storage/in.dat")
@@ -450,7 +450,7 @@ def test_what_is_no_command_changes_nothing(stage, pilot, command):
 
 @scenario("C-15")
 def test_a_kill_before_anything_was_done(stage, pilot, dialect):
-    stage.submit({**JOB, "inputs": [{"source": f"{stage.url}/storage/in.dat"}]})
+    stage.submit_with_input()
     over = threading.Event()
     stage.hold("/storage/in.dat", over, 20)
     stage.change(UPDATE[dialect], told("tobekilled", dialect))

@@ -7,8 +7,9 @@ import json
 from urllib.parse import urlencode
 
 import pytest
+from attrs import evolve
 
-from .asking import FORM, JSON
+from .asking import FORM, JSON, Asker
 from .ids import half
 
 NOBODY = 4_000_000_000_000
@@ -154,6 +155,52 @@ def test_who_is_no_pilot_gets_no_job(server):
     older = server.asker.headers | {"Authorization": f"Bearer {token}"}
     said = server.asker.ask("POST", "/server/panda/getJob", b"siteName=local", Content_Type=FORM, Accept=JSON, **older)
     assert said.json()["StatusCode"] == 60
+
+
+@pytest.mark.parametrize(("origin", "told"), [(None, "403"), ("other:production", "403"), ("example.user", "role")])
+def test_a_token_is_worth_nothing_but_in_somebodys_name(strict_server, dialect, origin, told):
+    """No name, one that it does not know, one that is no pilot's."""
+    strict_server.submit()
+    stage = strict_server.stage
+    with Asker(stage.url, stage.token(), stage.certificate, origin) as asker:
+        asked = evolve(strict_server, asker=asker)
+        if dialect == "v1":
+            said = asked.post(ACQUIRE, {"site_name": "local"})
+            refused = said.status == 200 and said.json()["message"].startswith("production or pilot role required")
+        else:
+            said = asked.call("getJob", siteName="local")
+            refused = said.status == 200 and said.json()["StatusCode"] == 60
+    unknown = said.status == 403 and said.text.startswith("ERROR : Token authentication failed.")
+    assert (refused, unknown) == (told == "role", told == "403")
+    assert [job["state"] for job in stage.jobs()] == ["activated"]
+
+
+def test_the_role_of_pilots_is_enough_for_older_calls_alone(strict_server):
+    strict_server.submit()
+    headers = {"Origin": "example.pilot"}
+    told = strict_server.post(ACQUIRE, {"site_name": "local"}, **headers).json()
+    assert told["message"].startswith("production or pilot role required")
+    said = strict_server.asker.ask("POST", "/server/panda/getJob", b"siteName=local", Content_Type=FORM, **headers)
+    assert said.form()["StatusCode"] == "0"
+
+
+def test_nothing_is_told_that_panda_has_no_word_for(strict_server):
+    """Each is an answer that the dispatcher as it is says more in."""
+    server, plain = strict_server, {"StatusCode": 0, "command": "NULL"}
+    job, older = server.submit(2, environment={"A": "b"}, options={"x.y": 1}, limits={"looping": "1 h"})
+    (taken,) = server.acquire()["data"]["jobs"]
+    flat = server.call("getJob", accept="*/*", siteName="local").form()
+    for each in (taken, flat):
+        assert not {"heartbeat", "environment", "options", "optional", "loopingLimit"} & each.keys()
+    server.stage.web("admin").call("POST", "/dispatcher/v1/debug", json={"ids": [job, older], "on": False})
+    assert server.update(job)["data"] == plain
+    given = {"jobId": older, "state": "running", "attemptNr": 1}
+    assert server.call("updateJob", **given).json() == plain
+    assert server.call("updateJob", accept="*/*", **given).form() == {"StatusCode": "0", "command": "NULL"}
+    _, rows = server.call("updateJobsInBulk", jobList=json.dumps([given])).json()
+    assert json.loads(rows[0]["content"]) == plain
+    none = server.post(ACQUIRE, {"site_name": "elsewhere"})
+    assert (none.json()["message"], "Retry-After" in none.headers) == ("No jobs in PanDA", False)
 
 
 # --- credentials ---
@@ -348,10 +395,10 @@ def test_a_kill_is_told_where_the_dialect_has_it(server):
 
 
 @half("C-05", "C-09")
-def test_debug_stands_before_a_kill(server):
+def test_debug_stands_before_a_kill(server, strict):
     (job,) = take(server)
     web = server.stage.web("admin")
-    for on, command in ((True, "debug"), (False, "debugoff"), (True, "debug")):
+    for on, command in ((True, "debug"), (False, "NULL" if strict else "debugoff"), (True, "debug")):
         web.call("POST", "/dispatcher/v1/debug", json={"ids": [job], "on": on})
         assert server.update(job)["data"]["command"] == command
     web.call("POST", "/dispatcher/v1/cancel", json={"ids": [job]})

@@ -26,6 +26,7 @@ from pilot_core.dispatcher.messages import Cut, Request, Response
 from pilot_core.dispatcher.serve import Answering, Dispatcher, Place, open_service
 from pilot_core.dispatcher.tls import own_certificate
 from pilot_core.io.http import Web
+from pilot_core.testing.strict import ORIGIN, Strict
 
 API: Final = "/dispatcher/v1"
 NOT_HTTP: Final = b"\x00\x07garbage, and not HTTP\r\n\r\n\xff"
@@ -198,12 +199,23 @@ class _Heard:
 
 
 class PilotServer:
-    """A dispatcher below ``tmp``, within ``with``. ``config`` is what its YAML file would say."""
+    """A dispatcher below ``tmp``, within ``with``. ``config`` is what its YAML file would say.
 
-    def __init__(self, tmp: Path, *, config: Mapping[str, object] | None = None, clock: Clock | None = None) -> None:
+    A ``strict`` one wants an ``Origin`` with each token, and tells pilots nothing that PanDA has no word for.
+    """
+
+    def __init__(
+        self,
+        tmp: Path,
+        *,
+        config: Mapping[str, object] | None = None,
+        clock: Clock | None = None,
+        strict: bool = False,
+    ) -> None:
         self.home = tmp / "pilot-server"
         self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.faults = Faults()
+        self.strict = strict
         self.heard: list[str] = []
         """Each request that came whole, as ``METHOD PATH``."""
         self.opened: list[object] = []
@@ -249,6 +261,7 @@ class PilotServer:
             "connection.url": list(urls or [self.url]),
             "connection.token": str(self.token()),
             "connection.fingerprint": self.fingerprint,
+            "connection.origin": ORIGIN if self.strict else "",
             "data.copytools": ["https"],
             "pilot.empty_answers": 1,
         }
@@ -310,7 +323,8 @@ class PilotServer:
         return page
 
     def _open(self, place: Place) -> Answering:
-        self._service = _Heard(open_service(place), self.faults, self.heard)
+        service = open_service(place)
+        self._service = _Heard(Strict(service) if self.strict else service, self.faults, self.heard)
         return self._service
 
     def _ask(self, method: str, path: str, **more: Any) -> Any:
