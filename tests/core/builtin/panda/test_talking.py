@@ -14,6 +14,7 @@ from pilot_core.builtin.panda import Panda, PandaOptions
 from pilot_core.builtin.panda.dialects import KNOWN
 from pilot_core.builtin.panda.talking import REMEMBERED
 from pilot_core.config.layers import Schema
+from pilot_core.config.schema import Budgets
 from pilot_core.model.payload import Outcome, Usage
 from pilot_core.model.queue import Queue, Resources
 from pilot_core.model.records import pack, unpack
@@ -144,6 +145,13 @@ def test_a_server_in_trouble_is_asked_again_later(talker, panda, message):
     error = refused(ask, talker())
     assert error.code is Code.COMMUNICATIONFAILURE
     assert "permanent" not in error.facts
+
+
+def test_who_waits_for_a_slow_server_is_not_left_behind_meanwhile():
+    """server:T-09 (one that is said again with a newer token has its time, too)"""
+    request_s, budgets = PandaOptions().request_s, Budgets()
+    assert request_s == 120
+    assert 2 * request_s < min(budgets.ask_s, budgets.report_s)
 
 
 @pytest.mark.parametrize("status", [200, 500])
