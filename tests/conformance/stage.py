@@ -129,6 +129,14 @@ class Stage(PilotServer):
         """What was said to a path."""
         return [each for each in self.all if each.path == path]
 
+    def stored(self, name):
+        """What the first job's first attempt has stored under a name."""
+        web = self.web()
+        answer = web.call("GET", f"/storage/1.1/{name}")
+        web.close()
+        assert answer.status == 200, answer
+        return answer.body
+
     def states(self, dialect="v1"):
         """The states that updates told, each once if it was told several times in a row."""
         told = [each.state for each in self.said(UPDATE[dialect])]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 import tarfile
@@ -41,7 +42,7 @@ def test_the_secrets_of_an_owner_are_there_for_the_payload_alone(stage, pilot):
     run = pilot(payload=Payload(does=look, files=MADE), **{"pilot.cleanup": False})
     assert seen == [(json.loads(SECRETS), 0o600)], run.story()
     assert not list(run.root.rglob("panda_secrets.json"))
-    with tarfile.open(stage.home / "storage" / "1.1" / "log.tgz") as packed:
+    with tarfile.open(fileobj=io.BytesIO(stage.stored("log.tgz"))) as packed:
         contents = {each.name: packed.extractfile(each).read() for each in packed if each.isreg()}
     assert not [name for name, content in contents.items() if b"open-sesame" in content or "secrets.json" in name]
     assert "open-sesame" not in run.log
@@ -125,7 +126,7 @@ def test_a_payload_sees_nothing_of_what_opens_the_server(stage, pilot, tmp_path)
     stage.submit({**JOB, "script": "env > out.txt; find . -type f -exec cat {} + >> out.txt 2>/dev/null; true"})
     run = pilot(kit={"process": "real", "environ": TOLD}, **{"connection.token_key": str(key), "panda.renew": False})
     assert run.ending.finished == 1, run.story()
-    seen = (stage.home / "storage" / "1.1" / "out.txt").read_text()
+    seen = stage.stored("out.txt").decode()
     assert "PANDAID=1" in seen
     assert "of-the-pilot" not in seen
     assert stage.token().read_text().strip() not in seen
@@ -196,6 +197,6 @@ def test_a_token_that_stays_refused_is_not_shown_again_and_again(stage, pilot, r
     stage.say(UPDATE["v1"], EXPIRED, 403, times=99)
     run = pilot(kit={"clock": leaping}, **settings)
     assert (run.ending.finished, run.ending.exit_code) == (1, NO_IDENTITY), run.story()
-    assert (stage.home / "storage" / "1.1" / "out.txt").exists()
+    assert stage.stored("out.txt")
     assert len(stage.said(UPDATE["v1"])) < 16
     assert len(stage.said(RENEWAL)) < 8

@@ -76,7 +76,7 @@ def test_after_four_hours_what_the_server_says_is_the_end(stage, pilot, tmp_path
     first = pilot(kit={"clock": leaping}, **{"report.outbox": str(outbox)})
     assert (first.ending.finished, first.ending.exit_code) == (1, NO_SERVER), first.story()
     (waiting,) = outbox.glob("*.json")
-    assert (stage.home / "storage" / "1.1" / "out.txt").exists()
+    assert stage.stored("out.txt")
     leaping.advance(4 * HOUR_S)
     stage.change(UPDATE["v1"], told(command, "v1"), when=ends)
     asked, said = len(stage.said(ACQUIRE["v1"])), len(tried)

@@ -109,7 +109,8 @@ def test_what_nobody_reads_is_seen_in_every_report(stage, pilot, spoken):
 
     run = pilot(payload=Payload(does=look, files=MADE), **{"panda.dialect": spoken})
     assert run.ending.finished == 1, run.story()
-    archive = stage.home / "storage" / "1.1" / "log.tgz"
+    archive = run.root / "log.tgz"
+    archive.write_bytes(stage.stored("log.tgz"))
     for place in (run.root, run.root / "PanDA_Pilot-1.control", archive):
         seen.extend(accounts(place, SystemClock()))
     assert not (run.root / "PanDA_Pilot-1").exists()

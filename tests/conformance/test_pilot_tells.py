@@ -173,7 +173,7 @@ def test_a_last_word_that_cannot_be_told_waits_for_the_next_pilot(stage, pilot, 
     assert run.ending.finished == 1, run.story()
     (waiting,) = [path for path in outbox.rglob("*") if path.is_file() and b"finished" in path.read_bytes()]
     assert waiting.stat().st_mode & 0o077 == 0
-    assert (stage.home / "storage" / "1.1" / "out.txt").exists()
+    assert stage.stored("out.txt")
     stage.relent()
     pilot(**{"report.outbox": str(outbox)})
     assert [job["state"] for job in stage.jobs()] == ["finished"]
@@ -315,7 +315,7 @@ def test_a_payload_may_make_several_of_what_is_expected(stage, pilot, dialect):
     assert report.keys() == {"out.txt._001", "out.txt._2", "out.txt_3", "more", "more_1", "log.tgz"}
     assert len({entry["guid"] for entry in report.values()}) == len(report)
     for name in report.keys() - {"log.tgz"}:
-        assert (stage.home / "storage" / "1.1" / name).read_bytes() == made[name]
+        assert stage.stored(name) == made[name]
 
 
 @scenario("R-04", "R-05")

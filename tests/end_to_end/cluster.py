@@ -11,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 from tempfile import NamedTemporaryFile
+from urllib.request import Request, urlopen
 
 CLEAN = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR", "PYTHONPATH") if name in os.environ}
 PILOT = [sys.executable, "-m", "pilot_core"]
@@ -94,6 +95,13 @@ class Cluster:
     def states(self) -> dict[str, int]:
         """How many jobs there are in each state."""
         return self.ask("jobs", "--limit", "1")["states"]
+
+    def stored(self, name: str, scope: str = "1.1") -> bytes:
+        """What an attempt has stored under a name."""
+        token = self.token("submit").read_text().strip()
+        asked = Request(f"{self.url}/storage/{scope}/{name}", headers={"Authorization": f"Bearer {token}"})
+        with urlopen(asked, timeout=LIMIT_S) as answer:
+            return answer.read()
 
     def job(self, number: int = 1) -> dict:
         (told,) = self.ask("jobs", str(number))

@@ -53,5 +53,4 @@ def _judge(cluster: Cluster, wanted: int, said: str) -> None:
     for job in jobs:
         assert ran[str(job["id"])] <= job["attempt"], f"job {job['id']} ran more often than it was given away"
     for job in jobs:
-        stored = cluster.home / "storage" / f"{job['id']}.{job['attempt']}" / "out.txt"
-        assert stored.read_text() == "made\n", job
+        assert cluster.stored("out.txt", f"{job['id']}.{job['attempt']}") == b"made\n", job

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import signal
 import subprocess
 import tarfile
@@ -104,7 +105,7 @@ WAYS = {
 
 
 def log_of(cluster):
-    with tarfile.open(cluster.home / "storage" / "1.1" / "log.tgz") as log:
+    with tarfile.open(fileobj=io.BytesIO(cluster.stored("log.tgz"))) as log:
         member = next(each for each in log.getmembers() if each.name.endswith("payload.stdout"))
         return log.extractfile(member).read().decode()
 
@@ -124,7 +125,7 @@ def ended(cluster, pilot, payload, way):
     (attempt,) = cluster.job()["attempts"]
     assert (attempt["error"]["code"], code) == (way.number, way.exit_code), said
     assert log_of(cluster) == "begun\n"
-    assert (cluster.home / "storage" / "1.1" / "part.txt").read_text() == "half\n"
+    assert cluster.stored("part.txt") == b"half\n"
 
 
 @pytest.mark.parametrize("how", WAYS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 import sys
@@ -61,11 +62,10 @@ def looked(cluster, *told, **environ) -> tuple[dict, str]:
     line = [*PILOT, "run", *told, "--max-jobs", "1", "--workdir", str(cluster.root / "work")]
     done = subprocess.run(line, capture_output=True, text=True, env={**CLEAN, **environ}, timeout=LIMIT_S)
     assert done.returncode == 0, done.stdout + done.stderr
-    stored = cluster.home / "storage" / "1.1"
-    with tarfile.open(stored / "log.tgz") as archive:
+    with tarfile.open(fileobj=io.BytesIO(cluster.stored("log.tgz"))) as archive:
         texts = [archive.extractfile(each).read().decode("latin-1") for each in archive if each.isfile()]
     said = done.stdout + done.stderr + (cluster.root / "work" / "pilotlog.txt").read_text()
-    return json.loads((stored / "seen.json").read_text()), "\n".join([*texts, said])
+    return json.loads(cluster.stored("seen.json")), "\n".join([*texts, said])
 
 
 @pytest.mark.parametrize("way", ["join", "variable", "home", "token"])

@@ -11,8 +11,11 @@ import zlib
 import pytest
 
 from pilot_core.dispatcher.head import Refused
+from pilot_core.dispatcher.messages import Request
+from pilot_core.dispatcher.stored import SMALL_B
+from pilot_core.dispatcher.wire import scope_of
 
-from .asking import DESCRIBED, QUEUES, REPORT, Client
+from .asking import DESCRIBED, QUEUES, REPORT, Body, Client
 
 # --- who may what ---
 
@@ -296,12 +299,20 @@ def test_steering_that_makes_no_sense(person, value, told):
 # --- stored files ---
 
 
-def put(client: Client, scope: str, data: bytes = b"abc") -> int:
+LARGE = bytes(SMALL_B + 1)
+
+
+def put(client: Client, scope: str, data: bytes = b"abc", name: str = "out.txt") -> int:
     digest = f"adler32={zlib.adler32(data):08x}"
     try:
-        return client.ask("PUT", f"/storage/{scope}/out.txt", data, digest=digest).status
+        return client.ask("PUT", f"/storage/{scope}/{name}", data, digest=digest).status
     except Refused as refused:
         return refused.status
+
+
+def leave(client: Client, scope: str) -> None:
+    """Store a small file and a large one."""
+    assert [put(client, scope), put(client, scope, LARGE, "large")] == [201, 201]
 
 
 def test_only_the_holder_of_a_lease_stores(pilot, person, service, clock):
@@ -316,10 +327,7 @@ def test_only_the_holder_of_a_lease_stores(pilot, person, service, clock):
     assert (put(pilot, f"{job}.1"), put(pilot, f"{job}.2", b"xyz")) == (409, 201)
     pilot.update(job, "finished", 2, job_output_report=REPORT)
     assert put(pilot, f"{job}.2", b"xyz") == 409
-    fetched = person.ask("GET", f"/storage/{job}.2/out.txt")
-    assert fetched.file
-    assert fetched.file.read() == b"xyz"
-    fetched.file.close()
+    assert person.ask("GET", f"/storage/{job}.2/out.txt").body == b"xyz"
 
 
 def test_an_attempt_that_is_over_is_told_so_and_not_that_its_token_is_bad(pilot, person):
@@ -333,8 +341,16 @@ def test_an_attempt_that_is_over_is_told_so_and_not_that_its_token_is_bad(pilot,
     assert told.endswith("nothing is stored for it: attempt 2 is in its place")
 
 
-def scopes(tmp_path) -> list[str]:
+def folders(tmp_path) -> list[str]:
     return sorted(path.name for path in (tmp_path / "storage").iterdir() if path.name[0].isdigit())
+
+
+def scopes(service, tmp_path) -> list[str]:
+    """Whose files there are, small and large ones."""
+    with service.store.reading() as database:
+        small = [scope_of(*row) for row in database.execute("SELECT DISTINCT job, attempt FROM contents")]
+    assert sorted(small) == folders(tmp_path)
+    return folders(tmp_path)
 
 
 def lose(service, clock, job) -> None:
@@ -348,65 +364,68 @@ def test_what_an_attempt_stored_that_did_not_end_its_job_goes_once_the_job_is_ov
     (job,) = person.submit()
     for attempt in (1, 2):
         pilot.acquire()
-        put(pilot, f"{job}.{attempt}")
+        leave(pilot, f"{job}.{attempt}")
         lose(service, clock, job)
     pilot.acquire()
-    put(pilot, f"{job}.3")
+    leave(pilot, f"{job}.3")
     service.sweep()
-    assert scopes(tmp_path) == [f"{job}.1", f"{job}.2", f"{job}.3"]
+    assert scopes(service, tmp_path) == [f"{job}.1", f"{job}.2", f"{job}.3"]
     pilot.update(job, "finished", 3, job_output_report=REPORT)
     service.sweep()
-    assert scopes(tmp_path) == [f"{job}.3"]
+    assert scopes(service, tmp_path) == [f"{job}.3"]
     (tmp_path / f"storage/{job}.1").mkdir()
     service.sweep()
-    assert scopes(tmp_path) == [f"{job}.1", f"{job}.3"], "each is removed once"
+    assert folders(tmp_path) == [f"{job}.1", f"{job}.3"], "each is removed once"
 
 
 def test_so_many_attempts_are_cleared_at_a_time(pilot, person, service, tmp_path, monkeypatch):
     monkeypatch.setattr("pilot_core.dispatcher.service.MOST_REMOVED", 2)
     for job in person.submit(count=3):
         pilot.acquire()
-        put(pilot, f"{job}.1")
+        leave(pilot, f"{job}.1")
         pilot.update(job, "failed", 1, pilot_error_code=1379)
         person.own("cancel", {"ids": [job]})
     left = []
     for _ in range(2):
         service.sweep()
-        left.append(len(scopes(tmp_path)))
+        left.append(len(scopes(service, tmp_path)))
     assert left == [1, 0]
 
 
 def test_a_failure_that_is_put_back_keeps_its_log_until_the_next_attempt_is_over(pilot, person, service, tmp_path):
     (job,) = person.submit()
     pilot.acquire()
-    put(pilot, f"{job}.1")
+    leave(pilot, f"{job}.1")
     pilot.update(job, "failed", 1, pilot_error_code=1305)
     service.sweep()
     person.own("retry", {"ids": [job]})
     service.sweep()
-    assert scopes(tmp_path) == [f"{job}.1"]
+    assert scopes(service, tmp_path) == [f"{job}.1"]
     pilot.acquire()
     pilot.update(job, "finished", 2, job_output_report=REPORT)
     service.sweep()
-    assert scopes(tmp_path) == []
+    assert scopes(service, tmp_path) == []
 
 
-def test_what_came_while_its_attempt_lost_the_job_goes_too(pilot, person, service, tmp_path, monkeypatch):
+@pytest.mark.parametrize("size_b", [3, SMALL_B + 1], ids=["small", "large"])
+def test_what_came_while_its_attempt_lost_the_job_goes_too(pilot, person, service, tmp_path, size_b):
     (job,) = person.submit()
     pilot.acquire()
-    storage = service._storage
-    real = storage.put
 
-    def meanwhile(*args):
-        pilot.update(job, "failed", 1, pilot_error_code=1379)
-        person.own("cancel", {"ids": [job]})
-        service.sweep()
-        return real(*args)
+    class Coming(Body):
+        def read(self, *size):
+            if not self.tell():
+                pilot.update(job, "failed", 1, pilot_error_code=1379)
+                person.own("cancel", {"ids": [job]})
+                service.sweep()
+            return super().read(*size)
 
-    monkeypatch.setattr(storage, "put", meanwhile)
-    assert put(pilot, f"{job}.1") == 201
+    headers = {"digest": f"adler32={zlib.adler32(bytes(size_b)):08x}"}
+    put = Request("PUT", f"/storage/{job}.1/out.txt", {}, headers, Coming(bytes(size_b)), "run")
+    assert service.answer(put).status == 201
+    assert folders(tmp_path) == ([f"{job}.1"] if size_b > SMALL_B else [])
     service.sweep()
-    assert scopes(tmp_path) == []
+    assert (scopes(service, tmp_path), person.refused("GET", put.path)[0]) == ([], 404)
 
 
 def test_old_jobs_go_with_what_they_stored_and_with_inputs_that_nobody_names(pilot, person, service, clock, tmp_path):
@@ -418,7 +437,7 @@ def test_old_jobs_go_with_what_they_stored_and_with_inputs_that_nobody_names(pil
     old, young = *person.submit(**given), *person.submit(**given)
     for job in (old, young):
         pilot.acquire()
-        assert pilot.ask("PUT", f"/storage/{job}.1/out.txt", data, **digest).status == 201
+        leave(pilot, f"{job}.1")
         pilot.update(job, "finished", job_output_report=REPORT)
         clock.advance(20 * 86400)
     outside = tmp_path / "outside"
@@ -427,7 +446,7 @@ def test_old_jobs_go_with_what_they_stored_and_with_inputs_that_nobody_names(pil
     (tmp_path / "storage" / f"{old}.1" / "link").symlink_to(outside)
     (tmp_path / "storage/inputs" / path.split("/")[3] / "in.txt").touch()
     service.sweep()
-    assert scopes(tmp_path) == [f"{young}.1"]
+    assert scopes(service, tmp_path) == [f"{young}.1"]
     assert (outside / "kept").exists()
     assert person.refused("GET", f"/dispatcher/v1/jobs/{old}") == (
         404,
@@ -443,7 +462,7 @@ def test_old_jobs_go_with_what_they_stored_and_with_inputs_that_nobody_names(pil
         assert file.stat().st_mtime > 0, "whoever looks at it means to use it"
     os.utime(file, (clock.now(), clock.now()))
     service.sweep()
-    assert (scopes(tmp_path), file.exists()) == ([], True)
+    assert (scopes(service, tmp_path), file.exists()) == ([], True)
     os.utime(file, (0, 0))
     clock.advance(3600)
     service.sweep()

@@ -7,7 +7,7 @@ import sqlite3
 from pathlib import Path
 from typing import Final
 
-FORMAT: Final = 4
+FORMAT: Final = 5
 OURS: Final = 0x50444A31
 """Marks the file as a dispatcher's, so that no other program's database is taken for one."""
 
@@ -148,6 +148,18 @@ Of a job that is deleted nothing stays but its attempts, as leftovers, until wha
 SINCE_4: Final = "ALTER TABLE usage ADD COLUMN more TEXT NOT NULL DEFAULT '{}';"
 """What monitors measured, by name, as JSON."""
 
+SINCE_5: Final = """
+CREATE TABLE contents (
+    job INTEGER NOT NULL,
+    attempt INTEGER NOT NULL,
+    name TEXT NOT NULL,
+    adler32 TEXT NOT NULL,
+    bytes BLOB NOT NULL,
+    PRIMARY KEY (job, attempt, name)
+);
+"""
+"""The small files that attempts stored; they go with what else their attempts stored."""
+
 BEFORE_2: Final = """
 ALTER TABLE jobs ADD COLUMN spared INTEGER NOT NULL DEFAULT 0;
 DROP INDEX waiting;
@@ -195,12 +207,12 @@ def _prepare(path: Path, database: sqlite3.Connection) -> None:
     database.execute("PRAGMA journal_mode = WAL")
     database.execute("PRAGMA synchronous = NORMAL")
     if not made:
-        _change(database, f"PRAGMA application_id = {OURS}; {TABLES} {SINCE_2} {SINCE_3} {SINCE_4}")
+        _change(database, f"PRAGMA application_id = {OURS}; {TABLES} {SINCE_2} {SINCE_3} {SINCE_4} {SINCE_5}")
         return
     database.execute("SELECT max(version) FROM jobs").fetchone()
     if number < FORMAT:
         older = f"{BEFORE_2} {SINCE_2} {LEFT_BEFORE_2}" if number < 2 else ""
-        _change(database, f"{older} {SINCE_3 if number < 3 else ''} {SINCE_4}")
+        _change(database, f"{older} {SINCE_3 if number < 3 else ''} {SINCE_4 if number < 4 else ''} {SINCE_5}")
 
 
 def _change(database: sqlite3.Connection, script: str) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import re
 import sqlite3
-from collections.abc import Callable, Collection
-from typing import Final, Protocol
+from collections.abc import Callable
+from typing import Final
 
 from attrs import evolve, frozen
 
@@ -18,7 +18,7 @@ from pilot_core.dispatcher.credential_calls import CredentialCalls
 from pilot_core.dispatcher.facts import queue_facts, storage_facts
 from pilot_core.dispatcher.head import Refused
 from pilot_core.dispatcher.lending import Lending
-from pilot_core.dispatcher.messages import Body, Request, Response
+from pilot_core.dispatcher.messages import Request, Response
 from pilot_core.dispatcher.own_calls import OwnCalls
 from pilot_core.dispatcher.pilot_calls import (
     ADMIN,
@@ -34,8 +34,9 @@ from pilot_core.dispatcher.pilot_calls import (
     resource_types,
 )
 from pilot_core.dispatcher.store import Store
+from pilot_core.dispatcher.stored import Keeps, Stored
 from pilot_core.dispatcher.tokens import Tokens
-from pilot_core.dispatcher.wire import attempt_of, scope_of
+from pilot_core.dispatcher.wire import scope_of
 
 _STORED: Final = re.compile(r"/storage/([^/]+)/([^/]+)")
 _INPUT: Final = re.compile(r"/storage/inputs/([^/]+)/([^/]+)")
@@ -49,17 +50,6 @@ MOST_REMOVED: Final = 100
 LOOK_S: Final = 3600.0
 """How often inputs are looked through for those that no job names any more."""
 log = logging.getLogger(__name__)
-
-
-class Keeps(Protocol):
-    """What keeps the bytes of stored files; it refuses by ``Refused``."""
-
-    def put(self, scope: str, name: str, body: Body, length: int, digest: str) -> Response: ...
-    def put_input(self, sha256: str, name: str, body: Body, length: int) -> Response: ...
-    def open(self, scope: str, name: str, span: str = "") -> Response: ...
-    def open_input(self, sha256: str, name: str, span: str = "") -> Response: ...
-    def remove(self, scope: str) -> list[str]: ...
-    def remove_inputs(self, unused_since: float, named: Collection[str]) -> list[str]: ...
 
 
 @frozen
@@ -82,6 +72,7 @@ class Service:
     ) -> None:
         self.store = store
         self._storage = storage
+        self._stored = Stored(store, storage)
         self._config = config
         self._clock, self._look_at = clock, clock.mono()
         self.scheme = scheme
@@ -249,28 +240,15 @@ class Service:
 
     def _get(self, request: Request) -> Response:
         scope, name = _parts(_STORED, request)
-        return self._storage.open(scope, name, request.headers.get("range", ""))
+        return self._stored.open(scope, name, request.headers.get("range", ""))
 
     def _get_input(self, request: Request) -> Response:
         sha256, name = _parts(_INPUT, request)
         return self._storage.open_input(sha256, name, request.headers.get("range", ""))
 
     def _put(self, request: Request) -> Response:
-        """Only the attempt that holds its job's lease stores anything, and only in its own folder."""
         scope, name = _parts(_STORED, request)
-        attempt = attempt_of(scope)
-        if attempt is None or not self.store.holds(*attempt):
-            raise Refused(409 if attempt else 403, self._why_not(scope, attempt))
-        digest = request.headers.get("digest", "")
-        response = self._storage.put(scope, name, request.body, request.body.length, digest)
-        if not self.store.holds(*attempt):
-            self.store.stored_late(*attempt)
-        return response
-
-    def _why_not(self, scope: str, attempt: tuple[int, int] | None) -> str:
-        told = f"{scope[:80]!r} is no attempt that holds its job now, so nothing is stored for it"
-        ((_, _, present),) = self.store.states([attempt[0]]) if attempt else ((0, "", 0),)
-        return f"{told}: attempt {present} is in its place" if attempt and present > attempt[1] else told
+        return self._stored.put(scope, name, request.body, request.headers.get("digest", ""))
 
     def _put_input(self, request: Request) -> Response:
         sha256, name = _parts(_INPUT, request)

@@ -11,11 +11,13 @@ import errno
 import os
 import re
 import threading
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Final
+from typing import TYPE_CHECKING, BinaryIO, Final, Self
+
+from attrs import frozen
 
 from pilot_core.dispatcher.head import Refused
 from pilot_core.dispatcher.messages import Response
@@ -34,11 +36,48 @@ REMEMBERED: Final = 1024
 """Of so many folders it is known that they need no sync of their names any more."""
 FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
+OCTETS: Final = "application/octet-stream"
+
 Draft = tuple[BinaryIO, Callable[[int, str], None]]
 
 _DIGEST = re.compile(r"(?:^|[,\s])adler32=([0-9a-f]{8})(?:$|[,\s])", re.IGNORECASE)
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _SPAN = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
+
+
+@frozen
+class Part:
+    """What is sent of a file of which somebody asks for a part or all, and what is said about it."""
+
+    status: int
+    first: int
+    length: int
+    headers: Mapping[str, str]
+
+    @classmethod
+    def of(cls, span: str, size_b: int, adler32: str) -> Self:
+        """The part that a Range header asks for; ``Refused`` if there is none of it."""
+        headers = {"Digest": f"adler32={adler32}", "Accept-Ranges": "bytes"}
+        first, length = _span(span, size_b)
+        if length == size_b:
+            return cls(200, first, length, headers)
+        return cls(206, first, length, {**headers, "Content-Range": f"bytes {first}-{first + length - 1}/{size_b}"})
+
+
+def _span(span: str, size_b: int) -> tuple[int, int]:
+    """First byte and length of what is wanted; a Range that is not understood asks for everything."""
+    found = _SPAN.fullmatch(span)
+    if found is None or not (found[1] or found[2]):
+        return 0, size_b
+    if not found[1]:
+        first, last = max(size_b - int(found[2]), 0), size_b - 1
+    else:
+        first, last = int(found[1]), min(int(found[2] or size_b), size_b - 1)
+        if found[2] and int(found[2]) < first:
+            return 0, size_b
+    if first > last:
+        raise Refused(416, f"the file has {size_b} bytes; {span!r} is not among them")
+    return first, last - first + 1
 
 
 class Storage:
@@ -65,33 +104,31 @@ class Storage:
 
         ``Refused`` with 400, 409 or 507, and then nothing is kept.
         """
-        wanted = _DIGEST.search(digest)
-        if wanted is None:
-            raise Refused(400, "a file wants a header such as 'Digest: adler32=0a1b2c3d'")
-        return self._put(_scope(scope), _safe(name), body, length, "adler32", wanted[1].lower())
+        wanted = asked_sum(digest)
+        return self._put(_scope(scope), safe(name), body, length, "adler32", wanted)
 
     def put_input(self, sha256: str, name: str, body: Body, length: int) -> Response:
         """Keep a file in the folder of its content, as ``put`` does."""
-        response = self._put(_content(sha256), _safe(name), body, length, "sha256", sha256)
+        response = self._put(_content(sha256), safe(name), body, length, "sha256", sha256)
         if response.status == 200:
-            with self._found(_content(sha256), _safe(name)) as file:
+            with self._found(_content(sha256), safe(name)) as file:
                 _use(file)
         return response
 
     def open(self, scope: str, name: str, span: str = "") -> Response:
         """The file, or the ``span`` of it that a Range header asks for; ``Refused`` with 404 or 416."""
-        return self._open(_scope(scope), _safe(name), span)
+        return self._open(_scope(scope), safe(name), span)
 
     def open_input(self, sha256: str, name: str, span: str = "") -> Response:
         """A file that was put by its content, as ``open`` does. Who looks at it means to use it."""
-        response = self._open(_content(sha256), _safe(name), span)
+        response = self._open(_content(sha256), safe(name), span)
         if response.file is not None:
             _use(response.file)
         return response
 
     def has(self, scope: str, name: str) -> bool:
         """Whether this file is there."""
-        return self._inside.exists(f"{_scope(scope)}/{_safe(name)}")
+        return self._inside.exists(f"{_scope(scope)}/{safe(name)}")
 
     def remove(self, scope: str) -> list[str]:
         """Remove what an attempt stored; say what would not go, and why."""
@@ -111,8 +148,7 @@ class Storage:
     def _put(self, folder: str, name: str, body: Body, length: int, kind: str, wanted: str) -> Response:
         with _refusing(name), self._draft(folder) as (file, give):
             sums = _write(file, body, length, {"adler32", kind})
-            if sums[kind] != wanted:
-                raise Refused(400, f"the bytes of {name!r} have {kind} {sums[kind]}, not {wanted}; nothing was kept")
+            check_sum(name, kind, sums[kind], wanted)
             new = self._settle(file, folder, name, give)
         return Response(201 if new else 200, headers={"Digest": f"adler32={sums['adler32']}"})
 
@@ -165,7 +201,7 @@ class Storage:
             give(name)
         except FileExistsError:
             if not self._same(file, f"{folder}/{name}"):
-                raise Refused(409, f"{name!r} is there already, with other bytes; a name is used once") from None
+                raise taken(name) from None
             return False
         return True
 
@@ -203,15 +239,10 @@ class Storage:
     def _open(self, folder: str, name: str, span: str) -> Response:
         with ExitStack() as unless_given, _refusing(name):
             file = unless_given.enter_context(self._found(folder, name))
-            size_b, adler32 = _size_of(file), _adler32_of(file)
-            headers = {"Digest": f"adler32={adler32}", "Accept-Ranges": "bytes"}
-            first, length = _span(span, size_b)
-            if length != size_b:
-                headers["Content-Range"] = f"bytes {first}-{first + length - 1}/{size_b}"
-            file.seek(first)
+            part = Part.of(span, _size_of(file), _adler32_of(file))
+            file.seek(part.first)
             unless_given.pop_all()
-        status = 200 if length == size_b else 206
-        return Response(status, type="application/octet-stream", headers=headers, file=file, length=length)
+        return Response(part.status, type=OCTETS, headers=part.headers, file=file, length=part.length)
 
     def _found(self, folder: str, name: str) -> BinaryIO:
         try:
@@ -252,10 +283,29 @@ def _above(folder: str) -> Iterator[str]:
         yield folder
 
 
+def asked_sum(digest: str) -> str:
+    """The sum that a Digest header announces."""
+    wanted = _DIGEST.search(digest)
+    if wanted is None:
+        raise Refused(400, "a file wants a header such as 'Digest: adler32=0a1b2c3d'")
+    return wanted[1].lower()
+
+
+def check_sum(name: str, kind: str, found: str, wanted: str) -> None:
+    """Refuse what are not the bytes that were announced."""
+    if found != wanted:
+        raise Refused(400, f"the bytes of {name!r} have {kind} {found}, not {wanted}; nothing was kept")
+
+
+def taken(name: str) -> Refused:
+    """Why a name cannot be had."""
+    return Refused(409, f"{name!r} is there already, with other bytes; a name is used once")
+
+
 def _scope(scope: str) -> str:
     if scope == INPUTS or scope.startswith("."):
         raise Refused(400, f"{scope!r} names no attempt of a job")
-    return _safe(scope)
+    return safe(scope)
 
 
 def _content(sha256: str) -> str:
@@ -264,7 +314,8 @@ def _content(sha256: str) -> str:
     return f"{INPUTS}/{sha256}"
 
 
-def _safe(name: str) -> str:
+def safe(name: str) -> str:
+    """A name that a file may have here."""
     try:
         return safe_name(name)
     except UnsafeName as unsafe:
@@ -308,19 +359,3 @@ def _adler32_of(file: BinaryIO) -> str:
     adler32 = sum_file(file.fileno(), ("adler32",)).sums["adler32"]
     _note(file, adler32)
     return adler32
-
-
-def _span(span: str, size_b: int) -> tuple[int, int]:
-    """First byte and length of what is wanted; a Range that is not understood asks for everything."""
-    found = _SPAN.fullmatch(span)
-    if found is None or not (found[1] or found[2]):
-        return 0, size_b
-    if not found[1]:
-        first, last = max(size_b - int(found[2]), 0), size_b - 1
-    else:
-        first, last = int(found[1]), min(int(found[2] or size_b), size_b - 1)
-        if found[2] and int(found[2]) < first:
-            return 0, size_b
-    if first > last:
-        raise Refused(416, f"the file has {size_b} bytes; {span!r} is not among them")
-    return first, last - first + 1

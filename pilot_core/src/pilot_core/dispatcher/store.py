@@ -106,6 +106,13 @@ class Store:
         with self._changed:
             self._changed.notify_all()
 
+    @contextmanager
+    def changing(self) -> Iterator[sqlite3.Connection]:
+        """The database, for one change that the disk holds in the end."""
+        with self._lock, self._writing() as database:
+            yield database
+        self._keep()
+
     def _keep(self) -> None:
         """Return when the disk holds all changes so far. Without the lock, so that one sync serves all who wait."""
         try:
@@ -125,10 +132,8 @@ class Store:
 
     def submit(self, queue: str, orders: Iterable[Order]) -> list[int]:
         """New jobs, all or none; their numbers."""
-        with self._lock, self._writing():
-            jobs = [job for order in orders for job in self._insert(queue, order)]
-        self._keep()
-        return jobs
+        with self.changing():
+            return [job for order in orders for job in self._insert(queue, order)]
 
     def _insert(self, queue: str, order: Order) -> Iterator[int]:
         texts = [json.dumps(each) for each in (order.outputs, order.required, order.inputs)]
@@ -308,12 +313,11 @@ class Store:
 
     def _steer(self, jobs: Iterable[int], turn: Callable[[int, Lease], str]) -> dict[int, str]:
         refused = {}
-        with self._lock, self._writing():
+        with self.changing():
             for job in dict.fromkeys(jobs):
                 lease, _, _ = self._find(job)
                 if why := turn(job, lease) if lease else "there is no such job":
                     refused[job] = why
-        self._keep()
         return refused
 
     def _cancel(self, job: int, lease: Lease) -> str:
@@ -372,10 +376,11 @@ class Store:
             found = self._database.execute("SELECT job, attempt FROM leftovers WHERE due = 1 LIMIT ?", (most,))
             return found.fetchall()
 
-    def forget(self, attempts: Iterable[tuple[int, int]]) -> None:
-        """Name these as leftovers no more: what they stored is gone."""
+    def forget(self, attempts: Sequence[tuple[int, int]]) -> None:
+        """Name these as leftovers no more: what they stored elsewhere is gone, and now what they stored here."""
         with self._lock, self._writing() as database:
-            database.executemany("DELETE FROM leftovers WHERE job = ? AND attempt = ?", attempts)
+            for table in ("contents", "leftovers"):
+                database.executemany(f"DELETE FROM {table} WHERE job = ? AND attempt = ?", attempts)  # noqa: S608
 
     def stored_late(self, job: int, attempt: int) -> None:
         """An attempt stored a file while it lost its job: that file may go."""
