@@ -15,7 +15,9 @@ from attrs import evolve
 from pilot_core.dispatcher.leases import KNOWN
 from pilot_core.dispatcher.listing import Asked, list_jobs, show_job
 from pilot_core.dispatcher.schema import WrongDatabase
+from pilot_core.dispatcher.storage import Storage
 from pilot_core.dispatcher.store import Store
+from pilot_core.dispatcher.stored import Stored
 from pilot_core.dispatcher.wire import labels_for
 from pilot_core.testing.fakes import FakeClock
 
@@ -37,6 +39,14 @@ def store(path, clock):
     store = Store(path, clock)
     yield store
     store.close()
+
+
+@pytest.fixture
+def stored(tmp_path):
+    """What the attempts at a store's jobs have stored."""
+    storage = Storage(tmp_path / "storage")
+    yield lambda store: Stored(store, storage)
+    storage.close()
 
 
 # --- handing out ---
@@ -388,7 +398,7 @@ def test_a_command_that_was_not_answered_is_asked_of_the_next_attempt(store):
 # --- forgetting ---
 
 
-def test_what_is_over_for_long_enough_is_forgotten_and_nothing_else(store, clock):
+def test_what_is_over_for_long_enough_is_forgotten_and_nothing_else(store, stored, clock):
     ids = store.submit("q", [order(count=4)])
     shared, failed, held, waiting = ids
     for job in (shared, failed, held):
@@ -407,7 +417,7 @@ def test_what_is_over_for_long_enough_is_forgotten_and_nothing_else(store, clock
     assert [job["id"] for job in told["jobs"]] == [waiting, held]
     assert (told["states"], told["total"], told["forgotten"]) == ({"sent": 1, "activated": 1}, 2, 2)
     assert left == {**dict.fromkeys(tables, 0), "attempts": 1, "descriptions": 1}
-    assert sorted(store.leftovers(9)) == [(shared, 1), (failed, 1)]
+    assert sorted(stored(store).leftovers(9)) == [(shared, 1), (failed, 1)]
     assert tell(store, shared, 1, "finished").command == "tobekilled"
     assert store.retry([failed]) == {failed: "there is no such job"}
     assert store.submit("q", [order()]) == [waiting + 1]
@@ -477,7 +487,7 @@ def test_a_failed_change_leaves_nothing_behind(store):
 SMALL = re.compile("counts|sqlite_sequence")
 
 
-def test_every_question_has_its_index(store):
+def test_every_question_has_its_index(store, stored):
     said: list[str] = []
     ids = store.submit("q", [order(count=20)])
     with store.reading() as database:
@@ -485,7 +495,7 @@ def test_every_question_has_its_index(store):
     take(store, count=2)
     finish(store, ids[0])
     store.sweep(lambda name: QUEUE)
-    store.leftovers(9)
+    stored(store).leftovers(9)
     store.forget_jobs(0.0, 9)
     with store.reading() as database:
         for asked in (Asked(), Asked(state="sent"), Asked(queue="q", before=9), Asked(since=3)):
@@ -520,6 +530,42 @@ def test_what_must_not_be_lost_is_synced_and_heartbeats_are_not(store, monkeypat
     assert syncs() == 1
     finish(store, job)
     assert syncs() == 0
+
+
+def test_what_is_remembered_of_a_held_job_is_what_the_database_has(store, clock):
+    """Whatever is done to it, told of it, or fails while it is done."""
+    (job,) = store.submit("q", [order()])
+    take(store)
+
+    def lease():
+        with store.reading():
+            remembered, store._held = store._held, {}
+            found = store._find(job)
+        assert remembered in ({job: found}, {})
+        return found[0]
+
+    for word in ("starting", "running", "transferring"):
+        tell(store, job, status=word, batch_id="b.1")
+        assert store._held
+        assert (lease().state, lease().batch_id) == (word, "b.1")
+    store.debug([job], True, "ls -l")
+    assert (lease().asked, tell(store, job, status="transferring").command) == ("ls -l", "debug,ls -l")
+    assert lease().carried == "ls -l"
+    store.cancel([job])
+    assert (lease().kill, tell(store, job).command) == (True, "debug,tobekilled")
+    with pytest.raises(sqlite3.Error):
+        fail(store, job)
+    assert lease().state == "transferring"
+    assert lose(store, clock) == [job]
+    assert not store._held
+    assert (lease().state, tell(store, job).command) == ("cancelled", "tobekilled")
+
+
+def fail(store, job):
+    """Change a job, and something that is not there."""
+    with store.changing() as database:
+        store._set(job, state="holding")
+        database.execute("UPDATE nothing SET x = 1")
 
 
 def test_a_final_word_said_again_waits_for_the_first_to_be_on_the_disk(store, monkeypatch):
@@ -591,7 +637,7 @@ def test_the_format_before_that_is_taken_over(store, path, clock):
     again.close()
 
 
-def test_an_older_format_is_taken_over(store, path, clock):
+def test_an_older_format_is_taken_over(store, stored, path, clock):
     over, held = store.submit("q", [order(count=2)])
     for job in (over, held):
         take(store)
@@ -605,12 +651,13 @@ def test_an_older_format_is_taken_over(store, path, clock):
         )
     store.close()
     again = Store(path, clock)
-    assert again.leftovers(9) == [(over, 1)]
+    files = stored(again)
+    assert files.leftovers(9) == [(over, 1)]
     assert take(again, count=9) == [(held, 2)]
     finish(again, held, 2)
-    assert again.leftovers(9) == [(over, 1), (held, 1)]
-    again.forget([(over, 1), (held, 1)])
-    assert again.leftovers(9) == []
+    assert files.leftovers(9) == [(over, 1), (held, 1)]
+    files.remove_leftovers(9)
+    assert files.leftovers(9) == []
     again.close()
 
 

@@ -46,8 +46,12 @@ class Head:
     """Whether it waits for a word before it sends the body."""
 
 
+@lru_cache(64)
 def read_head(data: bytes) -> Head:
-    """The head in ``data``, without the empty line that ends it; ``Refused`` if it is not as it should be."""
+    """The head in ``data``, without the empty line that ends it; ``Refused`` if it is not as it should be.
+
+    Most heads are said again and again, to the last byte.
+    """
     line, *lines = data.decode("latin-1").split("\r\n")
     if len(line) > LONGEST_LINE_B:
         raise Refused(414, f"the request's line is longer than {LONGEST_LINE_B} bytes")
@@ -85,7 +89,7 @@ def _headers(lines: list[str]) -> dict[str, str]:
 
 @lru_cache(128)
 def _header(line: str) -> tuple[str, str]:
-    """One header. A client says most of its headers with each request again."""
+    """One header. Where a head is not said again, most of its headers are."""
     found = _HEADER.fullmatch(line)
     if found is None:
         raise Refused(400, f"{line[:40]!r} is no header such as 'Name: value'")

@@ -8,7 +8,7 @@ import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from attrs import frozen
+from attrs import evolve, fields, frozen
 
 from pilot_core.dispatcher import leases
 from pilot_core.dispatcher.leases import Lease
@@ -23,6 +23,7 @@ ADRIFT: Final = (
 """Whether a job that waits was handed out under its present number already."""
 LEASE: Final = f"state, attempt, batch_id, kill, debug, lost, spared, said, asked, carried, {ADRIFT}"
 """The columns of a lease."""
+_COLUMNS: Final = frozenset(each.name for each in fields(Lease)) - {"adrift"}
 
 
 @frozen(kw_only=True)
@@ -67,6 +68,16 @@ def lease_of(row: Sequence[Any]) -> Lease:
     return Lease(
         state=state, attempt=attempt, batch_id=batch_id, kill=bool(kill), debug=on, adrift=bool(adrift), **told
     )
+
+
+Found = tuple[Lease, str, int]
+"""A job's lease, its queue and its description."""
+
+
+def lease_after(lease: Lease, values: Mapping[str, Any]) -> Lease:
+    """A lease once a job's columns have these values; what makes it drift is none of them."""
+    told = {name: values[name] for name in _COLUMNS & values.keys()}
+    return evolve(lease, **told) if told else lease
 
 
 TOLD: Final[Mapping[str, str]] = {

@@ -36,7 +36,6 @@ from pilot_core.dispatcher.pilot_calls import (
 from pilot_core.dispatcher.store import Store
 from pilot_core.dispatcher.stored import Keeps, Stored
 from pilot_core.dispatcher.tokens import Tokens
-from pilot_core.dispatcher.wire import scope_of
 
 _STORED: Final = re.compile(r"/storage/([^/]+)/([^/]+)")
 _INPUT: Final = re.compile(r"/storage/inputs/([^/]+)/([^/]+)")
@@ -137,7 +136,7 @@ class Service:
         try:
             lost = self.store.sweep(self._config.queue)
             self._forget_old()
-            self._remove_leftovers()
+            self._stored.remove_leftovers(MOST_REMOVED)
         except sqlite3.Error as error:
             self.store.trouble.hear(error)
             return []
@@ -152,15 +151,6 @@ class Service:
         self._look_at = self._clock.mono() + LOOK_S
         for left in self._storage.remove_inputs(old, self.store.inputs_named()):
             log.warning("an input that no job names stays: %s", left)
-
-    def _remove_leftovers(self) -> None:
-        """Remove what was stored by attempts that did not end their jobs, once each: what will not go is only told."""
-        attempts = self.store.leftovers(MOST_REMOVED)
-        for attempt in attempts:
-            for left in self._storage.remove(scope_of(*attempt)):
-                log.warning("what attempt %s of job %s stored stays: %s", attempt[1], attempt[0], left)
-        if attempts:
-            self.store.forget(attempts)
 
     def let_go(self) -> None:
         """Answer those at once who wait for something to change."""

@@ -23,7 +23,7 @@ from pilot_core.dispatcher import leases, rows
 from pilot_core.dispatcher.again import request_after
 from pilot_core.dispatcher.config import ServedQueue
 from pilot_core.dispatcher.leases import Lease, Ruling, Word
-from pilot_core.dispatcher.rows import LEASE, TOLD, Wanted, anew, lease_of, take_up
+from pilot_core.dispatcher.rows import LEASE, TOLD, Found, Wanted, anew, lease_after, lease_of, take_up
 from pilot_core.dispatcher.schema import open_database
 from pilot_core.dispatcher.synced import Synced
 from pilot_core.dispatcher.trouble import Trouble
@@ -50,7 +50,8 @@ class Store:
         self._changed = threading.Condition()
         self._heard: dict[int, float] = {}
         self._used: dict[int, tuple[object, ...]] = {}
-        self._holders: dict[int, int] = {}
+        self._held: dict[int, Found] = {}
+        """What was found of jobs that pilots hold; each change of one changes it here too."""
         self._opened = clock.mono()
         self._version = int(self._database.execute("SELECT ifnull(max(version), 0) FROM jobs").fetchone()[0])
         self._next = self._version
@@ -98,7 +99,9 @@ class Store:
             database.execute("COMMIT")
             self._version = self._next
         finally:
-            self._next = self._version
+            if self._next > self._version:
+                self._held.clear()
+                self._next = self._version
             if database.in_transaction:
                 database.execute("ROLLBACK")
         self.trouble.end()
@@ -123,7 +126,8 @@ class Store:
     def _set(self, job: int, **values: object) -> None:
         """Change a job. Names of columns come from this module only."""
         self._next += 1
-        self._holders.pop(job, None)
+        if found := self._held.pop(job, None):
+            self._hold(job, (lease_after(found[0], values), *found[1:]))
         values |= {"changed": self._clock.now(), "version": self._next}
         columns = ", ".join([_GROWS.get(name) or f"{name} = ?" for name in values])
         self._database.execute(f"UPDATE jobs SET {columns} WHERE id = ?", (*values.values(), job))  # noqa: S608
@@ -207,9 +211,17 @@ class Store:
             self._keep()
         return ruling, queue
 
-    def _find(self, job: int) -> tuple[Lease | None, str, int]:
+    def _find(self, job: int) -> Found | tuple[None, str, int]:
+        if found := self._held.get(job):
+            return found
         row = self._database.execute(f"SELECT {LEASE}, queue, description FROM jobs WHERE id = ?", (job,)).fetchone()  # noqa: S608
-        return (lease_of(row[:-2]), *row[-2:]) if row else (None, "", 0)
+        return self._hold(job, (lease_of(row[:-2]), *row[-2:])) if row else (None, "", 0)
+
+    def _hold(self, job: int, found: Found) -> Found:
+        """Keep what was found of a job, if a pilot holds it."""
+        if found[0].state in leases.LEASED:
+            self._held[job] = found
+        return found
 
     def _apply(
         self, job: int, lease: Lease, word: Word, ruling: Ruling, update: Mapping[str, Any], report: Report
@@ -340,17 +352,15 @@ class Store:
     def holds(self, job: int, attempt: int) -> bool:
         """Whether this attempt holds the job's lease, or takes it up again. It is asked twice for each file."""
         with self._lock:
-            if job not in self._holders:
-                lease, _, _ = self._find(job)
-                if lease is None or lease.attempt != attempt or not lease.held:
-                    return False
-                if lease.adrift:
-                    with self._writing():
-                        take_up(self._database, job, attempt, self._clock.now())
-                        self._set(job, state=leases.RUNNING)
-                    self._heard[job] = self._clock.mono()
-                self._holders[job] = attempt
-            return self._holders[job] == attempt
+            lease, _, _ = self._find(job)
+            if lease is None or lease.attempt != attempt or not lease.held:
+                return False
+            if lease.adrift:
+                with self._writing():
+                    take_up(self._database, job, attempt, self._clock.now())
+                    self._set(job, state=leases.RUNNING)
+                self._heard[job] = self._clock.mono()
+            return True
 
     def forget_jobs(self, ended_before: float, most: int) -> int:
         """Forget some jobs that were over before then; how many. What their attempts stored are leftovers now."""
@@ -367,26 +377,6 @@ class Store:
         """The uploaded contents that jobs name as inputs."""
         with self._lock:
             return rows.inputs_in(self._database)
-
-    # --- what attempts leave ---
-
-    def leftovers(self, most: int) -> list[tuple[int, int]]:
-        """Some attempts whose stored files may go: their jobs are over, and not by them."""
-        with self._lock:
-            found = self._database.execute("SELECT job, attempt FROM leftovers WHERE due = 1 LIMIT ?", (most,))
-            return found.fetchall()
-
-    def forget(self, attempts: Sequence[tuple[int, int]]) -> None:
-        """Name these as leftovers no more: what they stored elsewhere is gone, and now what they stored here."""
-        with self._lock, self._writing() as database:
-            for table in ("contents", "leftovers"):
-                database.executemany(f"DELETE FROM {table} WHERE job = ? AND attempt = ?", attempts)  # noqa: S608
-
-    def stored_late(self, job: int, attempt: int) -> None:
-        """An attempt stored a file while it lost its job: that file may go."""
-        insert = "INSERT OR REPLACE INTO leftovers SELECT id, ?, 1 FROM jobs WHERE id = ? AND attempt > ?"
-        with self._lock, self._writing() as database:
-            database.execute(insert, (attempt, job, attempt))
 
     def states(self, jobs: Sequence[int]) -> list[tuple[int, str, int]]:
         """Each job with its state and attempt; ``not found`` and 0 of one that is not there."""

@@ -5,7 +5,9 @@ A file of its own is an inode, a name, a folder and five syncs; a row shares one
 
 from __future__ import annotations
 
+import logging
 import sqlite3
+import zlib
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -13,7 +15,6 @@ from pilot_core.dispatcher.head import Refused
 from pilot_core.dispatcher.messages import Response
 from pilot_core.dispatcher.storage import OCTETS, Part, asked_sum, check_sum, safe, taken
 from pilot_core.dispatcher.wire import attempt_of, scope_of
-from pilot_core.io.checksum import Digest
 
 if TYPE_CHECKING:
     from pilot_core.dispatcher.messages import Body
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 SMALL_B: Final = 2**14
 Place = tuple[int, int, str]
+log = logging.getLogger(__name__)
 
 
 class Keeps(Protocol):
@@ -52,7 +54,7 @@ class Stored:
         put = self._put_small if body.length <= SMALL_B else self._put_large
         response = put((*attempt, name), body, digest)
         if not self._store.holds(*attempt):
-            self._store.stored_late(*attempt)
+            self._leave(*attempt)
         return response
 
     def open(self, scope: str, name: str, span: str = "") -> Response:
@@ -66,6 +68,28 @@ class Stored:
                 return Response(part.status, data[part.first :][: part.length], OCTETS, part.headers)
         return self._storage.open(scope, name, span)
 
+    def leftovers(self, most: int) -> list[tuple[int, int]]:
+        """Some attempts whose files may go: their jobs are over, and not by them."""
+        with self._store.reading() as database:
+            return database.execute("SELECT job, attempt FROM leftovers WHERE due = 1 LIMIT ?", (most,)).fetchall()
+
+    def remove_leftovers(self, most: int) -> None:
+        """Remove the files of some of those attempts, once each: what will not go is only told."""
+        attempts = self.leftovers(most)
+        for attempt in attempts:
+            for left in self._storage.remove(scope_of(*attempt)):
+                log.warning("what attempt %s of job %s stored stays: %s", attempt[1], attempt[0], left)
+        if attempts:
+            with self._store.changing() as database:
+                for table in ("contents", "leftovers"):
+                    database.executemany(f"DELETE FROM {table} WHERE job = ? AND attempt = ?", attempts)  # noqa: S608
+
+    def _leave(self, job: int, attempt: int) -> None:
+        """An attempt stored a file while it lost its job: that file may go."""
+        insert = "INSERT OR REPLACE INTO leftovers SELECT id, ?, 1 FROM jobs WHERE id = ? AND attempt > ?"
+        with self._store.changing() as database:
+            database.execute(insert, (attempt, job, attempt))
+
     def _why_not(self, scope: str, attempt: tuple[int, int] | None) -> str:
         told = f"{scope[:80]!r} is no attempt that holds its job now, so nothing is stored for it"
         ((_, _, present),) = self._store.states([attempt[0]]) if attempt else ((0, "", 0),)
@@ -73,9 +97,8 @@ class Stored:
 
     def _put_small(self, place: Place, body: Body, digest: str) -> Response:
         name, wanted = safe(place[2]), asked_sum(digest)
-        sums, data = Digest({"adler32"}), body.read()
-        sums.update(data)
-        adler32 = sums.hexdigests()["adler32"]
+        data = body.read()
+        adler32 = f"{zlib.adler32(data):08x}"
         check_sum(name, "adler32", adler32, wanted)
         with self._store.changing() as database:
             if place in self._coming or self._storage.has(scope_of(*place[:2]), name):
