@@ -50,7 +50,7 @@ class Stored:
         """Keep a file as the storage does. Only the attempt that holds its job's lease stores anything."""
         attempt = attempt_of(scope)
         if attempt is None or not self._store.holds(*attempt):
-            raise Refused(409 if attempt else 403, self._why_not(scope, attempt))
+            raise Refused(409, self._why_not(scope, attempt))
         put = self._put_small if body.length <= SMALL_B else self._put_large
         response = put((*attempt, name), body, digest)
         if not self._store.holds(*attempt):
@@ -118,7 +118,8 @@ class Stored:
         try:
             return self._storage.put(scope_of(job, attempt), name, body, body.length, digest)
         finally:
-            self._coming.remove(place)
+            with self._store.reading():
+                self._coming.remove(place)
 
 
 def _find(database: sqlite3.Connection, place: Place) -> tuple[str, bytes] | None:
