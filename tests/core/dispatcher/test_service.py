@@ -10,8 +10,10 @@ import zlib
 
 import pytest
 
+from pilot_core.dispatcher.config import Config, ServedStorage
 from pilot_core.dispatcher.head import Refused
 from pilot_core.dispatcher.messages import Request
+from pilot_core.dispatcher.service import Service
 from pilot_core.dispatcher.stored import SMALL_B
 from pilot_core.dispatcher.wire import scope_of
 
@@ -313,6 +315,15 @@ def put(client: Client, scope: str, data: bytes = b"abc", name: str = "out.txt")
 def leave(client: Client, scope: str) -> None:
     """Store a small file and a large one."""
     assert [put(client, scope), put(client, scope, LARGE, "large")] == [201, 201]
+
+
+def test_where_a_folder_is_named_all_that_is_stored_lies_there(service, tokens, clock, person, tmp_path):
+    (job,) = person.submit()
+    named = {"LOCAL": ServedStorage(path=tmp_path / "storage")}
+    pilot = Client(Service(service.store, service._storage, Config(QUEUES, named), tokens, clock), "run")
+    pilot.acquire()
+    assert put(pilot, f"{job}.1") == 201
+    assert (tmp_path / "storage" / f"{job}.1" / "out.txt").read_bytes() == b"abc"
 
 
 def test_only_the_holder_of_a_lease_stores(pilot, person, service, clock):

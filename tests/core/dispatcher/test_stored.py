@@ -14,7 +14,7 @@ import pytest
 from pilot_core.dispatcher.head import Refused
 from pilot_core.dispatcher.storage import Storage
 from pilot_core.dispatcher.store import Store
-from pilot_core.dispatcher.stored import SMALL_B, Stored
+from pilot_core.dispatcher.stored import NONE_B, SMALL_B, Stored
 
 from .asking import Body
 from .storing import order, take
@@ -66,6 +66,16 @@ def test_small_files_are_no_files(stored, tmp_path):
     assert (put(stored, SMALL, "a"), put(stored, LARGE, "b")) == (201, 201)
     assert [path.name for path in (tmp_path / "storage/1.1").iterdir()] == ["b"]
     assert (got(stored, name="a")[1], got(stored, name="b")[1]) == (SMALL, LARGE)
+
+
+def test_where_no_file_is_small_each_lies_in_the_storage(opened, tmp_path):
+    store, storage = opened()
+    store.submit("q", [order()])
+    assert take(store) == [(1, 1)]
+    stored = Stored(store, storage, NONE_B)
+    assert put(stored, b"") == 201
+    assert (tmp_path / "storage" / "1.1" / "out").read_bytes() == b""
+    assert got(stored)[:2] == (200, b"")
 
 
 @SIZES

@@ -34,7 +34,7 @@ from pilot_core.dispatcher.pilot_calls import (
     resource_types,
 )
 from pilot_core.dispatcher.store import Store
-from pilot_core.dispatcher.stored import Keeps, Stored
+from pilot_core.dispatcher.stored import NONE_B, SMALL_B, Keeps, Stored
 from pilot_core.dispatcher.tokens import Tokens
 
 _STORED: Final = re.compile(r"/storage/([^/]+)/([^/]+)")
@@ -71,7 +71,7 @@ class Service:
     ) -> None:
         self.store = store
         self._storage = storage
-        self._stored = Stored(store, storage)
+        self._stored = Stored(store, storage, SMALL_B if config.own.path is None else NONE_B)
         self._config = config
         self._clock, self._look_at = clock, clock.mono()
         self.scheme = scheme

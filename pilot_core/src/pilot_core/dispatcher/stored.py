@@ -1,6 +1,7 @@
 """What attempts store: small files as rows of the database, all others in the storage.
 
 A file of its own is an inode, a name, a folder and five syncs; a row shares one sync with all that is written then.
+Where somebody has named a folder for what is stored, all of it lies there.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from pilot_core.dispatcher.store import Store
 
 SMALL_B: Final = 2**14
+NONE_B: Final = -1
+"""No file is small."""
 Place = tuple[int, int, str]
 log = logging.getLogger(__name__)
 
@@ -40,9 +43,10 @@ class Keeps(Protocol):
 class Stored:
     """The files of attempts, each name used once, wherever it lies."""
 
-    def __init__(self, store: Store, storage: Keeps) -> None:
+    def __init__(self, store: Store, storage: Keeps, small_b: int = SMALL_B) -> None:
         self._store = store
         self._storage = storage
+        self._small_b = small_b
         self._coming: list[Place] = []
         """What is on its way to the storage. The store's lock guards it."""
 
@@ -51,7 +55,7 @@ class Stored:
         attempt = attempt_of(scope)
         if attempt is None or not self._store.holds(*attempt):
             raise Refused(409, self._why_not(scope, attempt))
-        put = self._put_small if body.length <= SMALL_B else self._put_large
+        put = self._put_small if body.length <= self._small_b else self._put_large
         response = put((*attempt, name), body, digest)
         if not self._store.holds(*attempt):
             self._leave(*attempt)
