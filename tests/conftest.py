@@ -14,6 +14,7 @@ SKIPS = {
     r"does not promise": "a driver declares what it can't do; its contract test is not for it",
     r"faketime is not installed": "no clock can be made to jump; Debian has it as faketime",
     r"needs a browser": "no Chromium on PATH or in $CHROMIUM: the page is then tested by its structure only",
+    r"nothing can be hidden": "the machine gives its user no namespaces; CAP_SYS_ADMIN or user namespaces bring them",
     r"this machine has no": "a real server is not installed; tests/servers/install.py installs it",
     r"needs root|only root may|needs a cgroup|needs Linux|no pidfd|mount": "the machine lacks what the test is about",
 }

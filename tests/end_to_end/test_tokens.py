@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import shutil
 import subprocess
 import sys
 import tarfile
+import tempfile
 from base64 import b64encode
+from pathlib import Path
 
 import pytest
+
+from pilot_core.io.hiding import why_not
 
 from .cluster import CLEAN, LIMIT_S, PILOT, Cluster
 
@@ -95,3 +101,116 @@ def test_what_holds_tokens_is_for_its_own_user_only(cluster):
     kept += (cluster.root / "work").rglob("token")
     assert len(kept) >= 7
     assert [path for path in kept if path.stat().st_mode & 0o077] == []
+
+
+# --- a payload that looks for them ---
+
+NOBODY = 65534
+HOSTILE = r"""
+look() {
+    cat %(tokens)s/* %(home)s/join* %(work)s/pilot.control/token %(work)s/*.control/journal %(extra)s %(link)s
+    cat /proc/[0-9]*/environ
+    for process in $(grep -a -l 'pilot_cor[e]' /proc/[0-9]*/cmdline); do
+        seen=${process%%/cmdline}
+        cat $seen/root%(tokens)s/* $seen/cwd/home/tokens/* $seen/root%(extra)s
+        for fd in $seen/fd/*; do case $(readlink $fd) in %(root)s/*) test -f $fd && cat $fd;; esac; done
+        nsenter -t ${seen#/proc/} -m cat %(tokens)s/run
+    done
+}
+look
+for covered in %(home)s %(extra)s %(work)s/pilot.control; do
+    umount -l $covered; unshare -Urm umount -l $covered
+    unshare -Urm sh -c "mount --bind / $HOME; cat $HOME$covered $HOME$covered/tokens/*"
+done
+look
+PILOT_SERVER_HOME=%(home)s %(python)s -m pilot_""core jobs && echo "the dispatcher"" obeyed"
+true
+"""
+
+
+class Ordinary(Cluster):
+    """A cluster whose dispatcher and pilots run as an ordinary user, where these tests are root's."""
+
+    def _start(self, line, **more):
+        user = (f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups")
+        finds = ("--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search")
+        return super()._start(["setpriv", *user, *finds, *line] if os.geteuid() == 0 else line, **more)
+
+
+@pytest.fixture(params=["as we are", "ordinary"])
+def hostile(request):
+    if os.geteuid() and request.param == "ordinary":
+        pytest.skip("needs root to be another user")
+    root = Path(tempfile.mkdtemp(prefix="p-"))
+    made = (Ordinary if request.param == "ordinary" else Cluster)(root)
+    if request.param == "ordinary":
+        for path in (root, made.home):
+            os.chown(path, NOBODY, NOBODY)
+    yield made
+    made.close()
+    shutil.rmtree(root)
+
+
+def found(cluster, *settings: str) -> tuple[list[str], str]:
+    """The secrets that a hostile payload printed, and what the pilot said of it."""
+    cluster.configure()
+    cluster.serve()
+    extra, link = cluster.root / "extra", cluster.root / "link"
+    extra.write_text("a-secret-of-the-site")
+    extra.chmod(0o600)
+    link.symlink_to(extra)
+    if os.geteuid() == 0:
+        os.chown(extra, *(cluster.home.stat().st_uid,) * 2)
+    paths = {
+        "root": cluster.root,
+        "home": cluster.home,
+        "tokens": cluster.home / "tokens",
+        "extra": extra,
+        "link": link,
+    }
+    cluster.submit(HOSTILE % {**paths, "work": cluster.root / "work", "python": sys.executable})
+    secrets = [extra.read_text(), *secrets_of(cluster)]
+    told = ("pilot.max_jobs=1", "pilot.cleanup=false", f"payload.hidden={extra}", *settings)
+    code, said = cluster.end(cluster.join("work", *told))
+    assert code == 0, said
+    (printed,) = (cluster.root / "work").glob("PanDA_Pilot-*/payload.stdout")
+    seen = printed.read_text(errors="replace")
+    return [secret for secret in (*secrets, "the dispatcher obeyed") if secret in seen], said
+
+
+@pytest.mark.skipif(bool(why_not()), reason="nothing can be hidden here")
+def test_a_payload_that_looks_for_tokens_finds_none(hostile):
+    """By path and link, by other processes and their descriptors, by lifting the covers, by the commands."""
+    secrets, said = found(hostile)
+    assert secrets == []
+    assert "the pilot's credentials are hidden from the payload; it can still change whatever" in said
+
+
+def test_where_nothing_is_hidden_it_finds_them_and_the_pilot_says_so(hostile):
+    secrets, said = found(hostile, "payload.isolation=none")
+    assert len(secrets) >= 5
+    assert "the payload is not isolated: it can read and change whatever" in said
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, who has capabilities to lose")
+def test_where_it_cannot_be_it_is_said_why_and_jobs_run_all_the_same(cluster):
+    bare = ["setpriv", "--bounding-set=-sys_admin", *PILOT]
+    cluster.configure()
+    cluster.serve()
+    cluster.submit("true")
+    line = ["run", "--join", str(cluster.home / "join"), "--max-jobs", "1", "--workdir", str(cluster.root / "work")]
+    done = subprocess.run([*bare, *line], capture_output=True, text=True, env=CLEAN, timeout=LIMIT_S)
+    why = (
+        "this node does not let it (a namespace of its own: Operation not permitted): run the pilot as an ordinary user"
+    )
+    assert done.returncode == 0, done.stderr
+    assert f"payloads can read the pilot's credentials: they are not hidden, as {why}" in done.stderr
+    (record,) = (cluster.root / "work").glob("PanDA_Pilot-*.control/record.json")
+    assert json.loads(record.read_text())["notes"]["isolation"]["why"].startswith(why)
+    doctor = subprocess.run([*bare, "plugins", "doctor"], capture_output=True, text=True, env=CLEAN, timeout=LIMIT_S)
+    assert f"nothing is hidden from it, as {why}" in doctor.stdout
+    refused = subprocess.run(
+        [*bare, *line, "--set", "payload.isolation=hide"], capture_output=True, text=True, env=CLEAN, timeout=LIMIT_S
+    )
+    assert refused.returncode == 2
+    assert f"payload.isolation: hide: {why}" in refused.stderr

@@ -232,12 +232,12 @@ def be_hostile(site, settings, name, put):
 
 def test_without_isolation_it_is_said_what_is_not_kept_from_the_payload(site):
     site.job("1", "true")
-    code, said = site.run()
+    code, said = site.run("payload.isolation=none")
     assert code == 0
     told = "read and change whatever the pilot's user may"
     assert f"the payload is not isolated: it can {told}" in said
     assert record(site, "1")["notes"]["isolation"]["cannot_prevent"].startswith(told)
-    doctor = site.start("plugins", "doctor")
+    doctor = site.start("plugins", "doctor", "--set", "payload.isolation=none")
     assert f"isolation: a payload without an image can {told}" in doctor.communicate(timeout=60)[0]
 
 

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from pilot_core.cli import OWN
-from pilot_core.dispatcher.join import Join
+from pilot_core.io.join import Join
 from pilot_core.testing.server import PilotServer
 
 SITE = "pilot: {lifetime_s: 2 h}\ndata: {attempts: 5}\n"

@@ -8,8 +8,8 @@ import stat
 import pytest
 import requests
 
-from pilot_core.dispatcher.join import JOINS, Join
 from pilot_core.dispatcher.serve import Dispatcher
+from pilot_core.io.join import JOINS, Join
 
 WHERE = {"run": "/cache/ddmendpoints.json", "submit": "/dispatcher/v1/jobs", "admin": "/dispatcher/v1/jobs"}
 

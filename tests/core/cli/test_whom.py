@@ -12,8 +12,8 @@ from pilot_core.agent.setup import Sources
 from pilot_core.cli.client import NoDispatcher
 from pilot_core.cli.mistakes import Usage
 from pilot_core.cli.whom import whom
-from pilot_core.dispatcher.join import Join
 from pilot_core.io.files import Lock
+from pilot_core.io.join import Join
 
 SERVER = {"pilot.communicator": "panda", "connection.info_sources": "server,file"}
 
@@ -107,7 +107,8 @@ def test_a_join_string_brings_address_token_and_queue(tmp_path, way):
     else:
         flags = meant(tmp_path, Sources(environ={"PILOT_JOIN": text}))
     token = tmp_path / "pilot.control" / "token"
-    assert flags == SERVER | {
+    file = {"connection.join": str(tmp_path / "join")} if way == "file" else {}
+    assert flags == SERVER | file | {
         "connection.url": "https://h:1",
         "connection.token": str(token),
         "connection.fingerprint": "cd" * 32,

@@ -19,10 +19,10 @@ import requests
 from pilot_core.cli.client import NoDispatcher, dispatcher_at
 from pilot_core.cli.serve import address, advertised
 from pilot_core.dispatcher.http import Response
-from pilot_core.dispatcher.join import Join
 from pilot_core.dispatcher.serve import CannotServe, Dispatcher
 from pilot_core.dispatcher.tls import own_certificate
 from pilot_core.io.files import Lock, Taken
+from pilot_core.io.join import Join
 
 PILOT = """
 import sys

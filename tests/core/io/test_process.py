@@ -13,6 +13,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from pilot_core.io.hiding import why_not
 from pilot_core.io.process import (
     Cleared,
     Complaint,
@@ -37,14 +38,16 @@ PYTHON = (sys.executable, "-I", "-S", "-c")
 class Job:
     """One job's processes, and a wait for what they tell."""
 
-    def __init__(self, starter, control: Path, policy=None, grace_s=0.3):
+    def __init__(self, starter, control: Path, policy=None, grace_s=0.3, hidden=()):
         control.mkdir(parents=True)
         self.control = control
+        self.hidden = hidden
         self.processes = starter.open("17", control, policy or OrphanPolicy(), grace_s)
         self.told = []
 
     def run(self, *argv, name="payload", env=None, **more):
         out = self.control / f"{name}.out"
+        more = {"hidden": self.hidden, **more}
         spec = ProcessSpec(name, argv, env or {}, self.control, out, self.control / f"{name}.err", **more)
         self.processes.start(spec)
         return self
@@ -96,17 +99,29 @@ def ended_job(job):
     job.processes.close()
 
 
+@pytest.fixture(params=["seen", "hidden"])
+def hidden(request, tmp_path):
+    """What is hidden from a process changes nothing else for it."""
+    if request.param == "seen":
+        return ()
+    if why := why_not():
+        pytest.skip(f"nothing can be hidden here: {why}")
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "token").write_text("secret")
+    return (str(tmp_path / "own"),)
+
+
 @pytest.fixture
-def job(starter, tmp_path):
-    job = Job(starter, tmp_path / "control")
+def job(starter, tmp_path, hidden):
+    job = Job(starter, tmp_path / "control", hidden=hidden)
     yield job
     ended_job(job)
     assert not (job.control / "keeper.log").exists()
 
 
 @pytest.fixture
-def kept(keeper, tmp_path):
-    job = Job(keeper, tmp_path / "control")
+def kept(keeper, tmp_path, hidden):
+    job = Job(keeper, tmp_path / "control", hidden=hidden)
     yield job
     ended_job(job)
     assert not (job.control / "keeper.log").exists()
@@ -555,3 +570,30 @@ def test_a_full_environment_goes_through(kept):
     env = {f"KEY_{n}": "x" * 1000 for n in range(300)}
     kept.python("import os; print(len(os.environ))", env=env)
     assert kept.wait_text() in (["300"], ["301"])
+
+
+# --- what is hidden ---
+
+
+def test_what_is_hidden_is_hidden_from_this_process_alone(job, tmp_path):
+    (tmp_path / "file").write_text("told")
+    paths = [str(tmp_path / name) for name in ("own/token", "file", "folder/file")]
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder/file").write_text("kept")
+    (tmp_path / "own").mkdir(exist_ok=True)
+    (tmp_path / "own/token").write_text("secret")
+    covered = tuple(str(tmp_path / name) for name in ("own", "file", "folder", "gone", "file/below"))
+    sh = ("/bin/sh", "-c", 'cat "$@"; true', "sh", *paths)
+    job.run(*sh, hidden=covered if job.hidden else ())
+    assert job.wait(Ended).status == 0
+    assert (job.control / "payload.out").read_text() == ("" if job.hidden else "secrettoldkept")
+    job.run(*sh, name="other", hidden=())
+    assert job.wait(Ended).status == 0
+    assert (job.control / "other.out").read_text() == "secrettoldkept"
+
+
+def test_who_cannot_be_kept_from_it_is_not_started(keeper, tmp_path):
+    job = Job(keeper, tmp_path / "control")
+    refused = job.run("/bin/true", hidden=(str(tmp_path / "gone"),)).wait(Refused)
+    assert refused.error == f"/bin/true: a cover over {tmp_path / 'gone'}: No such file or directory"
+    ended_job(job)

@@ -12,6 +12,7 @@ from attrs import define, field
 
 from pilot_core.config.layers import Settings
 from pilot_core.config.schema import PayloadOptions, PilotOptions
+from pilot_core.control.checks import CONTROL
 from pilot_core.control.monitor import Watch
 from pilot_core.control.outbox import give_room_back, set_room_aside
 from pilot_core.control.running import Running
@@ -27,7 +28,6 @@ from pilot_core.model.job import Job
 from pilot_core.model.queue import Queue
 from pilot_core.redact import Redactor
 
-CONTROL = ".control"
 JOURNAL = "journal"
 
 

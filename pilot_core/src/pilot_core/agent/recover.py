@@ -14,8 +14,9 @@ from typing import Any
 
 from attrs import frozen
 
-from pilot_core.agent.jobs import CONTROL, JOURNAL, try_lock
+from pilot_core.agent.jobs import JOURNAL, try_lock
 from pilot_core.agent.workers import answer
+from pilot_core.control.checks import CONTROL
 from pilot_core.errors import Code, ErrorCode, PilotError
 from pilot_core.io.files import NotJson, read_json
 from pilot_core.io.journal import JournalError, check_whole, read_back

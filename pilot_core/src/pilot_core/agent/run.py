@@ -23,19 +23,20 @@ from pilot_core.agent.intake import Intake
 from pilot_core.agent.jobs import HeldJob
 from pilot_core.agent.lifetime import Lifetime
 from pilot_core.agent.loop import Call, Loop
+from pilot_core.agent.payloads import payload_control
 from pilot_core.agent.perform import Performer
 from pilot_core.agent.post import Poster
 from pilot_core.agent.reclaim import Reclaim
 from pilot_core.agent.recover import RECORD, how_it_died
 from pilot_core.agent.refresh import Refresh
-from pilot_core.agent.setup import NONE, Setup, make, make_all
+from pilot_core.agent.setup import Setup, make, make_all
 from pilot_core.agent.shipping import Shipping
 from pilot_core.agent.signals import DUMP_STACKS, HALTS, as_event
 from pilot_core.agent.silence import Silence
 from pilot_core.agent.status import status_of
 from pilot_core.agent.workers import Lane, answer
 from pilot_core.clock import Clock, SystemClock
-from pilot_core.config.schema import Budgets, LogOptions, PayloadOptions, PilotOptions, ReportOptions, SlotOptions
+from pilot_core.config.schema import Budgets, LogOptions, PilotOptions, ReportOptions, SlotOptions
 from pilot_core.control.archive import Archive
 from pilot_core.control.data import DataControl
 from pilot_core.control.job import JobControl
@@ -46,7 +47,7 @@ from pilot_core.control.payload import PayloadControl
 from pilot_core.errors import Code, PilotError
 from pilot_core.io.box import Box
 from pilot_core.io.files import Lock
-from pilot_core.io.process import Starter, raise_open_files
+from pilot_core.io.process import Starter
 from pilot_core.io.process_keeper import KeeperStarter
 from pilot_core.machine import commands as c
 from pilot_core.machine import events as e
@@ -156,25 +157,12 @@ class Assembly:
         pilot = Pilot(slot=self.slot, limits=limits, mode=Mode.DRAINING if self.recover else Mode.CHECKING)
         return resume_with(pilot, [course for course, _ in self.left.going_on])
 
-    def _payloads(self) -> PayloadControl:
-        setup = self.setup
-        isolated = setup.settings.of(PayloadOptions).isolation != NONE
-        return PayloadControl(
-            setup.hooks,
-            make(setup, "container"),
-            make(setup, "launcher"),
-            self.environ,
-            self.redactor,
-            isolation=make(setup, "isolation") if isolated else None,
-            nofile=raise_open_files(),
-        )
-
     def _performer(self, workflow: Workflow) -> Performer:
         setup, hooks, budgets = self.setup, self.setup.hooks, self.setup.settings.of(Budgets)
         communicator: Communicator = make(setup, "communicator")
         told = communicator, hooks, setup.settings, lambda: setup.queue
         jobs = self.jobs = JobControl(*told, self.clock, socket.gethostname(), self.redactor)
-        payloads = self._payloads()
+        payloads = payload_control(setup, self.own, self.environ, self.redactor)
         owners = {usable.name: usable.plugin for usable in setup.copytools.usable}
         tools, names = make_all(setup, "copytools"), setup.copytools.names
         data = self.data = DataControl(hooks, tools, self.redactor, plugins=owners, names=names)

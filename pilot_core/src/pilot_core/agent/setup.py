@@ -10,6 +10,7 @@ from typing import Any
 
 from attrs import define, evolve, field, frozen
 
+from pilot_core.agent.hiding import is_wanted, refuse_unhidden
 from pilot_core.config.layers import Layer, Rank, Schema, Settings, read_yaml
 from pilot_core.config.schema import (
     CORE,
@@ -177,6 +178,7 @@ def prepare(sources: Sources, discovery: Discovery | None = None, trace: Callabl
     schema = Schema(sections)
     layers = (*defaults, *((facts,) if facts else ()), *sources.layers(schema))
     settings = schema.merge(*layers)
+    refuse_unhidden(settings)
     for answer in hooks.gather(startup.pilot_config_unused, settings=settings):
         hooks.retire(answer.plugin, answer.value)
     return Setup(
@@ -240,7 +242,7 @@ def _pick(core: Settings, drivers: Drivers) -> dict[str, Any]:
         "workflow": drivers.one(_group("workflow"), pilot.workflow),
         "resource": one_resource(drivers, pilot.resource),
         "container": drivers.one(_group("container"), instead.get(payloads.container, payloads.container)),
-        "isolation": drivers.one(_group("container"), payloads.isolation),
+        "isolation": drivers.one(_group("container"), NONE if is_wanted(payloads.isolation) else payloads.isolation),
         "launcher": drivers.one(_group("launcher"), payloads.launcher),
         "copytools": _several(drivers, "copytool", core.of(DataOptions).copytools),
         "monitors": _several(drivers, "monitor", core.of(MonitorOptions).monitors),

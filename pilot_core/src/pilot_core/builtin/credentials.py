@@ -110,7 +110,7 @@ class Renewal:
         For each token that is refused the server is asked for another once, so that one which refuses all is let alone.
         """
         with self._lock:
-            if self.present() != refused:
+            if self.present() != refused or self._shown.rejoin(refused):
                 return True
             if refused == self._asked_for or self._shown.token_key is None or not self._how.tokens:
                 return False
@@ -118,10 +118,10 @@ class Renewal:
             return self._try()
 
     def explained(self, refused: PilotError) -> PilotError:
-        """The same refusal, with what this node knows of it: the file, and how long it has been over."""
+        """The same refusal, with what this node knows of it: the file, and how long it has been over; or a move."""
         problem = self._shown.problem(time.time()) if refused.code is Code.NOPROXY else None
         if problem is None:
-            return refused
+            return self._shown.elsewhere(refused)
         return PilotError(Code.NOPROXY, f"{problem.detail} (the server: {refused.detail})", **refused.facts)
 
     def fetch_proxy(self, *, role: str = "", dn: str = "") -> str:

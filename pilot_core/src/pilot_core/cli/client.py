@@ -20,6 +20,7 @@ from pilot_core.cli.mistakes import Usage
 from pilot_core.cli.parser import Parser
 from pilot_core.cli.terminal import harmless
 from pilot_core.errors import PilotError
+from pilot_core.io.home import default_home
 
 if TYPE_CHECKING:
     from pilot_core.io.http import Answer, Web
@@ -99,13 +100,6 @@ def _refuse_contradiction(arguments: Namespace) -> None:
         raise Usage("--fingerprint goes with --url", arguments.command)
 
 
-def default_home(environ: Mapping[str, str]) -> Path:
-    """Where a dispatcher lives that was told no home."""
-    if home := environ.get("PILOT_SERVER_HOME"):
-        return Path(home)
-    return Path(environ.get("XDG_STATE_HOME") or Path.home() / ".local/state") / "pilot-server"
-
-
 def dispatcher_at(home: Path, role: str = ROLE) -> Place:
     """Where the dispatcher is that lives there, if one does, and the token of this role."""
     from pilot_core.io.files import NotJson, read_json
@@ -140,7 +134,7 @@ def _lives(home: Path) -> bool:
 
 
 def _joined(arguments: Namespace) -> Place:
-    from pilot_core.dispatcher.join import BadJoin, find_join
+    from pilot_core.io.join import BadJoin, find_join
 
     try:
         join = find_join(arguments.join, {})
@@ -210,7 +204,7 @@ class Client:
             before = jobs[-1]["id"]
 
     def _right_join(self) -> str:
-        from pilot_core.dispatcher.join import JOINS
+        from pilot_core.io.join import JOINS
 
         return f"the join string that opens this is the file `{JOINS[self._role]}` in its home, as it is there now"
 

@@ -28,7 +28,7 @@ EXIT_CODES: Final = {
     "pilot_core.io.files.Taken": 1,
     "pilot_core.agent.control.NoPilot": 1,
     "pilot_core.cli.client.NoDispatcher": UNAVAILABLE,
-    "pilot_core.dispatcher.join.BadJoin": USAGE,
+    "pilot_core.io.join.BadJoin": USAGE,
     "pilot_core.dispatcher.schema.WrongDatabase": 1,
     "pilot_core.dispatcher.serve.NoRoom": 1,
     "pilot_core.cli.client.Refused": 1,

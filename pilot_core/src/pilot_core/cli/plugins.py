@@ -11,7 +11,7 @@ from attrs import frozen
 from pilot_core.cli.mistakes import warnings_of
 from pilot_core.cli.output import answer, columns
 from pilot_core.cli.parser import OneOf, Parser, add_json, add_sources, sources_of
-from pilot_core.config.schema import Connection
+from pilot_core.config.schema import Connection, PayloadOptions
 from pilot_core.plugins.doctor import Row
 
 if TYPE_CHECKING:
@@ -96,10 +96,17 @@ def _used(setup: Setup) -> frozenset[tuple[str, str]]:
 
 def _isolation(setup: Setup) -> Iterator[str]:
     """What payloads can do all the same, as the chosen drivers say."""
-    for whose, usable in (("without an image", setup.isolation), ("in an image", setup.container)):
-        lacks = getattr(usable.driver, "lacks", "")
-        if lacks and not (usable is setup.container and usable.name == "none"):
-            yield f"a payload {whose} can {lacks}"
+    from pilot_core.agent import hiding
+    from pilot_core.agent.setup import NONE
+    from pilot_core.control.hidden import COVERED
+
+    wanted = hiding.is_wanted(setup.settings.of(PayloadOptions).isolation)
+    why = hiding.unhidden(setup.settings) if wanted else ""
+    bare = COVERED if wanted and not why else getattr(setup.isolation.driver, "lacks", "")
+    if bare:
+        yield f"a payload without an image can {bare}" + (f"; nothing is hidden from it, as {why}" if why else "")
+    if setup.container.name != NONE and (lacks := getattr(setup.container.driver, "lacks", "")):
+        yield f"a payload in an image can {lacks}"
 
 
 def _list(look: Look) -> Iterator[str]:

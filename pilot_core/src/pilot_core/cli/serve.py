@@ -14,9 +14,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from pilot_core.cli.client import default_home
 from pilot_core.cli.mistakes import Usage
 from pilot_core.cli.parser import Parser, add_json
+from pilot_core.io.home import default_home
 
 if TYPE_CHECKING:
     from types import FrameType

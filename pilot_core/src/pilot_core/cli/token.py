@@ -9,9 +9,10 @@ from typing import Final
 
 from attrs import evolve
 
-from pilot_core.cli.client import NoDispatcher, default_home
+from pilot_core.cli.client import NoDispatcher
 from pilot_core.cli.output import answer
 from pilot_core.cli.parser import OneOf, Parser, add_json
+from pilot_core.io.home import default_home
 
 ROLES: Final = ("run", "submit", "admin", "key")
 ISSUED: Final = ("run", "admin")
@@ -44,7 +45,7 @@ def run(arguments: Namespace) -> int:
 
 def _join_anew(home: Path, role: str, token: str) -> Path | None:
     """The file with the join string of this role, if there is one."""
-    from pilot_core.dispatcher.join import JOINS, BadJoin, find_join, keep_join
+    from pilot_core.io.join import JOINS, BadJoin, find_join, keep_join
 
     path = home / JOINS.get(role, "")
     try:

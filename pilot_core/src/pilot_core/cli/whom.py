@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -94,14 +95,15 @@ def _of_server(arguments: Namespace, sources: Sources, root: Path) -> Flags:
 
 def _joined(source: str, sources: Sources, root: Path) -> Flags:
     """What a join string says; its token goes into a file of the pilot's own."""
-    from pilot_core.dispatcher.join import find_join
     from pilot_core.io.files import write_atomic
+    from pilot_core.io.join import find_join
 
     join = find_join(source, sources.environ)
     assert join is not None, "a source or the variable was there"
     token = root / OWN / "token"
     write_atomic(token, join.token)
-    return _place(join.url, token, join.fingerprint) | {"pilot.queue": join.queue}
+    file = {"connection.join": os.path.abspath(source)} if source not in ("", "-") else {}
+    return _place(join.url, token, join.fingerprint) | file | {"pilot.queue": join.queue}
 
 
 def _of_home(home: Path, sources: Sources) -> Flags:
@@ -114,7 +116,8 @@ def _of_home(home: Path, sources: Sources) -> Flags:
 
 def _here(sources: Sources) -> Flags:
     """The dispatcher of this user on this node, for a pilot that was told of nobody."""
-    from pilot_core.cli.client import NoDispatcher, default_home
+    from pilot_core.cli.client import NoDispatcher
+    from pilot_core.io.home import default_home
 
     try:
         return _living(default_home(sources.environ), sources)

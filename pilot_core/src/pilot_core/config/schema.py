@@ -38,6 +38,9 @@ class Connection:
     info_sources: tuple[str, ...] = option(("file",), help="Information sources, the best first.")
     url: tuple[str, ...] = option((), help="The server that has the work, by all its addresses.", flag="--url")
     token: Path | None = option(None, help="The file with the token for that server.", flag="--token-file")
+    join: Path | None = option(
+        None, help="The file with the join string that the pilot was told of, read again when its token is refused."
+    )
     origin: str = option("", help="The organisation and role in whose name the token is shown: VO or VO.ROLE.")
     fingerprint: str = option(
         "", help="The SHA-256 of the server's certificate, where no authority vouches for it.", flag="--fingerprint"
@@ -188,7 +191,12 @@ class PayloadOptions:
     section = "payload"
 
     container: str = option("none", help="The container runtime for payloads that name an image.")
-    isolation: str = option("none", help="The container runtime around payloads that name no image; none: as they are.")
+    isolation: str = option(
+        "auto",
+        help="What is around payloads that name no image: a container runtime; hide: they do not see the pilot's "
+        "credentials; none: they are as they are; auto: hide, where the node lets it.",
+    )
+    hidden: tuple[Path, ...] = option((), help="Further files and folders that payloads do not see then.")
     launcher: str = option("direct", help="How the payload is started on the slot.")
     keep_environment: tuple[str, ...] = option(
         ("PATH", "LANG", "LC_ALL", "TZ"),

@@ -1,16 +1,24 @@
-"""Processes before and after a payload, one after another, each within its own limit."""
+"""What runs for a payload; and of that, the processes before and after it, one after another, each within its limit."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from functools import partial
+from pathlib import Path
 
 from attrs import frozen
 
+from pilot_core.config.schema import PayloadOptions
+from pilot_core.control.hidden import Hidden
+from pilot_core.control.record import CONTAINED, SIDES
 from pilot_core.errors import ErrorCode, PilotError
 from pilot_core.io import process as p
-from pilot_core.model.payload import Outcome
+from pilot_core.model.change import evolve
+from pilot_core.model.job import Job
+from pilot_core.model.payload import Command, Outcome, SideProcess, Sides
+from pilot_core.model.records import unpack
 
+PAYLOAD = "payload"
 GRACE_S = 2.0
 Later = Callable[[float, Callable[[], None]], None]
 
@@ -32,6 +40,54 @@ class Plan:
     before: tuple[SideSpec, ...] = ()
     beside: tuple[p.ProcessSpec, ...] = ()
     after: tuple[SideSpec, ...] = ()
+
+
+def plan_of(job: Job, workdir: Path, options: PayloadOptions, hidden: Hidden | None) -> Plan:
+    """The payload that was prepared, and the processes around it; who is not trusted does not see what is hidden."""
+    assert job.command is not None
+    sides = unpack(Sides, job.notes.get(SIDES, {}))
+
+    def spec(name: str, command: Command, contained: bool, trusted: bool = False) -> p.ProcessSpec:
+        around = None if contained or trusted else hidden
+        covered = around.of(job, workdir, command.env) if around is not None else ()
+        return spec_of(name, command, workdir, options, contained, covered)
+
+    def beside(side: SideProcess) -> p.ProcessSpec:
+        return spec(side.name, side.command, side.name not in sides.outside, side.trusted)
+
+    def timed(side: SideProcess) -> SideSpec:
+        return SideSpec(beside(side), side.limit_s, side.enough)
+
+    payload = spec(PAYLOAD, job.command, CONTAINED in job.notes)
+    if payload.contained:
+        from pilot_core.control.contained import sign_of
+
+        payload = evolve(payload, sign=sign_of(PAYLOAD, workdir))
+    return Plan(
+        payload=evolve(payload, kept=True),
+        before=tuple(map(timed, sides.before)),
+        beside=tuple(map(beside, sides.beside)),
+        after=tuple(map(timed, sides.after)),
+    )
+
+
+def spec_of(
+    name: str, command: Command, workdir: Path, options: PayloadOptions, contained: bool, hidden: tuple[str, ...]
+) -> p.ProcessSpec:
+    """A process in the job's directory, its output in files named after it."""
+    return p.ProcessSpec(
+        name=name,
+        argv=command.argv,
+        env=command.env,
+        cwd=workdir,
+        stdout=workdir / f"{name}.stdout",
+        stderr=workdir / f"{name}.stderr",
+        nofile=options.nofile,
+        nproc=options.nproc,
+        output_b=options.output_b,
+        contained=contained,
+        hidden=hidden,
+    )
 
 
 class Row:

@@ -13,7 +13,7 @@ from attrs import field, frozen
 
 from pilot_core.config.schema import ContainerOptions, PayloadOptions
 from pilot_core.control import checkpoint
-from pilot_core.control.around import Plan, SideSpec
+from pilot_core.control.around import PAYLOAD, Plan, plan_of
 from pilot_core.control.blame import by_plugin
 from pilot_core.control.checks import unwanted
 from pilot_core.control.diagnosis import (
@@ -27,18 +27,18 @@ from pilot_core.control.diagnosis import (
 )
 from pilot_core.control.entrusted import lend, take_back
 from pilot_core.control.ground import give_back
+from pilot_core.control.hidden import COVERED, HIDE, Hidden
 from pilot_core.control.record import CONTAINED, SIDES
-from pilot_core.control.running import PAYLOAD
 from pilot_core.control.said import Said
 from pilot_core.errors import Code, PilotError
 from pilot_core.io.cgroup import Groups
-from pilot_core.io.process import MARK, ProcessSpec
+from pilot_core.io.process import MARK
 from pilot_core.machine.events import Result
 from pilot_core.model.change import evolve
 from pilot_core.model.job import Job
 from pilot_core.model.names import UnsafeName, safe_name
 from pilot_core.model.payload import Command, Outcome, SideProcess, Sides
-from pilot_core.model.records import pack, unpack
+from pilot_core.model.records import pack
 from pilot_core.model.wire import BadMessage
 from pilot_core.plugins.guard import PluginFailed
 from pilot_core.plugins.hooks import Answer, Hooks
@@ -75,6 +75,10 @@ class PayloadControl:
     """How many files a payload may open where the site does not say."""
     isolation: Container | None = None
     """What is put around a payload that names no image."""
+    hidden: Hidden | None = None
+    """What is hidden from what runs on the node itself."""
+    unhidden: str = ""
+    """Why nothing is, where something should be."""
 
     # --- before the run ---
 
@@ -98,7 +102,7 @@ class PayloadControl:
             command = self._contained(task, box, PAYLOAD, command, image)
         command = self.launcher.launch(command, job)
         self._refuse_unfit(command)
-        notes = {SIDES: pack(sides), MEMORY_KILLS: memory_kills(self.groups()), **_about(box, sides)}
+        notes = {SIDES: pack(sides), MEMORY_KILLS: memory_kills(self.groups()), **self._about(box, sides)}
         return Result(command=command, notes=notes)
 
     def _refuse_unfit(self, command: Command) -> None:
@@ -234,28 +238,24 @@ class PayloadControl:
 
     def plan(self, job: Job, workdir: Path, settings: Settings) -> Plan:
         """The payload as its keeper is to start it, and the processes around it."""
-        assert job.command is not None
         options = settings.of(PayloadOptions)
-        options = evolve(options, nofile=options.nofile or self.nofile)
-        sides = unpack(Sides, job.notes.get(SIDES, {}))
+        return plan_of(job, workdir, evolve(options, nofile=options.nofile or self.nofile), self.hidden)
 
-        def spec(side: SideProcess) -> ProcessSpec:
-            return spec_of(side.name, side.command, workdir, options, contained=side.name not in sides.outside)
-
-        def timed(side: SideProcess) -> SideSpec:
-            return SideSpec(spec(side), side.limit_s, side.enough)
-
-        payload = spec_of(PAYLOAD, job.command, workdir, options, contained=CONTAINED in job.notes)
-        if payload.contained:
-            from pilot_core.control.contained import sign_of
-
-            payload = evolve(payload, sign=sign_of(PAYLOAD, workdir))
-        return Plan(
-            payload=evolve(payload, kept=True),
-            before=tuple(map(timed, sides.before)),
-            beside=tuple(map(spec, sides.beside)),
-            after=tuple(map(timed, sides.after)),
-        )
+    def _about(self, box: Container | None, sides: Sides) -> dict[str, object]:
+        """The notes that tell of a payload's container, or what else is kept from it; and what runs outside of it."""
+        hides = box is None and self.hidden is not None
+        lacks = COVERED if hides else BARE if box is None else box.lacks
+        if hides:
+            log.info("the pilot's credentials are hidden from the payload; it can still %s", lacks)
+        elif lacks:
+            log.info("the payload is not isolated: it can %s", lacks)
+        if box is not None and sides.outside:
+            log.info("around the payload these run on the node itself: %s", ", ".join(sides.outside))
+        by = HIDE if hides else "" if box is None else box.name
+        told = {"by": by, "cannot_prevent": lacks, "outside": list(sides.outside)}
+        if box is None and self.unhidden:
+            told["why"] = self.unhidden
+        return {ISOLATION: told, **({} if box is None else {CONTAINED: box.name})}
 
     # --- after the run ---
 
@@ -335,18 +335,6 @@ def patterns_of(hooks: Hooks) -> list[Pattern]:
     return patterns
 
 
-def _about(box: Container | None, sides: Sides) -> dict[str, object]:
-    """The notes that tell of a payload's container, or that it has none, and of what runs around it without one."""
-    lacks = BARE if box is None else box.lacks
-    contained = {} if box is None else {CONTAINED: box.name}
-    if lacks:
-        log.info("the payload is not isolated: it can %s", lacks)
-    if box is not None and sides.outside:
-        log.info("around the payload these run on the node itself: %s", ", ".join(sides.outside))
-    told = {"by": box.name if box else "", "cannot_prevent": lacks, "outside": list(sides.outside)}
-    return {ISOLATION: told, **contained}
-
-
 def with_environment(command: Command, env: Mapping[str, str]) -> Command:
     """The same program with another environment."""
     return Command(*command.argv, env=env)
@@ -366,19 +354,3 @@ def own_variables(task: Task) -> dict[str, str]:
         "CUDA_VISIBLE_DEVICES": devices,
         "ROCR_VISIBLE_DEVICES": devices,
     }
-
-
-def spec_of(name: str, command: Command, workdir: Path, options: PayloadOptions, *, contained: bool) -> ProcessSpec:
-    """A process in the job's directory, its output in files named after it."""
-    return ProcessSpec(
-        name=name,
-        argv=command.argv,
-        env=command.env,
-        cwd=workdir,
-        stdout=workdir / f"{name}.stdout",
-        stderr=workdir / f"{name}.stderr",
-        nofile=options.nofile,
-        nproc=options.nproc,
-        output_b=options.output_b,
-        contained=contained,
-    )

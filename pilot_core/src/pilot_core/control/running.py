@@ -9,14 +9,13 @@ from functools import partial
 from pathlib import Path
 
 from pilot_core.clock import Clock
-from pilot_core.control.around import GRACE_S, Later, Plan, Row
+from pilot_core.control.around import GRACE_S, PAYLOAD, Later, Plan, Row
 from pilot_core.errors import Code, PilotError
 from pilot_core.io import process as p
 from pilot_core.machine import events as e
 from pilot_core.model.job import RUNNING, Job
 from pilot_core.model.payload import Outcome, Usage
 
-PAYLOAD = "payload"
 log = logging.getLogger(__name__)
 
 

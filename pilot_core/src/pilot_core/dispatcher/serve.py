@@ -24,11 +24,11 @@ from pilot_core.clock import Clock, SystemClock
 from pilot_core.config.spelling import meant
 from pilot_core.dispatcher.config import Config, read_config
 from pilot_core.dispatcher.http import Limits, Request, Response, Server, guard, serve
-from pilot_core.dispatcher.join import JOINS, Join, keep_join
 from pilot_core.dispatcher.storage import Storage
 from pilot_core.dispatcher.strangers import Strangers
 from pilot_core.dispatcher.tokens import ROLES, Tokens
 from pilot_core.io.files import Lock, Taken, write_atomic
+from pilot_core.io.join import JOINS, Join, keep_join
 
 if TYPE_CHECKING:
     import ssl

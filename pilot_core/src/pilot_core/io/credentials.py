@@ -7,21 +7,24 @@ counts only where an option names it, and none a proxy: no server that the older
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from attrs import frozen
+from attrs import field, frozen
 
 from pilot_core.config.schema import Connection
 from pilot_core.errors import Code, PilotError
+from pilot_core.io.files import write_atomic
 from pilot_core.io.http_token import TokenFile, expiry, span
 from pilot_core.io.http_x509 import ProxyFile, read_proxy
 from pilot_core.io.standin import in_use, replace
 
 if TYPE_CHECKING:
+    from pilot_core.io.join import Join
     from pilot_core.spec.work import Settings
 
 TOKENS: Final = ("OIDC_AUTH_TOKEN", "PANDA_AUTH_TOKEN")
@@ -33,6 +36,7 @@ REFRESHED: Final = "OIDC_REFRESHED_AUTH_TOKEN"
 PROXY: Final = "X509_USER_PROXY"
 AUTHORITIES: Final = "X509_CERT_DIR"
 USUAL_AUTHORITIES: Final = Path("/etc/grid-security/certificates")
+log = logging.getLogger(__name__)
 
 
 @frozen(kw_only=True)
@@ -46,6 +50,7 @@ class Credentials:
     ca_path: Path | None = None
     renewed: Path | None = None
     """Where what stands in for the token or the proxy is kept."""
+    told: Connection = field(factory=Connection)
     unused: str = ""
     """Why the token that the environment names is not used, if it is not."""
 
@@ -78,6 +83,41 @@ class Credentials:
             return PilotError(Code.NOPROXY, error.detail)
         return self.expired(now - ends) if ends is not None and ends <= now else None
 
+    def joined(self) -> Join | None:
+        """What the file with the join string says now, if the pilot was told of one and it can be read."""
+        if self.told.join is None:
+            return None
+        from pilot_core.io.join import BadJoin, find_join
+
+        try:
+            return find_join(str(self.told.join), {})
+        except BadJoin as bad:
+            log.warning("%s", bad)
+            return None
+
+    def rejoin(self, refused: str) -> bool:
+        """Whether that file has another token than the refused one, for the same server: then it is the token now."""
+        now = self.joined()
+        if now is None or self.token is None or now.token == refused or self._moved(now):
+            return False
+        write_atomic(self.token, now.token)
+        log.info("the server refused the token; the one that is in %s by now is used instead", self.told.join)
+        return True
+
+    def elsewhere(self, failed: PilotError) -> PilotError:
+        """The same failure; if by now the join string names another server, that is said, with the way out."""
+        now = self.joined()
+        if now is None or not self._moved(now):
+            return failed
+        told = (
+            f"{failed.detail}; but {self.told.join} now names the server {now.url}, of which this pilot was not told; "
+            f"what it cannot tell is kept, and when it has ended `pilot recover --join {self.told.join}` tells it there"
+        )
+        return PilotError(failed.code, told, **failed.facts)
+
+    def _moved(self, now: Join) -> bool:
+        return now.url not in self.told.url or now.fingerprint != self.told.fingerprint
+
     def expired(self, since_s: float) -> PilotError:
         """The error to end with when nothing has replaced it in time."""
         option = "connection.token (--token-file)" if self.token is not None else "connection.proxy"
@@ -99,6 +139,7 @@ def find_credentials(
         proxy=None if token else _proxy(told, environ, usual_proxy or _usual_proxy()),
         ca_path=_authorities(told, environ),
         renewed=told.renewed_dir,
+        told=told,
         unused=unused,
     )
 

@@ -69,6 +69,8 @@ class ProcessSpec:
     """Whether it runs a container around the program that is meant."""
     sign: Path | None = None
     """The file that is written to when that program begins."""
+    hidden: tuple[str, ...] = ()
+    """What is covered for it, and for nobody else: a folder first, then folders and files."""
 
 
 @frozen

@@ -11,9 +11,11 @@ import subprocess
 import threading
 import time
 from contextlib import ExitStack, suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pilot_core.io.process import OrphanPolicy, Processes, ProcessSpec, Starter, Wire, WireProcesses
+from pilot_core.keeper.hiding import hide
 from pilot_core.keeper.output import Sign
 from pilot_core.keeper.process import open_output
 
@@ -141,6 +143,7 @@ def _spawn(spec: ProcessSpec) -> subprocess.Popen[bytes]:
             stdout=stdout,
             stderr=stderr,
             start_new_session=True,
+            preexec_fn=partial(hide, spec.hidden[0], spec.hidden[1:]) if spec.hidden else None,  # noqa: PLW1509 -- no lock
         )
     with suppress(ProcessLookupError):
         for which, most in ((resource.RLIMIT_NOFILE, spec.nofile), (resource.RLIMIT_NPROC, spec.nproc)):

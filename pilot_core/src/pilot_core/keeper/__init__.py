@@ -12,6 +12,8 @@ later.
 """
 
 PROGRAM = "__main__.py"
+HIDING = "hiding.py"
+"""The program that tries whether paths can be hidden."""
 SOCKET = "keeper.sock"
 ADDRESS = "keeper.addr"
 PROCESSES = "processes.jsonl"

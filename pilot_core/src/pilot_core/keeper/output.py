@@ -6,7 +6,8 @@ import contextlib
 import os
 import time
 
-from .process import libc, open_output
+from .hiding import libc
+from .process import open_output
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

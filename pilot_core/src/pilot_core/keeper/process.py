@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import errno
 import functools
 import os
@@ -11,9 +10,11 @@ import resource
 import signal
 import stat
 
+from .hiding import hide
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, NoReturn
 
     Message = dict[str, Any]
 
@@ -22,13 +23,8 @@ DEAF_TO = (
     *(signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2),
     *(signal.SIGXCPU, signal.SIGALRM, signal.SIGTSTP),
 )
+TO_DEFAULT = (*DEAF_TO, signal.SIGCHLD, signal.SIGPIPE, signal.SIGXFSZ)
 NOT_PLAIN = "it is not a plain file of one name, so no output goes there; whatever made it must use another name"
-
-
-@functools.cache
-def libc() -> ctypes.CDLL:
-    """The C library. A keeper that has it before it forks gives it to every fork."""
-    return ctypes.CDLL(None)
 
 
 class Seen:
@@ -139,8 +135,9 @@ def exit_status(code: int) -> Message:
 def launch(message: Message) -> int:
     """Start it, in a session of its own; `OSError` names what stood in the way.
 
-    It is spawned, not forked, as a fork copies every page that this process writes to. Directory and limits are
-    inherited, so they are ours for a moment, which is safe with one thread.
+    It is spawned, not forked, as a fork copies every page that this process writes to; only what something is hidden
+    from has to go a way of its own first. Directory and limits are inherited, so they are ours for a moment, which is
+    safe with one thread.
     """
     what = "the order"
     with contextlib.ExitStack() as after:
@@ -157,7 +154,8 @@ def launch(message: Message) -> int:
             what = "limits"
             limit(after, {"NOFILE": message.get("nofile"), "NPROC": message.get("nproc")}, message.get("cores"))
             what = message["argv"][0]
-            return spawn(message["argv"], message["env"], files)
+            begin = functools.partial(fork, message["hidden"]) if message.get("hidden") else spawn
+            return begin(message["argv"], message["env"], files)
         except (OSError, ValueError, TypeError, LookupError, AttributeError, OverflowError) as error:
             number = getattr(error, "errno", None) or errno.EINVAL
             why = error.strerror or os.strerror(number) if isinstance(error, OSError) else repr(error)
@@ -216,12 +214,45 @@ def spawn(argv: list[str], env: dict[str, str], files: list[int]) -> int:
         *(find(argv[0], env), argv, env),
         file_actions=[(os.POSIX_SPAWN_DUP2, file, fd) for fd, file in enumerate(files)],
         setsigmask=(),
-        setsigdef=(*DEAF_TO, signal.SIGCHLD, signal.SIGPIPE, signal.SIGXFSZ),
+        setsigdef=TO_DEFAULT,
     )
     try:
         return run(setsid=True)
     except RuntimeError:  # an interpreter built for a C library before 2.26: a group must do
         return run(setpgroup=0)
+
+
+def fork(hidden: list[str], argv: list[str], env: dict[str, str], files: list[int]) -> int:
+    """As if spawned, but the first of these folders and the other paths are covered for it."""
+    told, tells = os.pipe()
+    pid = os.fork()
+    if not pid:
+        become(tells, hidden, argv, env, files)
+    os.close(tells)
+    with open(told, "rb") as pipe:
+        failed = pipe.read()
+    if failed:
+        os.waitpid(pid, 0)
+        number, _, what = failed.decode(errors="surrogateescape").partition(" ")
+        raise OSError(int(number), what)
+    return pid
+
+
+def become(tells: int, hidden: list[str], argv: list[str], env: dict[str, str], files: list[int]) -> NoReturn:
+    try:
+        os.setsid()
+        for fd, file in enumerate(files):
+            os.dup2(file, fd)
+        hide(hidden[0], hidden[1:])
+        for signum in TO_DEFAULT:
+            signal.signal(signum, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        os.execve(find(argv[0], env), argv, env)
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        number = getattr(error, "errno", None) or errno.EINVAL
+        os.write(tells, os.fsencode(f"{number} {getattr(error, 'strerror', None) or repr(error)}"))
+    finally:
+        os._exit(127)
 
 
 def find(name: str, env: dict[str, str]) -> str:

@@ -12,8 +12,9 @@ import socket
 import time
 
 from . import ADDRESS, FORMAT, LOG, SOCKET
+from .hiding import libc
 from .line import Line, write_line
-from .process import DEAF_TO, exit_status, libc, look, pin, send_signal
+from .process import DEAF_TO, exit_status, look, pin, send_signal
 from .tree import NEVER, Ending, Policy, Tree, poll_ms
 
 TYPE_CHECKING = False

@@ -13,10 +13,11 @@ from typing import Any, Final
 
 from attrs import define, field
 
-from pilot_core.agent.jobs import CONTROL, JOURNAL, try_lock
+from pilot_core.agent.jobs import JOURNAL, try_lock
 from pilot_core.agent.recover import BadRecord, event_of
 from pilot_core.clock import Clock
 from pilot_core.control.archive import SEALED
+from pilot_core.control.checks import CONTROL
 from pilot_core.control.history import USAGE, asked_of, masked
 from pilot_core.control.job import FINAL, RECORD
 from pilot_core.control.record import Surroundings, record_of

@@ -345,9 +345,7 @@ class Panda(Communicator):
         try:
             return say()
         except PilotError as refused:
-            if refused.code is not Code.NOPROXY:
-                raise
-            if not renewal.retry(shown):
+            if refused.code is not Code.NOPROXY or not renewal.retry(shown):
                 raise renewal.explained(refused) from refused
             return say()
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pilot_core.dispatcher.join import BEGIN, BadJoin, Join, find_join
+from pilot_core.io.join import BEGIN, BadJoin, Join, find_join
 
 JOIN = Join("https://here:8443", "a-secret-token", "ab" * 32, "local")
 
