@@ -72,6 +72,11 @@ while len(pids) < 3:
 )
 
 
+def until(holds: Callable[[], bool]) -> None:
+    while not holds():
+        time.sleep(0.01)
+
+
 def pids(sample: Sample) -> set[int]:
     return {member.pid for member in sample.members}
 
@@ -81,7 +86,14 @@ WAYS: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
     "scan": lambda patch: patch.setattr(proctree, "_has_children_files", lambda: False),
     "psutil": lambda patch: patch.setattr(proctree, "_has_proc", lambda: False),
     "unkept": lambda patch: patch.setattr(proctree, "_most_kept", lambda: 0),
+    "uncounted": lambda patch: patch.setattr(proctree, "_read_all", lambda fd: _uncounted(fd)),
 }
+READ_ALL = proctree._read_all
+
+
+def _uncounted(fd: int) -> bytes:
+    """As kernels say it that do not count how often a process ran."""
+    return b"0 0 0\n" if os.readlink(f"/proc/self/fd/{fd}").endswith("/schedstat") else READ_ALL(fd)
 
 
 @pytest.fixture(params=WAYS)
@@ -149,10 +161,16 @@ def test_what_the_dead_used_stays_in_the_sums(reaped: bool, with_root: bool) -> 
     assert pids(sample) == ({process.pid} if with_root else set())
 
 
-def test_orphans_are_found_where_the_root_is_their_reaper() -> None:
-    program = """
+REAPER = """
 import ctypes
 ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)
+"""
+
+
+def test_orphans_are_found_where_the_root_is_their_reaper() -> None:
+    program = (
+        REAPER
+        + """
 out, into = os.pipe()
 if not (pid := os.fork()):
     if not (below := os.fork()):
@@ -163,8 +181,71 @@ if not (pid := os.fork()):
 os.waitpid(pid, 0)
 pids = [int(os.read(out, 20))]
 """
+    )
     with running(program + READY) as (process, started), Tree(process.pid, with_root=False) as tree:
         assert pids(tree.sample()) == set(started)
+
+
+def reads_of(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> int:
+    """How often the next sample reads a file."""
+    read: list[int] = []
+    with monkeypatch.context() as patch:
+        patch.setattr(proctree, "_read_all", lambda fd: read.append(fd) or READ_ALL(fd))
+        tree.sample()
+    return len(read)
+
+
+def test_of_who_sleeps_one_file_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    program = CHILDREN + "pids = [child() for _ in range(100)]\n" + READY
+    with running(program) as (process, started), Tree(process.pid, with_root=False) as tree:
+        assert reads_of(tree, monkeypatch) == 4 * (1 + len(started))
+        until(lambda: reads_of(tree, monkeypatch) == 3 + len(started))
+        before = tree.sample()
+        assert pids(before) == set(started)
+        assert before == tree.sample()
+
+
+def test_who_sleeps_may_be_given_an_orphan() -> None:
+    """A reaper that sleeps on is its new parent."""
+    program = """
+out, into = os.pipe()
+if not (pid := os.fork()):
+    sys.stdin.readline()
+    if not (pid := os.fork()):
+        if not (orphan := os.fork()):
+            time.sleep(600)
+        os.write(into, b"%d\\n" % orphan)
+        os._exit(0)
+    os.waitpid(pid, 0)
+    print(os.read(out, 20).decode(), end="", flush=True)
+    time.sleep(600)
+pids = [pid]
+print(*pids, flush=True)
+time.sleep(600)
+"""
+    with running(REAPER + program) as (process, started), Tree(process.pid) as tree:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        until(lambda: tree.sample() == tree.sample())
+        process.stdin.write("\n")
+        process.stdin.flush()
+        orphan = int(process.stdout.readline())
+        assert pids(tree.sample()) == {process.pid, *started, orphan}
+
+
+def test_what_who_slept_does_next_is_in_the_sums() -> None:
+    program = "print(1, flush=True)\nfor line in sys.stdin:\n    data = bytearray(40 << 20)\n    print(line, flush=True)"
+    with running(program) as (process, _), Tree(process.pid) as tree:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        until(lambda: tree.sample() == tree.sample())
+        before = tree.sample()
+        process.stdin.write("x\n")
+        process.stdin.flush()
+        process.stdout.readline()
+        after = tree.sample()
+    assert after.rss_b > before.rss_b + 30 * MIB
+    assert after.rchar_b == before.rchar_b + 2
 
 
 def test_a_process_that_ends_leaves_and_gives_back_its_descriptors(way: str) -> None:

@@ -4,6 +4,10 @@ A kept descriptor stays with its process: when the number goes to another one, r
 lying. Every thread is asked for its children, because each thread has its own. Descendants that ended are
 in the sums of CPU time and I/O, as the kernel adds theirs to whoever reaped them. Processes that vanish
 meanwhile are normal.
+
+Most processes sleep. Of one whose only thread has not run since the last sample nothing can have changed but its
+parent, the memory that the kernel took from it, and, if it has children, that it was given others: its scheduler's
+counts are read, and no more.
 """
 
 from __future__ import annotations
@@ -25,6 +29,8 @@ MOST_KEPT = 2048
 _PAGE_B = os.sysconf("SC_PAGE_SIZE")
 _TICKS = os.sysconf("SC_CLK_TCK")
 _GONE = (FileNotFoundError, ProcessLookupError)
+_NOT_COUNTED = (b"", b"0 0 0\n")
+"""What is said of a process's runs by kernels that do not count them."""
 
 
 @frozen(order=True)
@@ -90,12 +96,15 @@ class Tree:
         self._most_kept = _most_kept()
 
     def sample(self, pss: bool = False) -> Sample:
-        """Look at the whole tree; with `pss` it costs several times more and may halt a process a while."""
+        """Look at the whole tree; with `pss` it costs many times more, and may halt a process a while.
+
+        With `pss` those that have not run are read anew, too.
+        """
         if self._root is None:
             return Sample()
         if not _has_proc():
             return _total(_rows_by_psutil(self._root, self._with_root), pss)
-        found = self._walk(self._root)
+        found = self._walk(self._root, anew=pss)
         for pid in self._known.keys() - found.keys():
             self._known.pop(pid).close()
         return _total((self._row(process, stat, pss) for process, stat in found.values()), pss)
@@ -110,22 +119,22 @@ class Tree:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _walk(self, root: Identity) -> dict[int, tuple[_Process, _Stat]]:
+    def _walk(self, root: Identity, anew: bool) -> dict[int, tuple[_Process, _Stat]]:
         children_of = _children_by_thread if _has_children_files() else _children_by_scan()
         found: dict[int, tuple[_Process, _Stat]] = {}
         waiting = [(root.pid, 0)]
         while waiting:
             pid, parent = waiting.pop()
-            seen = None if pid in found else self._look(pid, parent)
+            seen = None if pid in found else self._look(pid, parent, anew)
             if seen is not None:
                 found[pid] = seen
                 waiting += [(child, pid) for child in children_of(*seen)]
         return found
 
-    def _look(self, pid: int, parent: int) -> tuple[_Process, _Stat] | None:
+    def _look(self, pid: int, parent: int, anew: bool) -> tuple[_Process, _Stat] | None:
         """The process of this number, if it still is the child that the walk was told of."""
         process = self._known.get(pid) or _Process(pid, kept=len(self._known) < self._most_kept)
-        stat = process.stat()
+        stat = process.stat(parent, anew)
         if stat and (stat.ppid == parent or Identity(pid, stat.start_ticks) == self._root):
             self._known[pid] = process
             return process, stat
@@ -134,6 +143,12 @@ class Tree:
         return None
 
     def _row(self, process: _Process, stat: _Stat, pss: bool) -> _Row:
+        """Its part, which stays the same until it runs."""
+        if process.row is None or pss or process.has_run:
+            process.row = self._new_row(process, stat, pss)
+        return process.row
+
+    def _new_row(self, process: _Process, stat: _Stat, pss: bool) -> _Row:
         io = process.io()
         utime, stime = stat.dead_utime, stat.dead_stime
         if not self._with_root and Identity(process.pid, stat.start_ticks) == self._root:
@@ -210,7 +225,7 @@ class _Stat(NamedTuple):
 class _Process:
     """One process's files below /proc, by kept descriptors or opened anew each time."""
 
-    __slots__ = ("_fds", "_kept", "_path", "_stat", "_text", "pid")
+    __slots__ = ("_childless", "_fds", "_kept", "_path", "_ran", "_stat", "_text", "has_run", "pid", "row")
 
     def __init__(self, pid: int, kept: bool) -> None:
         self.pid = pid
@@ -218,17 +233,33 @@ class _Process:
         self._kept = kept
         self._fds: dict[str, int] = {}
         self._text = b""
+        self._ran = b""
         self._stat: _Stat | None = None
+        self._childless = False
+        self.has_run = True
+        self.row: _Row | None = None
 
-    def stat(self) -> _Stat | None:
-        """What it says of itself; of one that has not moved since, nothing is read anew."""
+    def stat(self, parent: int = 0, anew: bool = True) -> _Stat | None:
+        """What it says of itself; one that has not run, and still is its parent's, need not be asked."""
         try:
+            self.has_run = self._asked_if_run() or anew
+            if self._stat and self._stat.ppid == parent and not self.has_run:
+                return self._stat
             text = self._read("stat")
         except _GONE:
             return None
         if text != self._text:
             self._text, self._stat = text, _Stat.parse(text)
         return self._stat
+
+    def _asked_if_run(self) -> bool:
+        """Whether it may have run since this was asked; who runs now, or has more threads, always may."""
+        try:
+            ran = self._read("schedstat")
+        except FileNotFoundError:
+            ran = b""
+        same, self._ran = ran == self._ran and ran not in _NOT_COUNTED, ran
+        return not (same and self._stat and self._stat.threads == 1 and self._stat.state != b"R")
 
     def io(self) -> tuple[int, int, int, int]:
         """Bytes read and written by calls, then from and to storage; zeros where hidden from us."""
@@ -249,7 +280,11 @@ class _Process:
 
     def children(self, threads: int) -> Iterator[int]:
         """What the main thread started, and what the others did, if there are any."""
-        yield from self._pids(self._read, self.pid)
+        if self._childless and not self.has_run:
+            return
+        pids = self._pids(self._read, self.pid)
+        self._childless = not pids
+        yield from pids
         if threads > 1:
             for thread in self._threads():
                 if thread != self.pid:
@@ -288,11 +323,11 @@ class _Process:
 
 
 def _most_kept() -> int:
-    """A process takes three descriptors; several trees share the limit, and the pilot needs some for itself."""
+    """A process takes four descriptors; several trees share the limit, and the pilot needs some for itself."""
     import resource
 
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return max(KEPT_PROCESSES, min(soft // 12, MOST_KEPT))
+    return max(KEPT_PROCESSES, min(soft // 16, MOST_KEPT))
 
 
 def _read_all(fd: int) -> bytes:
