@@ -11,6 +11,7 @@ import pytest
 from pilot_core.agent.workers import Lane, Workers, answer
 from pilot_core.errors import Code, PilotError
 from pilot_core.plugins.guard import PluginFailed, PluginRef
+from pilot_core.plugins.hands import Hands
 
 
 @pytest.fixture
@@ -20,7 +21,7 @@ def calls():
 
 @pytest.fixture
 def workers(calls):
-    return Workers(calls.put)
+    return Workers(calls.put, Hands())
 
 
 def come_home(calls):

@@ -81,19 +81,21 @@ def pids(sample: Sample) -> set[int]:
     return {member.pid for member in sample.members}
 
 
-WAYS: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
-    "children": lambda _: None,
-    "scan": lambda patch: patch.setattr(proctree, "_has_children_files", lambda: False),
-    "psutil": lambda patch: patch.setattr(proctree, "_has_proc", lambda: False),
-    "unkept": lambda patch: patch.setattr(proctree, "_most_kept", lambda: 0),
-    "uncounted": lambda patch: patch.setattr(proctree, "_read_all", lambda fd: _uncounted(fd)),
-}
 READ_ALL = proctree._read_all
 
 
 def _uncounted(fd: int) -> bytes:
     """As kernels say it that do not count how often a process ran."""
     return b"0 0 0\n" if os.readlink(f"/proc/self/fd/{fd}").endswith("/schedstat") else READ_ALL(fd)
+
+
+WAYS: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
+    "children": lambda _: None,
+    "scan": lambda patch: patch.setattr(proctree, "_has_children_files", lambda: False),
+    "psutil": lambda patch: patch.setattr(proctree, "_has_proc", lambda: False),
+    "unkept": lambda patch: patch.setattr(proctree, "_most_kept", lambda: 0),
+    "uncounted": lambda patch: patch.setattr(proctree, "_read_all", _uncounted),
+}
 
 
 @pytest.fixture(params=WAYS)
@@ -234,7 +236,7 @@ time.sleep(600)
 
 
 def test_what_who_slept_does_next_is_in_the_sums() -> None:
-    program = "print(1, flush=True)\nfor line in sys.stdin:\n    data = bytearray(40 << 20)\n    print(line, flush=True)"
+    program = "print(1, flush=True)\nfor _ in sys.stdin:\n    data = bytearray(40 << 20)\n    print(1, flush=True)"
     with running(program) as (process, _), Tree(process.pid) as tree:
         assert process.stdin is not None
         assert process.stdout is not None

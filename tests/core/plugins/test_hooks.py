@@ -12,6 +12,7 @@ import pytest
 
 from pilot_core.errors import Code, PilotError
 from pilot_core.plugins.guard import PluginFailed, PluginRef
+from pilot_core.plugins.hands import Hands
 from pilot_core.plugins.hooks import Answer, Hooks, PluginRefused, Tier
 from pilot_core.plugins.patience import Patience
 from pilot_core.spec.markers import Shape, hook, hookimpl
@@ -268,14 +269,14 @@ def test_what_a_plugin_raises_in_a_worker_is_no_answer(raised):
         raise raised
 
     hooks = _sealed(("bad", _plugin(pilot_tea_kind), Tier.PLUGIN))
-    call = Patience(lambda: hooks.first(pilot_tea_kind_spec, guest="Ada", hour=5), "tea")
+    call = Patience(lambda: hooks.first(pilot_tea_kind_spec, guest="Ada", hour=5), "tea", Hands())
     with pytest.raises(PluginFailed):
         call.wait(5)
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_call_that_ends_without_an_answer_has_failed():
-    call = Patience(sys.exit, "tea")
+    call = Patience(sys.exit, "tea", Hands())
     with pytest.raises(PilotError, match="ended without an answer"):
         call.wait(5)
 

@@ -18,11 +18,12 @@ from pilot_core.agent.reporting import Reporting
 from pilot_core.agent.sealing import Sealing
 from pilot_core.agent.silence import Silence
 from pilot_core.agent.warning import Warner
+from pilot_core.agent.watching import Watching
 from pilot_core.agent.workers import Lane, Workers, answer
 from pilot_core.clock import Clock
 from pilot_core.config.schema import Budgets, PayloadOptions
 from pilot_core.control.job import JobControl
-from pilot_core.control.monitor import MonitorControl, Watch
+from pilot_core.control.monitor import MonitorControl
 from pilot_core.control.payload import PayloadControl
 from pilot_core.control.running import Running
 from pilot_core.errors import Code, PilotError
@@ -35,7 +36,6 @@ from pilot_core.machine.agent import Agent
 from pilot_core.machine.final import CONCLUDE
 from pilot_core.model.files import Leaving, Receipt
 from pilot_core.model.job import ACCEPTED, FAILED, Job
-from pilot_core.model.payload import Usage
 from pilot_core.plugins.hooks import Hooks
 from pilot_core.spec import jobs as job_hooks
 from pilot_core.spec import payload as payload_hooks
@@ -70,13 +70,15 @@ class Performer:
     reporting: Reporting = field(init=False)
     sealing: Sealing = field(init=False)
     warner: Warner = field(init=False)
+    watching: Watching = field(init=False)
     news: Lane = field(factory=lambda: Lane("news"))
     exit_error: PilotError | None = None
     records: list[Path] = field(factory=list)
 
     def __attrs_post_init__(self) -> None:
-        self.workers = Workers(self.loop.soon)
+        self.workers = Workers(self.loop.soon, self.hooks.hands)
         self.sealing = Sealing(self.loop, self.workers)
+        self.watching = Watching(self.loop, self.workers, self.monitors, self.poster.post, self.clock)
         self.warner = Warner(self.loop, self.workers, self.hooks, self.poster.post)
         self.reporting = Reporting(
             *(self.jobs, self.loop, self.poster, self.clock),
@@ -256,47 +258,18 @@ class Performer:
         """Let monitors look from now on."""
         held = self.held[order.job.id]
         pid = int(str(order.job.notes.get("pid", 0)))
-        held.watch = self.monitors.begin(order.job, held.queue, held.workdir, pid, held.settings, held.ran_s)
         self.sealing.begin(held)
         if self.hooks.listens(payload_hooks.pilot_payload_started):
             self.news.put(partial(self.hooks.tell, payload_hooks.pilot_payload_started, job=order.job, pid=pid))
         limit_s = min((limit for limit in (order.job.wall_limit_s, held.queue.wall_limit_s) if limit), default=None)
-        self._look_later(held, order.job, limit_s)
+        self.watching.begin(held, order.job, pid, limit_s)
         self.warner.begin(held, order.job, pid, limit_s, self.clock.now())
-
-    def _look_later(self, held: HeldJob, job: Job, at_latest_s: float | None = None) -> None:
-        pause_s = held.watch.pause_s if held.watch else 0.0
-        after_s = pause_s if at_latest_s is None else min(pause_s, at_latest_s)
-        self.loop.after(f"{held.id}/look", after_s, partial(self._look, held, job, self.clock.mono() + after_s))
-
-    def _look(self, held: HeldJob, job: Job, due: float) -> None:
-        if held.watch is not None:
-            held.watch.late_s = max(self.clock.mono() - due, 0.0)
-            self._look_later(held, job)
-            if not self.workers.busy((held.id, "look")):
-                look, end = partial(_look, held.watch, held.id), partial(self._looked, held, job)
-                self.workers.begin((held.id, "look"), f"monitors/{held.id}", look, end)
-
-    def _looked(self, held: HeldJob, job: Job, answer: tuple[Usage, tuple[PilotError, ...]] | PilotError) -> None:
-        if isinstance(answer, PilotError):
-            log.warning("job %s: monitors did not look: %s", held.id, answer)
-            return
-        usage, breaches = answer
-        self.poster.post(e.Sampled(job=held.id, usage=usage))
-        for breach in breaches[:1]:
-            self.poster.post(e.StopAsked(job=held.id, error=breach))
-        if held.watch is not None and held.watch.again_s is not None:
-            self._look_later(held, job, held.watch.again_s)
 
     def unwatch(self, order: c.Unwatch) -> None:
         """The payload has ended."""
-        held = self.held[order.job]
-        self.loop.drop(f"{held.id}/look")
-        self.warner.end(held.id)
-        self.sealing.end(held.id)
-        if held.watch is not None:
-            held.watch.end()
-            held.watch = None
+        self.warner.end(order.job)
+        self.sealing.end(order.job)
+        self.watching.end(self.held[order.job])
 
     # --- reports and news ---
 
@@ -367,12 +340,6 @@ class Performer:
         """The pilot is done."""
         self.exit_error = order.error
         self.loop.end()
-
-
-def _look(watch: Watch, job: str) -> tuple[Usage, tuple[PilotError, ...]]:
-    with bound(job=job):
-        usage, breaches = watch.look()
-        return usage, tuple(breaches)
 
 
 PERFORM: Mapping[type[c.Command], Callable[[Performer, Any], None]] = {

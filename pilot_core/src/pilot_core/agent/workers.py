@@ -5,13 +5,17 @@ from __future__ import annotations
 import logging
 import threading
 import traceback
+from collections import deque
 from collections.abc import Callable, Hashable
 from queue import SimpleQueue
 from typing import TypeVar
 
+from attrs import define
+
 from pilot_core.control.blame import by_plugin
 from pilot_core.errors import Code, PilotError
 from pilot_core.plugins.guard import PluginFailed, is_ours
+from pilot_core.plugins.hands import Hand, Hands
 from pilot_core.plugins.patience import where
 
 T = TypeVar("T")
@@ -36,48 +40,39 @@ def answer(work: Callable[[], T]) -> T | PilotError:
         return PilotError(Code.INTERNALPILOTPROBLEM, detail)
 
 
-class Hand:
-    """A thread that does one piece of work after another."""
+@define(eq=False)
+class Doing:
+    """A piece of work, and who does it, once there is somebody."""
 
-    def __init__(self) -> None:
-        self.does = ""
-        self._orders: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
-        self.thread = threading.Thread(target=self._live, daemon=True)
-        self.thread.start()
+    name: str
+    live: Callable[[], None]
+    hand: Hand | None = None
 
-    def give(self, name: str, work: Callable[[], None]) -> None:
-        """Let it do this, under this name."""
-        self.does = self.thread.name = name
-        self._orders.put(work)
-
-    def dismiss(self) -> None:
-        """Let it end when it has done what it was given."""
-        self._orders.put(None)
-
-    def _live(self) -> None:
-        while (work := self._orders.get()) is not None:
-            work()
+    @property
+    def stands(self) -> str:
+        """The place where it stands."""
+        return where(self.hand.thread if self.hand else None)
 
 
 class Workers:
-    """A hand for each piece of work. Used by the loop's thread alone; ``home`` brings a call there."""
+    """A hand for each piece of work. Used by the loop's thread alone; ``home`` brings a call there.
 
-    def __init__(self, home: Callable[[Callable[[], None]], None]) -> None:
+    Where the node has no more threads to give, work waits for one that comes home.
+    """
+
+    def __init__(self, home: Callable[[Callable[[], None]], None], hands: Hands) -> None:
         self._home = home
-        self._busy: dict[Hashable, Hand] = {}
-        self._idle: list[Hand] = []
-        self._left: list[Hand] = []
+        self._hands = hands
+        self._busy: dict[Hashable, Doing] = {}
+        self._waiting: deque[Doing] = deque()
+        self._left: list[Doing] = []
 
     def begin(self, key: Hashable, name: str, work: Callable[[], T], end: Callable[[T | PilotError], None]) -> None:
         """Do ``work`` in a thread of that name; ``end`` gets its one answer, unless it was left behind."""
-        hand = self._busy[key] = self._idle.pop() if self._idle else Hand()
 
         def come_home(answered: T | PilotError) -> None:
-            hand.does = ""
-            self._idle.append(hand)
-            if hand in self._left:
-                self._left.remove(hand)
-            if self._busy.get(key) is hand:
+            self._come_home(doing)
+            if self._busy.get(key) is doing:
                 del self._busy[key]
                 end(answered)
 
@@ -85,7 +80,27 @@ class Workers:
             answered = answer(work)
             self._home(lambda: come_home(answered))
 
-        hand.give(name, live)
+        doing = self._busy[key] = Doing(name, live)
+        self._waiting.append(doing)
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """Give out what waits, as long as there is somebody to do it."""
+        while self._waiting:
+            try:
+                hand = self._waiting[0].hand = self._hands.take()
+            except RuntimeError as error:
+                log.warning("%s waits for a thread: %s", self._waiting[0].name, error)
+                return
+            doing = self._waiting.popleft()
+            hand.give(doing.name, doing.live)
+
+    def _come_home(self, doing: Doing) -> None:
+        assert doing.hand is not None
+        self._hands.rest(doing.hand)
+        if doing in self._left:
+            self._left.remove(doing)
+        self._go_on()
 
     def busy(self, key: Hashable) -> bool:
         """Whether this piece of work is under way."""
@@ -93,27 +108,28 @@ class Workers:
 
     def stands(self, key: Hashable) -> str:
         """The place where a piece of work stands, if it is under way."""
-        return where(self._busy[key].thread) if key in self._busy else ""
+        return self._busy[key].stands if key in self._busy else ""
 
     def abandon(self, key: Hashable) -> str:
         """Leave a piece of work behind; says where its thread stands."""
         stood = self.stands(key)
-        hand = self._busy.pop(key, None)
-        if hand is not None:
-            self._left.append(hand)
+        doing = self._busy.pop(key, None)
+        if doing in self._waiting:
+            self._waiting.remove(doing)
+        elif doing is not None:
+            self._left.append(doing)
         return stood
 
     def close(self) -> None:
         """Dismiss everybody; who still works ends afterwards, and is not waited for."""
-        for hand in (*self._idle, *self._busy.values(), *self._left):
-            hand.dismiss()
-        for hand in self._idle:
-            hand.thread.join()
-        self._idle.clear()
+        for doing in (*self._busy.values(), *self._left):
+            if doing.hand is not None:
+                doing.hand.dismiss()
+        self._hands.close()
 
     def left_behind(self) -> tuple[str, ...]:
         """Work that outlived its budget and still goes on, and where it stands."""
-        return tuple(f"{hand.does} in {where(hand.thread)}" for hand in self._left)
+        return tuple(f"{doing.name} in {doing.stands}" for doing in self._left)
 
 
 class Lane:

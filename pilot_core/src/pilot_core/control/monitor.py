@@ -93,7 +93,7 @@ class Watched:
         monitor, self.monitor, self.due = self.monitor, None, math.inf
         if monitor is not None and type(monitor).close is not Monitor.close:
             close = partial(control.hooks.guarded, self.usable.plugin, "close", monitor.close)
-            self.call = Patience(close, f"closing monitor {self.usable.name}")
+            self.call = Patience(close, f"closing monitor {self.usable.name}", control.hooks.hands)
 
     def look(self, control: MonitorControl, view: View) -> tuple[Reading, float]:
         """What it read, and how long that took."""
@@ -127,6 +127,8 @@ class Watch:
     late_s: float = 0.0
     again_s: float | None = None
     """When the monitors want to look again at the latest, as they said in the last look."""
+    coming: dict[str, tuple[float, PilotError]] = field(factory=dict)
+    """What monitors have announced, and when it comes unless they take it back."""
     strikes: Counter[str] = field(factory=Counter)
     sampling: Patience | None = None
     looking: Lock = field(factory=Lock)
@@ -191,7 +193,7 @@ class Watch:
         if self.sampling and self.sampling.hangs:
             return {}
         ask = partial(self.control.hooks.gather, hook, job=self.job, workdir=self.workdir)
-        self.sampling = Patience(ask, f"{hook.__name__}/{self.job.id}")
+        self.sampling = Patience(ask, f"{hook.__name__}/{self.job.id}", self.control.hooks.hands)
         try:
             answers = self.sampling.wait(self.control.budget_s)
         except TimeoutError:
@@ -222,11 +224,11 @@ class Watch:
             self.measured.update(numbers(each.usable.plugin.name, reading.measures))
         wishes = [max(each.again_s, SOONEST_S) for each in readings if each.again_s is not None]
         self.again_s = min(wishes, default=None)
-        return [reading.breach for reading in readings if reading.breach]
+        return [reading.breach for reading in readings if reading.breach and not reading.breach_in_s]
 
     def _begin_look(self, each: Watched, view: View) -> Patience:
         name = f"monitor {each.usable.name}/{self.job.id}"
-        each.call = Patience(partial(each.look, self.control, view), name)
+        each.call = Patience(partial(each.look, self.control, view), name, self.control.hooks.hands)
         return each.call
 
     def _await(self, each: Watched, call: Patience, until: float, now: float) -> Reading:
@@ -239,7 +241,13 @@ class Watch:
             return self._failed(each, failed, now)
         assert each.monitor is not None
         each.strikes, each.due = 0, now + _rest_s(each.monitor, took_s)
+        self._announce(each.usable.name, reading, now)
         return reading
+
+    def _announce(self, monitor: str, reading: Reading, now: float) -> None:
+        self.coming.pop(monitor, None)
+        if reading.breach and reading.breach_in_s:
+            self.coming[monitor] = now + reading.breach_in_s, reading.breach
 
     def _failed(self, each: Watched, why: object, now: float) -> Reading:
         """Note a failure; who cannot be made, or fails again and again, rests until the next job."""

@@ -25,6 +25,7 @@ from pluggy import PluginManager, PluginValidationError
 from pilot_core.config.spelling import meant
 from pilot_core.errors import PilotError
 from pilot_core.plugins.guard import Guard, PluginFailed, PluginRef, Running
+from pilot_core.plugins.hands import Hands
 from pilot_core.plugins.patience import Patience
 from pilot_core.spec.markers import PREFIX, PROJECT, Hook, Shape
 
@@ -118,6 +119,7 @@ class Hooks:
         """``budget_s`` is how long an answer of somebody else's plugin is awaited before it is left behind."""
         self.guard = Guard()
         self.budget_s = budget_s
+        self.hands = Hands()
         self.specs: dict[str, Hook[..., object]] = {}
         self._manager = PluginManager(PROJECT)
         self._plugins: dict[str, tuple[PluginRef, Tier]] = {}
@@ -297,7 +299,7 @@ class Hooks:
 
         if self.budget_s is None or impl.plugin.distribution == CORE:
             return call()
-        waiting = Patience(call, f"{asked.name}/{impl.plugin.name}")
+        waiting = Patience(call, f"{asked.name}/{impl.plugin.name}", self.hands)
         try:
             return waiting.wait(self.budget_s)
         except TimeoutError as late:

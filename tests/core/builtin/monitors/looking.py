@@ -21,5 +21,6 @@ def fill(path: Path, size_b: int) -> None:
 
 
 def breach(monitor, view) -> tuple[int, str] | None:
-    error = monitor.look(view).breach
+    reading = monitor.look(view)
+    error = None if reading.breach_in_s else reading.breach
     return error and (error.code.number, error.detail)

@@ -34,6 +34,13 @@ def test_a_payload_whose_time_is_over_is_stopped(make, view, job_s, queue_s, gra
         assert f"{running_s:.0f} s" in found[1]
 
 
+def test_the_end_of_its_time_is_told_before(make, view):
+    reading = make(WallTime).look(evolve(view, job=Job(id="1", wall_limit_s=600.0), running_s=590.0))
+    assert reading.breach_in_s == 10.0
+    assert reading.breach is not None
+    assert reading.breach.detail == "the payload has run for 600 s, 600 s are allowed"
+
+
 @pytest.mark.parametrize(("running_s", "over"), [(59, False), (60, True)])
 def test_no_payload_runs_longer_than_the_option_says(make, view, running_s, over):
     job = evolve(view.job, wall_limit_s=100.0)

@@ -25,14 +25,14 @@ class WallTime(Monitor):
     interval_s = 0.0
 
     def look(self, view: View) -> Reading:
-        """Compare the payload's time with the tightest of the job's limit, the queue's and the option."""
+        """Say when the tightest of the job's limit, the queue's and the option is reached."""
         options = self.settings.of(WallTimeOptions)
         granted = [limit * options.grace for limit in (view.job.wall_limit_s, view.queue.wall_limit_s) if limit]
         limits = [*granted, *([options.limit_s] if options.limit_s else [])]
         if not limits:
             return Reading()
         limit_s = min(limits)
-        if view.running_s < limit_s:
-            return Reading(again_s=limit_s - view.running_s)
-        told = f"the payload has run for {view.running_s:.0f} s, {limit_s:.0f} s are allowed"
-        return Reading(breach=PilotError(Code.REACHEDMAXTIME, told, value_s=round(view.running_s), limit_s=limit_s))
+        ran_s = max(view.running_s, limit_s)
+        told = f"the payload has run for {ran_s:.0f} s, {limit_s:.0f} s are allowed"
+        breach = PilotError(Code.REACHEDMAXTIME, told, value_s=round(ran_s), limit_s=limit_s)
+        return Reading(breach=breach, breach_in_s=ran_s - view.running_s)
