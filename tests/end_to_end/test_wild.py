@@ -69,6 +69,34 @@ def test_a_fork_bomb_is_bounded_and_ends_to_the_last(site, run):
     assert not subprocess.run(["ps", "-u", user], capture_output=True).stdout.count(b"sleep")
 
 
+BOMB = """
+import os, resource, threading, time
+hard = resource.getrlimit(resource.RLIMIT_NPROC)[1]
+resource.setrlimit(resource.RLIMIT_NPROC, (hard, hard))
+open("../armed", "w").close()
+while True:
+    try:
+        threading.Thread(target=time.sleep, args=[300]).start()
+        os.fork()
+    except (OSError, RuntimeError):
+        time.sleep(0.01)
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a pilot as another user needs root")
+@pytest.mark.parametrize("settings", [("walltime.limit_s=8", "payload.grace_s=1"), ("payload.threads=40",)])
+def test_a_bomb_that_takes_all_threads_of_its_user_does_not_keep_the_pilot_from_ending_it(site, run, settings):
+    """It takes even those that its limit leaves to the pilot; nobody but this user has fewer for that."""
+    user = "64124"
+    sees_all = ("--inh-caps=+dac_override", "--ambient-caps=+dac_override")
+    as_user = ("setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups", *sees_all, "prlimit", "--nproc=120")
+    report, said = run(f"{PYTHON} '{BOMB}'", *settings, wrapped=as_user)
+    assert (site.work / "armed").exists()
+    assert report["state"] == "failed", said
+    assert report["error"]["number"] == (1213 if "walltime" in settings[0] else 1305), said
+    assert b"armed" not in subprocess.run(["ps", "-u", user, "-o", "args="], capture_output=True).stdout
+
+
 def test_a_payload_that_stands_still_is_stopped_in_order(site):
     site.job("one", "echo $$ > ../pid; kill -STOP $$; sleep 300")
     pilot = site.start(*site.arguments("payload.grace_s=1"))

@@ -12,6 +12,7 @@ from pilot_core.agent.workers import Lane, Workers, answer
 from pilot_core.errors import Code, PilotError
 from pilot_core.plugins.guard import PluginFailed, PluginRef
 from pilot_core.plugins.hands import Hands
+from pilot_core.plugins.patience import Patience
 
 
 @pytest.fixture
@@ -116,3 +117,46 @@ def test_a_lane_that_hangs_is_not_awaited_for_ever():
     lane.put(lambda: held.wait(10))
     assert not lane.close(0.05)
     held.set()
+
+
+@pytest.fixture
+def node_without_threads(monkeypatch):
+    """As `threading` says it."""
+
+    def refuse(_):
+        raise RuntimeError("can't start new thread")
+
+    return lambda: monkeypatch.setattr(threading.Thread, "start", refuse)
+
+
+def test_where_no_thread_is_to_be_had_work_waits_for_one_that_comes_home(calls, node_without_threads, caplog):
+    hands, answers, held = Hands(), [], threading.Event()
+    hands.prepare(1)
+    node_without_threads()
+    workers = Workers(calls.put, hands)
+    workers.begin("first", "look", lambda: held.wait(10), answers.append)
+    workers.begin("second", "report", lambda: 2, answers.append)
+    assert workers.busy("second")
+    assert "report waits for a thread: can't start new thread" in caplog.text
+    held.set()
+    come_home(calls)
+    come_home(calls)
+    assert answers == [True, 2]
+
+
+def test_work_that_waited_in_vain_is_left_behind(calls, node_without_threads):
+    node_without_threads()
+    workers, answers = Workers(calls.put, Hands()), []
+    workers.begin("k", "look", lambda: 7, answers.append)
+    assert workers.abandon("k") == "nowhere: no thread was to be had"
+    assert workers.left_behind() == ()
+    assert not workers.busy("k")
+    workers.close()
+
+
+def test_a_call_that_finds_no_thread_has_failed(node_without_threads):
+    node_without_threads()
+    call = Patience(lambda: 7, "monitor disk", Hands())
+    assert not call.hangs
+    with pytest.raises(PilotError, match="monitor disk has no thread to run in: can't start new thread"):
+        call.wait(5)

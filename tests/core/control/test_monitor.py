@@ -203,6 +203,31 @@ def test_breaches_and_measures_come_back_and_measures_stay(tmp_path: Path) -> No
     assert (usage.disk_b, breaches) == (7, [])
 
 
+def test_what_a_monitor_announces_stands_until_it_takes_it_back(tmp_path: Path) -> None:
+    clock, over = HandClock(), PilotError(Code.REACHEDMAXTIME, "over")
+    says = counting(Reading(breach=over, breach_in_s=700.0), ZeroDivisionError("by hand"), Reading())
+    looking = watch(control(says, clock=clock), tmp_path)
+    for stands in (True, True, False):
+        assert looking.look()[1] == []
+        assert looking.coming == ({"counting": (1700.0, over)} if stands else {})
+        clock.at += 60
+
+
+def test_a_payload_of_too_many_threads_is_stopped_whatever_monitors_run(tmp_path: Path) -> None:
+    program = (
+        "import threading\nfor _ in range(20): threading.Thread(target=time.sleep, args=[600], daemon=True).start()\n"
+    )
+    few = Schema(CORE).merge(Layer(Rank.SITE, "the test", {"payload": {"threads": 20}}))
+    with running(program + READY) as process:
+        looking = control().begin(Job(id="1"), tmp_path, process.pid, few)
+        _, breaches = looking.look()
+        assert [breach.detail for breach in breaches] == [
+            "the payload has 21 threads in all its processes, 20 are allowed"
+        ]
+        assert watch(control(), tmp_path, process.pid).look()[1] == []
+        looking.end()
+
+
 def test_a_monitor_that_fails_rests_after_three_and_others_go_on(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:  # pilot:E24

@@ -12,7 +12,7 @@ from pilot_core.config.schema import PayloadOptions
 from pilot_core.control.hidden import Hidden
 from pilot_core.control.payload import PayloadControl
 from pilot_core.io.home import default_home
-from pilot_core.io.process import raise_open_files
+from pilot_core.io.process import raise_open_files, spare_processes
 from pilot_core.redact import Redactor
 
 log = logging.getLogger(__name__)
@@ -35,4 +35,5 @@ def payload_control(setup: Setup, own: Path, environ: Mapping[str, str], redacto
         hidden=Hidden(own, setup.settings, default_home(environ)) if wanted and not unhidden else None,
         unhidden=unhidden,
         nofile=raise_open_files(),
+        nproc=spare_processes(),
     )

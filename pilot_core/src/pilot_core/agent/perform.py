@@ -42,6 +42,8 @@ from pilot_core.spec import payload as payload_hooks
 from pilot_core.spec.work import Task, Work
 
 RUN = "run"
+SPARE_HANDS = 4
+"""So many threads are there beside those for monitors, before the first payload may take all that the node has."""
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -76,6 +78,7 @@ class Performer:
     records: list[Path] = field(factory=list)
 
     def __attrs_post_init__(self) -> None:
+        self.hooks.hands.prepare(len(self.monitors.monitors) + SPARE_HANDS)
         self.workers = Workers(self.loop.soon, self.hooks.hands)
         self.sealing = Sealing(self.loop, self.workers)
         self.watching = Watching(self.loop, self.workers, self.monitors, self.poster.post, self.clock)

@@ -216,9 +216,11 @@ class PayloadOptions:
     sealed_b: int = option(32 * 10**6, help="Of each output, so much of its end is sealed.", unit="b", least=1)
     nproc: int | None = option(
         None,
-        help="With so many processes and threads of the pilot's user on the node, a payload starts no more; root may.",
+        help="With so many processes and threads of the pilot's user on the node, a payload starts no more; root may. "
+        "If not set, a little less than the pilot itself may have.",
         least=16,
     )
+    threads: int = option(10_000, help="A payload with more threads in all its processes is stopped.", least=16)
     output_b: int = option(
         2 * 2**30, help="The payload's output and errors are cut at this, each, and it is stopped.", unit="b", least=1
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from threading import Lock
@@ -14,9 +14,10 @@ from attrs import define, evolve, field, frozen
 
 from pilot_core.clock import Clock
 from pilot_core.config.layers import Settings
-from pilot_core.config.schema import Connection, MonitorOptions, SlotOptions
+from pilot_core.config.schema import Connection, MonitorOptions, PayloadOptions, SlotOptions
 from pilot_core.control.history import History
 from pilot_core.errors import Code, PilotError
+from pilot_core.io.cgroup import Groups
 from pilot_core.io.files import free_bytes
 from pilot_core.io.proctree import Identity, Sample, Tree, tree_of
 from pilot_core.model.job import Job
@@ -39,6 +40,8 @@ COSTLY = 100.0
 """A monitor with an interval rests this many times as long as its look took: it takes 1 % of the time at most."""
 GROWN = 1.1
 """When the processes hold so much more than when their proportional memory was measured, it is measured anew."""
+SHARED = 0.75
+"""Of the threads that a control group grants to pilot and payloads, a payload may have this share."""
 log = logging.getLogger(__name__)
 
 
@@ -60,8 +63,8 @@ class MonitorControl:
         """
         watched = [Watched(usable, settings) for usable in self.monitors]
         began, options = self.clock.mono() - ran_s, settings.of(MonitorOptions)
-        tree, history = tree_of(pid), History.beside(workdir)
-        return Watch(self, job, queue, workdir, tree, watched, began, history, options.sample_s, options.pss_s)
+        tree, history, most = tree_of(pid), History.beside(workdir), _most_threads(settings.of(PayloadOptions))
+        return Watch(self, job, queue, workdir, tree, watched, began, history, options.sample_s, options.pss_s, most)
 
     def leave(self, call: Patience) -> str:
         """Leave a look behind; what is to be said of it."""
@@ -118,6 +121,7 @@ class Watch:
     history: History
     sample_s: float = 30.0
     pss_s: float = 60.0
+    most_threads: float = math.inf
     last: Usage = field(factory=Usage)
     pss_due: float = -math.inf
     pss_of_b: int = 0
@@ -170,11 +174,17 @@ class Watch:
             control=self.history.path.parent,
             late_s=self.late_s,
         )
-        breaches = self._let_all_look([each for each in self.watched if each.is_due(now)], view)
+        breaches = [*self._too_many(usage.threads)]
+        breaches += self._let_all_look([each for each in self.watched if each.is_due(now)], view)
         usage = evolve(usage, more={**self.measured, **sampled}, disk_b=int(self.measured.get("disk_b", 0)))
         self.history.add(self.control.clock.now(), usage)
         self.control.hooks.tell(hooks_of.pilot_payload_sampled, job=self.job, usage=usage)
         return usage, breaches
+
+    def _too_many(self, threads: int) -> Iterator[PilotError]:
+        if threads > self.most_threads:
+            told = f"the payload has {threads} threads in all its processes, {self.most_threads:.0f} are allowed"
+            yield PilotError(Code.PAYLOADEXECUTIONFAILURE, told, value=threads, limit=self.most_threads)
 
     def _sample(self, now: float) -> tuple[Identity, ...]:
         """Measure the processes, and say which they are."""
@@ -257,6 +267,12 @@ class Watch:
         told = " and rests until the next job" if rests else ""
         log.warning("job %s: monitor %s failed%s: %s", self.job.id, each.usable.name, told, why)
         return Reading()
+
+
+def _most_threads(options: PayloadOptions) -> float:
+    """What is allowed, and in any case less than what would leave none to the pilot."""
+    granted = Groups.of().thread_limit()
+    return options.threads if granted is None else min(options.threads, granted * SHARED)
 
 
 def used(sample: Sample, before: Usage) -> Usage:

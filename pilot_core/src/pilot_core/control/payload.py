@@ -73,6 +73,8 @@ class PayloadControl:
     groups: Callable[[], Groups] = field(factory=lambda: cache(Groups.of))
     nofile: int | None = None
     """How many files a payload may open where the site does not say."""
+    nproc: int | None = None
+    """At how many processes of the pilot's user it starts no more where the site does not say."""
     isolation: Container | None = None
     """What is put around a payload that names no image."""
     hidden: Hidden | None = None
@@ -239,7 +241,8 @@ class PayloadControl:
     def plan(self, job: Job, workdir: Path, settings: Settings) -> Plan:
         """The payload as its keeper is to start it, and the processes around it."""
         options = settings.of(PayloadOptions)
-        return plan_of(job, workdir, evolve(options, nofile=options.nofile or self.nofile), self.hidden)
+        options = evolve(options, nofile=options.nofile or self.nofile, nproc=options.nproc or self.nproc)
+        return plan_of(job, workdir, options, self.hidden)
 
     def _about(self, box: Container | None, sides: Sides) -> dict[str, object]:
         """The notes that tell of a payload's container, or what else is kept from it; and what runs outside of it."""

@@ -29,10 +29,11 @@ class Group:
 
 @frozen
 class Groups:
-    """Who accounts for a process's memory, and who for its CPU time."""
+    """Who accounts for a process's memory, who for its CPU time, and who for how many of its kind there are."""
 
     memory: Group | None
     cpu: Group | None
+    pids: Group | None = None
 
     @classmethod
     def of(cls, pid: int | str = "self", root: Path = Path("/")) -> Groups:
@@ -42,7 +43,7 @@ class Groups:
             mounts = (root / "proc/self/mountinfo").read_text().splitlines()
         except OSError:
             return cls(None, None)
-        return cls(*(_find(name, lines, mounts, root) for name in ("memory", "cpu")))
+        return cls(*(_find(name, lines, mounts, root) for name in ("memory", "cpu", "pids")))
 
     def memory_limit_b(self) -> int | None:
         """The tightest limit of the group and those above it."""
@@ -51,6 +52,11 @@ class Groups:
         name = "memory.max" if self.memory.version == 2 else "memory.limit_in_bytes"
         limits = [_number(path / name) for path in self.memory.lineage()]
         return min((limit for limit in limits if limit is not None and limit < _V1_NO_LIMIT_B), default=None)
+
+    def thread_limit(self) -> int | None:
+        """How many threads all processes of the group, and of the tightest above it, may have."""
+        limits = [_number(path / "pids.max") for path in (self.pids.lineage() if self.pids else ())]
+        return min((limit for limit in limits if limit is not None), default=None)
 
     def cpu_limit(self) -> float | None:
         """How many cores' worth of time is granted; the set of cores is `os.sched_getaffinity`'s to tell."""

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 SEND_S = 5
 OPEN_FILES = 65536
+OWN_PROCESSES = 64
+"""Of the processes and threads that its user may have, so many are left to the pilot."""
 MARK = "PILOT_JOB_MARK"
 """The variable that every process of a job inherits; its value is nobody else's."""
 
@@ -173,6 +175,17 @@ def raise_open_files() -> int:
     if soft != resource.RLIM_INFINITY and soft < most:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
     return soft
+
+
+def spare_processes() -> int | None:
+    """How many processes and threads its user may have by the rule for a payload, so that this process has its own.
+
+    The kernel counts all of the user's and compares them with the limit of whoever starts one more.
+    """
+    import resource
+
+    soft, _ = resource.getrlimit(resource.RLIMIT_NPROC)
+    return None if soft == resource.RLIM_INFINITY else max(soft - OWN_PROCESSES, soft // 2)
 
 
 class Processes(ABC):
