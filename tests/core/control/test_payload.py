@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from attrs import evolve
@@ -398,8 +398,42 @@ def test_kills_for_want_of_memory_are_the_reason(tmp_path: Path) -> None:  # pil
     assert merge(errors).code is Code.PAYLOADOUTOFMEMORY  # type: ignore[union-attr]
     assert errors[0].facts["kills"] == 1
     assert stage.diagnose(Outcome(exit_code=0), notes=notes) == ()
+    assert [error.code.number for error in stage.diagnose(Outcome(exit_code=1), notes=notes)] == [1305], "another's"
+    stopped = stage.diagnose(killed, notes=notes, errors=(PilotError(Code.REACHEDMAXTIME),))
+    assert not any(error.code is Code.PAYLOADOUTOFMEMORY for error in stopped), "the pilot killed it"
+    (stage.workdir / "payload.stderr").write_text("run.sh: line 3:  71 Killed   reco\n")
+    told = merge(stage.diagnose(Outcome(exit_code=1), notes=notes))
+    assert told is not None
+    assert told.code is Code.PAYLOADOUTOFMEMORY
     other = {"memory_kills": {"group": "/elsewhere", "kills": 0}}
     assert [error.code.number for error in stage.diagnose(killed, notes=other)] == [1305]
+
+
+def test_kills_in_its_own_group_are_its_own_and_no_others_count(tmp_path: Path) -> None:
+    """Found: whoever failed while another job of the same pilot ran out of memory was told to have done so."""
+    stage, shared, own = Stage(tmp_path, runs()), tmp_path / "memory.events", tmp_path / "own"
+    own.mkdir()
+    shared.write_text("oom_kill 2\n")
+    notes = {**stage.prepare(JOB).notes, "control_group": [{"path": str(own)}]}
+    shared.write_text("oom_kill 9\n")
+    (own / "memory.events").write_text("oom_kill 0\n")
+    assert [error.code.number for error in stage.diagnose(Outcome(exit_code=137), notes=notes)] == [1305]
+    (own / "memory.events").write_text("oom_kill 1\n")
+    errors = stage.diagnose(Outcome(exit_code=1), notes=notes)
+    assert errors[0].detail == "the kernel killed 1 of its processes"
+
+
+@pytest.mark.parametrize(("needs_b", "factor", "set_b"), [(1000, 2.5, "2500"), (None, 2.5, "5000"), (1000, 0, None)])
+def test_a_group_is_held_to_what_job_or_queue_say(tmp_path: Path, needs_b: int, factor: float, set_b: str) -> None:
+    stage = Stage(tmp_path, runs())
+    (tmp_path / "cgroup.procs").touch()
+    stage.control = evolve(stage.control, groups=lambda: Groups(Group(tmp_path, tmp_path, 1), None))
+    job = evolve(JOB, needs=Resources(cores=2, memory_b=needs_b))
+    notes = stage.prepare(job, Queue(name="q", memory_b=4000, cores=4), group_memory=factor).notes
+    (place,) = cast("list[dict[str, Any]]", notes["control_group"])
+    assert place["set"].get("memory.limit_in_bytes") == set_b
+    plan = stage.control.plan(evolve(job, command=Command("true"), notes=notes), tmp_path, stage.task(job).settings)
+    assert plan.payload.groups == (place,)
 
 
 def test_a_full_disk_is_told_beside_a_payload_that_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

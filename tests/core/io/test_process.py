@@ -30,6 +30,7 @@ from pilot_core.io.process import (
 from pilot_core.io.process_keeper import KeeperStarter, attach
 from pilot_core.io.process_plain import PlainStarter
 from pilot_core.keeper import output
+from pilot_core.keeper.group import Group
 from pilot_core.keeper.process import launch
 
 PYTHON = (sys.executable, "-I", "-S", "-c")
@@ -254,7 +255,7 @@ def test_where_no_session_can_be_asked_for_a_group_does(monkeypatch, tmp_path):
 
     monkeypatch.setattr(os, "posix_spawn", older)
     order = {"argv": ["/bin/sleep", "60"], "env": {}, "cwd": str(tmp_path)}
-    pid = launch(order)
+    pid = launch(order, Group())
     assert os.getpgid(pid) == pid
     os.killpg(pid, signal.SIGKILL)
     assert os.waitpid(pid, 0)[0] == pid

@@ -114,7 +114,7 @@ class Workers:
         """Leave a piece of work behind; says where its thread stands."""
         stood = self.stands(key)
         doing = self._busy.pop(key, None)
-        if doing in self._waiting:
+        if doing is not None and doing.hand is None:
             self._waiting.remove(doing)
         elif doing is not None:
             self._left.append(doing)

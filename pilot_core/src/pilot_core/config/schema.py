@@ -220,6 +220,14 @@ class PayloadOptions:
         "If not set, a little less than the pilot itself may have.",
         least=16,
     )
+    control_group: str = option(
+        ".",
+        help="Where a control group of its own is made for a payload, if that may be: in the pilot's own (.) or in one "
+        "of version 2, by its path from the pilot's own; none: nowhere.",
+    )
+    group_memory: float = option(
+        2.5, help="What job or queue says of memory, times this, is the most that such a group may hold; 0: no limit."
+    )
     threads: int = option(10_000, help="A payload with more threads in all its processes is stopped.", least=16)
     output_b: int = option(
         2 * 2**30, help="The payload's output and errors are cut at this, each, and it is stopped.", unit="b", least=1

@@ -9,6 +9,7 @@ from pathlib import Path
 from attrs import frozen
 
 from pilot_core.config.schema import PayloadOptions
+from pilot_core.control.grouped import places_of
 from pilot_core.control.hidden import Hidden
 from pilot_core.control.record import CONTAINED, SIDES
 from pilot_core.errors import ErrorCode, PilotError
@@ -45,12 +46,12 @@ class Plan:
 def plan_of(job: Job, workdir: Path, options: PayloadOptions, hidden: Hidden | None) -> Plan:
     """The payload that was prepared, and the processes around it; who is not trusted does not see what is hidden."""
     assert job.command is not None
-    sides = unpack(Sides, job.notes.get(SIDES, {}))
+    sides, groups = unpack(Sides, job.notes.get(SIDES, {})), tuple(places_of(job))
 
     def spec(name: str, command: Command, contained: bool, trusted: bool = False) -> p.ProcessSpec:
         around = None if contained or trusted else hidden
         covered = around.of(job, workdir, command.env) if around is not None else ()
-        return spec_of(name, command, workdir, options, contained, covered)
+        return evolve(spec_of(name, command, workdir, options, contained, covered), groups=groups)
 
     def beside(side: SideProcess) -> p.ProcessSpec:
         return spec(side.name, side.command, side.name not in sides.outside, side.trusted)

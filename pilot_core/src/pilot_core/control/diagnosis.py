@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 from pathlib import Path
 from signal import SIGKILL, SIGSEGV, SIGTERM, Signals
@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Final
 
 from pilot_core.control.said import STDERR, Line, Said
 from pilot_core.errors import Code, ErrorCode, PilotError
-from pilot_core.io.cgroup import Groups
 from pilot_core.io.files import free_bytes
 from pilot_core.io.inside import Inside
 from pilot_core.model.job import Job
@@ -36,22 +35,6 @@ COMPLAINTS: Final = (
 CORE_FILE: Final = re.compile(r"core(?:\.(.+))?", re.DOTALL)
 ET_CORE: Final = (b"\4\0", b"\0\4")
 """The kind of an ELF file that is the memory of a process, in either order of bytes."""
-
-
-def memory_kills(groups: Groups) -> dict[str, object]:
-    """How often the kernel has killed for want of memory where the payload will run, to be compared afterwards."""
-    kills = groups.oom_kills()
-    return {} if kills is None or groups.memory is None else {"group": str(groups.memory.path), "kills": kills}
-
-
-def memory_problem(before: object, groups: Groups) -> Iterator[PilotError]:
-    """Tell of kills for want of memory since then; counts of another group say nothing."""
-    now = memory_kills(groups)
-    if not isinstance(before, Mapping) or before.get("group") != now.get("group") or not now:
-        return
-    kills = int(str(now["kills"])) - int(str(before.get("kills", now["kills"])))
-    if kills > 0:
-        yield PilotError(Code.PAYLOADOUTOFMEMORY, f"the kernel killed {kills} of its processes", kills=kills)
 
 
 def exit_problem(

@@ -22,11 +22,10 @@ from pilot_core.control.diagnosis import (
     disk_problem,
     exit_problem,
     known_problem,
-    memory_kills,
-    memory_problem,
 )
 from pilot_core.control.entrusted import lend, take_back
 from pilot_core.control.ground import give_back
+from pilot_core.control.grouped import group_notes, memory_problem
 from pilot_core.control.hidden import COVERED, HIDE, Hidden
 from pilot_core.control.record import CONTAINED, SIDES
 from pilot_core.control.said import Said
@@ -51,7 +50,6 @@ from pilot_core.spec.work import Settings, Task
 if TYPE_CHECKING:
     from pilot_core.control.patterns import Pattern
 
-MEMORY_KILLS = "memory_kills"
 ISOLATION = "isolation"
 """The note that says by which runtime a payload was kept to its own, and what it could do all the same."""
 log = logging.getLogger(__name__)
@@ -104,7 +102,8 @@ class PayloadControl:
             command = self._contained(task, box, PAYLOAD, command, image)
         command = self.launcher.launch(command, job)
         self._refuse_unfit(command)
-        notes = {SIDES: pack(sides), MEMORY_KILLS: memory_kills(self.groups()), **self._about(box, sides)}
+        group = group_notes(task, command.env.get(MARK, ""), self.groups())
+        notes = {SIDES: pack(sides), **group, **self._about(box, sides)}
         return Result(command=command, notes=notes)
 
     def _refuse_unfit(self, command: Command) -> None:
@@ -285,7 +284,7 @@ class PayloadControl:
         """Of equals the first is reported: who knows more speaks earlier."""
         seen: list[PilotError] = []
         if not outcome.clean:
-            seen += memory_problem(task.job.notes.get(MEMORY_KILLS), self.groups())
+            seen += memory_problem(task.job, outcome, Said(task.workdir, self.redactor), self.groups())
         seen += self._seen(task, outcome)
         yield from seen
         if not outcome.clean:

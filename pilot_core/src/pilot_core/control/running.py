@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pilot_core.clock import Clock
 from pilot_core.control.around import GRACE_S, PAYLOAD, Later, Plan, Row
+from pilot_core.control.grouped import places_of
 from pilot_core.errors import Code, PilotError
 from pilot_core.io import process as p
 from pilot_core.machine import events as e
@@ -127,11 +128,13 @@ class Running:
 
     def _lose_keeper(self, control: Path) -> None:
         """The keeper of these processes is dead: what it wrote down counts, and what still runs has no owner."""
+        from pilot_core.io.own_group import end_group
         from pilot_core.io.strays import end_strays
 
         self._processes = None
         command = self.job.command
         end_strays(command.env.get(p.MARK, "") if command else "", self._payload)
+        end_group(places_of(self.job))
         self._conclude(p.ended(control))
 
     def _started(self, event: p.Started) -> None:

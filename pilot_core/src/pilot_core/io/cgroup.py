@@ -34,6 +34,8 @@ class Groups:
     memory: Group | None
     cpu: Group | None
     pids: Group | None = None
+    unified: Group | None = None
+    """That of version 2, whatever it accounts for."""
 
     @classmethod
     def of(cls, pid: int | str = "self", root: Path = Path("/")) -> Groups:
@@ -43,7 +45,7 @@ class Groups:
             mounts = (root / "proc/self/mountinfo").read_text().splitlines()
         except OSError:
             return cls(None, None)
-        return cls(*(_find(name, lines, mounts, root) for name in ("memory", "cpu", "pids")))
+        return cls(*(_find(name, lines, mounts, root) for name in ("memory", "cpu", "pids", None)))
 
     def memory_limit_b(self) -> int | None:
         """The tightest limit of the group and those above it."""
@@ -84,11 +86,16 @@ class Groups:
         """How many processes the kernel has killed here for want of memory, since the group was made."""
         if self.memory is None:
             return None
-        name = "memory.events" if self.memory.version == 2 else "memory.oom_control"
-        return _entry(self.memory.path / name, "oom_kill")
+        return kills_in(self.memory.path)
 
 
-def _find(controller: str, lines: list[str], mounts: list[str], root: Path) -> Group | None:
+def kills_in(group: Path) -> int | None:
+    """How many processes the kernel has killed in this group for want of memory, if it counts them."""
+    kills = _entry(group / "memory.events", "oom_kill")
+    return _entry(group / "memory.oom_control", "oom_kill") if kills is None else kills
+
+
+def _find(controller: str | None, lines: list[str], mounts: list[str], root: Path) -> Group | None:
     """The version 1 group if that has the controller, else the unified one."""
     unified = None
     for line in lines:

@@ -73,6 +73,8 @@ class ProcessSpec:
     """The file that is written to when that program begins."""
     hidden: tuple[str, ...] = ()
     """What is covered for it, and for nobody else: a folder first, then folders and files."""
+    groups: tuple[Mapping[str, object], ...] = ()
+    """Where a keeper makes a control group of the job's own, and what is set there; it is started in that."""
 
 
 @frozen

@@ -35,7 +35,7 @@ class _KeptProcesses(WireProcesses):
         facts = {"name": spec.name, "argv": spec.argv, "env": dict(spec.env), "nofile": spec.nofile}
         facts |= {"nproc": spec.nproc, "output_b": spec.output_b, "contained": spec.contained}
         facts |= {"kept": spec.kept, "hidden": spec.hidden, "sign": None if spec.sign is None else str(spec.sign)}
-        self._wire.send({"op": "start", **facts, **paths, "stdin": None, "cores": spec.cores})
+        self._wire.send({"op": "start", "groups": spec.groups, **facts, **paths, "stdin": None, "cores": spec.cores})
 
     def signal(self, name: str, signum: int) -> None:
         self._wire.send({"op": "signal", "name": name, "signal": int(signum)})

@@ -16,6 +16,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, NoReturn
 
+    from .group import Group
+
     Message = dict[str, Any]
 
 # What a terminal or a batch system sends to every process it finds is the pilot's to answer.
@@ -132,12 +134,12 @@ def exit_status(code: int) -> Message:
     return {"status": os.WEXITSTATUS(code), "signal": None}
 
 
-def launch(message: Message) -> int:
+def launch(message: Message, group: Group) -> int:
     """Start it, in a session of its own; `OSError` names what stood in the way.
 
     It is spawned, not forked, as a fork copies every page that this process writes to; only what something is hidden
-    from has to go a way of its own first. Directory and limits are inherited, so they are ours for a moment, which is
-    safe with one thread.
+    from has to go a way of its own first. Directory, limits and control group are inherited, so they are ours for a
+    moment, which is safe with one thread.
     """
     what = "the order"
     with contextlib.ExitStack() as after:
@@ -154,6 +156,7 @@ def launch(message: Message) -> int:
             what = "limits"
             limit(after, {"NOFILE": message.get("nofile"), "NPROC": message.get("nproc")}, message.get("cores"))
             what = message["argv"][0]
+            group.enter(after)
             begin = functools.partial(fork, message["hidden"]) if message.get("hidden") else spawn
             return begin(message["argv"], message["env"], files)
         except (OSError, ValueError, TypeError, LookupError, AttributeError, OverflowError) as error:

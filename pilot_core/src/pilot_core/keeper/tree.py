@@ -11,6 +11,7 @@ import signal
 import time
 
 from . import ADDRESS, FORMAT, PROCESSES, SOCKET
+from .group import Group
 from .line import Line, write_line
 from .output import Outputs, Sign
 from .process import Seen, descendants, exit_status, holders, is_below, launch, look, send_signal, stop_group
@@ -68,6 +69,7 @@ class Tree:
         self.cpu = {"tree_utime": 0.0, "tree_stime": 0.0}
         self.poller = select.poll()
         self.outputs = Outputs(self.poller)
+        self.group = Group()
 
     def run(self) -> None:
         woken, poller = wake_on_child(), self.poller
@@ -140,7 +142,8 @@ class Tree:
             if order.get("output_b"):
                 self.outputs.hold(name, [order["stdout"], order["stderr"]], order["output_b"])
             sign = Sign(order["sign"]) if order.get("sign") else None
-            pid = launch(order)
+            self.group.make(order.get("groups") or [])
+            pid = launch(order, self.group)
         except OSError as error:
             if sign:
                 sign.close()
@@ -156,6 +159,9 @@ class Tree:
         facts = {"name": name, "pid": pid, "start_ticks": seen.start if seen else None}
         self.running[pid] = {**facts, "started_at": time.time(), "started_mono": time.monotonic()}
         self.tell({"event": "started", **facts, "at": self.running[pid]["started_at"]})
+        if self.group.problem:
+            self.tell({"event": "error", "error": self.group.problem})
+            self.group.problem = ""
 
     def signal_group(self, order: Message) -> None:
         for pid in [pid for pid, facts in self.running.items() if facts["name"] == order["name"]]:
@@ -267,7 +273,9 @@ class Tree:
                 send_signal(seen.identity, signal.SIGCONT)
 
     def kill(self, ending: Ending) -> None:
-        """Stop first, so that nothing forks meanwhile; when no more turn up, kill."""
+        """Stop first, so that nothing forks meanwhile; when no more turn up, kill. A group is killed at once."""
+        if ending.whole:
+            self.group.kill()
         stopped: set[tuple[int, int]] = set()
         for _ in range(SWEEP_PASSES):
             targets = {seen.identity: seen.group for seen in self.targets(ending)}
@@ -312,6 +320,7 @@ class Tree:
 
     def leave(self) -> None:
         self.done = True
+        self.group.remove()
         for path in (SOCKET, ADDRESS, self.address):
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(path)
