@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from pilot_core.io.cgroup import Groups
+
 from .conftest import alive
 
 PYTHON = f"{sys.executable} -I -S -c"
@@ -95,6 +97,24 @@ def test_a_bomb_that_takes_all_threads_of_its_user_does_not_keep_the_pilot_from_
     assert report["state"] == "failed", said
     assert report["error"]["number"] == (1213 if "walltime" in settings[0] else 1305), said
     assert b"armed" not in subprocess.run(["ps", "-u", user, "-o", "args="], capture_output=True).stdout
+
+
+def has_memory_group() -> bool:
+    """Whether a group that counts memory may be made here."""
+    group = Groups.of().memory
+    return group is not None and group.version == 1 and os.access(group.path, os.W_OK)
+
+
+@pytest.mark.skipif(not has_memory_group(), reason="needs a cgroup of version 1 that may be divided")
+def test_a_payload_that_takes_too_much_memory_at_once_is_told_so_and_leaves_no_group(site, run):
+    take = f"{PYTHON} 'b = bytearray(400 << 20)'; exit 1"
+    report, said = run(f"cat /proc/self/cgroup >../groups; {take}", "memory.grace=100", needs={"memory": "64 MB"})
+    assert report["error"]["number"] == 1212, said
+    assert report["error"]["detail"] == "the kernel killed 1 of its processes"
+    groups = [line for line in (site.work / "groups").read_text().splitlines() if "/pilot-" in line]
+    assert any(":memory:" in line for line in groups)
+    name = groups[0].rpartition("/")[2]
+    site.await_that(lambda: not list(Path("/sys/fs/cgroup").rglob(name)))
 
 
 def test_a_payload_that_stands_still_is_stopped_in_order(site):

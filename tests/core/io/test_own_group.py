@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ from pilot_core.io.cgroup import Group, Groups, kills_in
 from pilot_core.io.own_group import NONE, Bounds, end_group, places
 from pilot_core.io.process import Cleared, Complaint, Ended, Released, Started
 from pilot_core.io.process_keeper import KeeperStarter
+from pilot_core.keeper import group as keeper_group
 
 from .test_process import Job
 
@@ -76,6 +79,40 @@ def test_a_group_of_version_2_is_killed_at_once(kept):
     while members(place):
         time.sleep(0.01)
     over(kept)
+
+
+def test_where_the_kernel_kills_no_group_it_is_frozen_and_dies_all_the_same(monkeypatch):
+    (place,) = here("cgroup.controllers")
+    own = keeper_group.Group()
+    own.make([place])
+    write = keeper_group.write
+
+    def older(path, text):
+        write(path.replace("cgroup.kill", "no.such.file"), text)
+
+    with subprocess.Popen(["/bin/sleep", "60"]) as payload:
+        write(f"{place['path']}/cgroup.procs", str(payload.pid))
+        monkeypatch.setattr(keeper_group, "write", older)
+        own.kill()
+        while "frozen 1" not in Path(place["path"], "cgroup.events").read_text():
+            time.sleep(0.01)
+        payload.kill()
+    assert payload.returncode == -signal.SIGKILL
+    own.remove()
+    assert not Path(place["path"]).exists()
+
+
+def test_who_could_not_come_back_kills_nobody(tmp_path):
+    own = keeper_group.Group()
+    place = {"path": str(tmp_path / "own"), "home": str(tmp_path / "gone"), "set": {}}
+    own.make([place])
+    for name in ("cgroup.procs", "cgroup.kill"):
+        (tmp_path / "own" / name).touch()
+    with ExitStack() as after:
+        own.enter(after)
+    assert "gone/cgroup.procs: No such file or directory" in own.problem
+    own.kill()
+    assert (tmp_path / "own/cgroup.kill").read_text() == ""
 
 
 def test_the_kernel_stops_what_takes_more_memory_than_its_group_may_have_and_says_whose_it_was(kept):

@@ -53,10 +53,12 @@ class Group:
             self.problem = f"no whole control group of its own: {error.filename}: {error.strerror}"
 
     def kill(self) -> None:
-        """Kill all who are there, at once, where the kernel does that; not if whoever asks is still there."""
+        """Kill all who are there at once, or freeze them, where the kernel does that; not if whoever asks is there."""
         for place in [] if self.astray else self.places:
-            with contextlib.suppress(OSError):
-                write(f"{place['path']}/cgroup.kill", "1")
+            for name in ("cgroup.kill", "cgroup.freeze"):
+                with contextlib.suppress(OSError):
+                    write(f"{place['path']}/{name}", "1")
+                    break
 
     def remove(self) -> None:
         for place in self.places:

@@ -50,6 +50,7 @@ def test_apptainer(make):
 
 def test_podman(make, monkeypatch):
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    monkeypatch.setattr(podman.shutil, "which", lambda _: None)
     plain, asked = make(Podman), make(Podman, container={**ASKED, "arguments": ("--root", "/store"), "pull": "never"})
     safe = "run --rm --log-driver=none --read-only --cap-drop=all --security-opt=no-new-privileges"
     safe += " --security-opt=label=disable --ulimit=host"
@@ -61,7 +62,28 @@ def test_podman(make, monkeypatch):
     mounts = "--mount=type=bind,src=/cvmfs,dst=/cvmfs,ro --mount=type=bind,src=/data/in,dst=/in,ro"
     mounts += " --mount=type=bind,src=/data/out,dst=/out"
     more = f"--network=none --userns=keep-id --device nvidia.com/gpu=all {mounts}"
-    assert words(asked, "reg/a:1") == f"podman --root /store {safe} {more} {work} --pull=never reg/a:1 {end}"
+    begin, options = safe.split(maxsplit=1)
+    expected = f"podman {begin} --root /store {options} {more} {work} --pull=never reg/a:1 {end}"
+    assert words(asked, "reg/a:1") == expected
+
+
+@pytest.mark.parametrize(
+    ("arguments", "there", "stays"),
+    [
+        ((), True, True),
+        ((), False, False),
+        (("--runtime", "runc"), True, False),
+        (("--runtime=/opt/bin/crun",), False, True),
+        (("--cgroup-parent=/slot",), True, False),
+        (("--cgroup-manager=cgroupfs",), True, True),
+    ],
+)
+def test_podman_leaves_a_container_in_the_jobs_control_group_where_its_runtime_can(
+    make, monkeypatch, arguments, there, stays
+):
+    monkeypatch.setattr(podman.shutil, "which", lambda _: "/usr/bin/crun" if there else None)
+    told = words(make(Podman, container={"arguments": arguments}), "a")
+    assert ("--cgroups=disabled" in told) == stays
 
 
 def test_podman_for_root_asks_for_no_more_than_there_is(make, monkeypatch):

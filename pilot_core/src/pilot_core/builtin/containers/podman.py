@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -15,6 +16,8 @@ GPUS = {
     "nvidia": ("--device", "nvidia.com/gpu=all"),
     "amd": ("--device", "/dev/kfd", "--device", "/dev/dri"),
 }
+WITHOUT_GROUPS = ("crun", "krun")
+"""Runtimes that can leave a container in the control group that it was started in, which is the job's."""
 FIRST = ("/bin/sh", "-c", '"$@"; exit $?', "first")
 """The first process of a pid namespace hears no signal that it does not handle, so the payload must not be that one."""
 
@@ -27,14 +30,31 @@ class Podman(Runtime):
 
     def words(self, image: str, workdir: Path, shown: Sequence[Mount]) -> Iterator[str]:
         """``run`` without privileges; the container is removed with its last process."""
-        yield from (self.program, *self.asked.arguments, "run", "--rm", "--log-driver=none", "--read-only")
+        yield from (self.program, "run", *self.asked.arguments, "--rm", "--log-driver=none", "--read-only")
         yield from ("--cap-drop=all", "--security-opt=no-new-privileges", "--security-opt=label=disable")
         yield from _limits()
-        yield from (f"--network={self.asked.network}", *self._user(), *GPUS[self.asked.gpus])
+        yield from (f"--network={self.asked.network}", *self._groups(), *self._user(), *GPUS[self.asked.gpus])
         for each in shown:
             access = "" if each.writable else ",ro"
             yield f"--mount=type=bind,src={each.source},dst={each.target}{access}"
         yield from ("--workdir", str(workdir), "--entrypoint=", *self._image(image), *FIRST)
+
+    def _groups(self) -> tuple[str, ...]:
+        """The control group that it is started in, if its runtime can run a container without another one."""
+        own = any(word.startswith(("--cgroups", "--cgroup-parent")) for word in self.asked.arguments)
+        if own or self._runtime() not in WITHOUT_GROUPS:
+            return ()
+        return ("--cgroups=disabled",)
+
+    def _runtime(self) -> str:
+        """What starts the container: the site's choice, else what podman takes where it is there."""
+        words = iter(self.asked.arguments)
+        for word in words:
+            if word == "--runtime":
+                return os.path.basename(next(words, ""))
+            if word.startswith("--runtime="):
+                return os.path.basename(word.partition("=")[2])
+        return "crun" if shutil.which("crun") else "runc"
 
     def _user(self) -> tuple[str, ...]:
         """Whoever is not root keeps their number, so that the payload's files are theirs."""
