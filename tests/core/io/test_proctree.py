@@ -289,8 +289,8 @@ def test_who_has_given_back_its_memory_lives_no_more(monkeypatch: pytest.MonkeyP
     """Between that and being a zombie lies a moment that a look may hit."""
     read = proctree._Process.stat
 
-    def stat(process: proctree._Process) -> proctree._Stat | None:
-        told = read(process)
+    def stat(process: proctree._Process, parent: int, anew: bool) -> proctree._Stat | None:
+        told = read(process, parent, anew)
         return told and told._replace(vmem_b=0, rss_pages=0)
 
     with Tree(os.getpid()) as tree:
