@@ -21,6 +21,20 @@ def test_answers_come_in_order_and_lanes_work_side_by_side():
     assert not any(thread.name.startswith("lane") for thread in threading.enumerate())
 
 
+@pytest.mark.parametrize("threads", [0, 1])
+def test_on_a_node_with_too_few_threads_all_is_done_by_those_that_it_has(monkeypatch, threads):
+    start, started = threading.Thread.start, []
+
+    def grudging(thread):
+        if len(started) == threads:
+            raise RuntimeError("can't start new thread")
+        started.append(thread)
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", grudging)
+    assert in_lanes(lambda number: number * number, range(4), 3, "lane") == [0, 1, 4, 9]
+
+
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_thread_that_fails_is_no_answer():
     def work(number):

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from pilot_core.config.schema import PayloadOptions
+from pilot_core.control.grouped import most_threads
 from pilot_core.io.cgroup import Groups
 
 MOUNT_V2 = "31 23 0:28 / /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw,nsdelegate"
@@ -86,6 +88,14 @@ def test_version_1_with_a_mount_point_of_odd_name(tmp_path: Path) -> None:
     assert groups.memory_used_b() == 3000
     assert groups.oom_kills() == 1
     assert groups.cpu_limit() == 1.5
+
+
+def test_the_tightest_limit_of_threads_above_binds(tmp_path: Path) -> None:
+    groups = v2(tmp_path, {"slot/job/pids.max": "max", "slot/pids.max": "300", "pids.max": "4000"})
+    assert groups.thread_limit() == 300
+    assert most_threads(PayloadOptions(), groups) == 225
+    assert most_threads(PayloadOptions(threads=100), groups) == 100
+    assert most_threads(PayloadOptions(threads=100), Groups(None, None)) == 100
 
 
 def test_version_1_without_limits(tmp_path: Path) -> None:

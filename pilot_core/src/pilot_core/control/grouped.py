@@ -20,6 +20,8 @@ from pilot_core.spec.work import Task
 
 GROUP: Final = "control_group"
 MEMORY_KILLS: Final = "memory_kills"
+SHARED: Final = 0.75
+"""Of the threads that a control group grants to pilot and payloads, a payload may have this share."""
 KILLED: Final = re.compile(r"\bKilled\b|\bSIGKILL\b|\bsignal 9\b")
 """How a program says that one of its children died of this signal."""
 log = logging.getLogger(__name__)
@@ -28,11 +30,18 @@ log = logging.getLogger(__name__)
 def group_notes(task: Task, mark: str, groups: Groups) -> dict[str, object]:
     """Where the payload's own group is to be, by what marks it, and how often the kernel has killed in the pilot's."""
     options = task.settings.of(PayloadOptions)
-    bounds = Bounds(memory_b=_memory_b(task, options), threads=options.threads, cores=task.job.needs.cores)
+    threads = most_threads(options, groups)
+    bounds = Bounds(memory_b=_memory_b(task, options), threads=threads, cores=task.job.needs.cores)
     found = places(f"pilot-{mark[:16]}", options.control_group, bounds, groups)
     if not found:
         log.info("job %s: its payload has no control group of its own", task.job.id)
     return {GROUP: found, MEMORY_KILLS: memory_kills(groups)}
+
+
+def most_threads(options: PayloadOptions, groups: Groups) -> int:
+    """What a payload may have, and in any case less than what would leave none to the pilot."""
+    granted = groups.thread_limit()
+    return options.threads if granted is None else min(options.threads, int(granted * SHARED))
 
 
 def _memory_b(task: Task, options: PayloadOptions) -> int | None:

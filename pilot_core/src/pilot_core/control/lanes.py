@@ -6,7 +6,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import copy_context
 from typing import TypeVar
 
@@ -35,13 +35,24 @@ def in_lanes(work: Callable[[T], R], things: Sequence[T], lanes: int, name: str)
         threading.Thread(target=copy_context().run, args=[live], name=f"{name}-{lane}", daemon=True)
         for lane in range(min(lanes, len(things)))
     ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
+    begun = _begin(threads)
+    for thread in begun:
         thread.join()
+    if not begun:
+        live()
     if len(done) < len(things):
         raise RuntimeError(f"{name}: {len(things) - len(done)} of {len(things)} came to no end; a thread failed")
     return [done[number] for number in range(len(things))]
+
+
+def _begin(threads: Sequence[threading.Thread]) -> list[threading.Thread]:
+    """As many of them as the node has to give."""
+    begun = []
+    with suppress(RuntimeError):
+        for thread in threads:
+            thread.start()
+            begun.append(thread)
+    return begun
 
 
 @define(eq=False)

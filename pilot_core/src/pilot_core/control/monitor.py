@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
@@ -15,6 +16,7 @@ from attrs import define, evolve, field, frozen
 from pilot_core.clock import Clock
 from pilot_core.config.layers import Settings
 from pilot_core.config.schema import Connection, MonitorOptions, PayloadOptions, SlotOptions
+from pilot_core.control.grouped import most_threads
 from pilot_core.control.history import History
 from pilot_core.errors import Code, PilotError
 from pilot_core.io.cgroup import Groups
@@ -40,8 +42,6 @@ COSTLY = 100.0
 """A monitor with an interval rests this many times as long as its look took: it takes 1 % of the time at most."""
 GROWN = 1.1
 """When the processes hold so much more than when their proportional memory was measured, it is measured anew."""
-SHARED = 0.75
-"""Of the threads that a control group grants to pilot and payloads, a payload may have this share."""
 log = logging.getLogger(__name__)
 
 
@@ -63,7 +63,8 @@ class MonitorControl:
         """
         watched = [Watched(usable, settings) for usable in self.monitors]
         began, options = self.clock.mono() - ran_s, settings.of(MonitorOptions)
-        tree, history, most = tree_of(pid), History.beside(workdir), _most_threads(settings.of(PayloadOptions))
+        tree, history = tree_of(pid), History.beside(workdir)
+        most = most_threads(settings.of(PayloadOptions), Groups.of())
         return Watch(self, job, queue, workdir, tree, watched, began, history, options.sample_s, options.pss_s, most)
 
     def leave(self, call: Patience) -> str:
@@ -121,7 +122,7 @@ class Watch:
     history: History
     sample_s: float = 30.0
     pss_s: float = 60.0
-    most_threads: float = math.inf
+    most_threads: int = sys.maxsize
     last: Usage = field(factory=Usage)
     pss_due: float = -math.inf
     pss_of_b: int = 0
@@ -183,7 +184,7 @@ class Watch:
 
     def _too_many(self, threads: int) -> Iterator[PilotError]:
         if threads > self.most_threads:
-            told = f"the payload has {threads} threads in all its processes, {self.most_threads:.0f} are allowed"
+            told = f"the payload has {threads} threads in all its processes, {self.most_threads} are allowed"
             yield PilotError(Code.PAYLOADEXECUTIONFAILURE, told, value=threads, limit=self.most_threads)
 
     def _sample(self, now: float) -> tuple[Identity, ...]:
@@ -267,12 +268,6 @@ class Watch:
         told = " and rests until the next job" if rests else ""
         log.warning("job %s: monitor %s failed%s: %s", self.job.id, each.usable.name, told, why)
         return Reading()
-
-
-def _most_threads(options: PayloadOptions) -> float:
-    """What is allowed, and in any case less than what would leave none to the pilot."""
-    granted = Groups.of().thread_limit()
-    return options.threads if granted is None else min(options.threads, granted * SHARED)
 
 
 def used(sample: Sample, before: Usage) -> Usage:
