@@ -421,6 +421,9 @@ def test_kills_in_its_own_group_are_its_own_and_no_others_count(tmp_path: Path) 
     (own / "memory.events").write_text("oom_kill 1\n")
     errors = stage.diagnose(Outcome(exit_code=1), notes=notes)
     assert errors[0].detail == "the kernel killed 1 of its processes"
+    (own / "memory.events").unlink()
+    stage.diagnose(None, notes=notes)
+    assert not own.exists(), "it is over, and nothing is there"
 
 
 @pytest.mark.parametrize(("needs_b", "factor", "set_b"), [(1000, 2.5, "2500"), (None, 2.5, "5000"), (1000, 0, None)])

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from pilot_core.io.cgroup import Group, Groups, kills_in
-from pilot_core.io.own_group import NONE, Bounds, end_group, places
+from pilot_core.io.own_group import NONE, Bounds, kill_group, places, remove_group
 from pilot_core.io.process import Cleared, Complaint, Ended, Released, Started
 from pilot_core.io.process_keeper import KeeperStarter
 from pilot_core.keeper import group as keeper_group
@@ -79,6 +79,16 @@ def test_a_group_of_version_2_is_killed_at_once(kept):
     while members(place):
         time.sleep(0.01)
     over(kept)
+
+
+def test_who_is_in_the_group_ends_with_the_job_whoever_started_it(kept):
+    (place,) = here("cgroup.controllers")
+    kept.run("/bin/sleep", "60", groups=(place,))
+    kept.wait(Started)
+    with subprocess.Popen(["/bin/sleep", "60"]) as elsewhere:
+        Path(place["path"], "cgroup.procs").write_text(str(elsewhere.pid))
+        over(kept)
+    assert elsewhere.returncode == -signal.SIGKILL
 
 
 def test_where_the_kernel_kills_no_group_it_is_frozen_and_dies_all_the_same(monkeypatch):
@@ -150,9 +160,9 @@ def test_the_group_of_a_dead_keeper_is_ended(kept):
     kept.run("/bin/sleep", "60", groups=groups)
     pid = kept.wait(Started).pid
     (below := Path(groups[0]["path"]) / "of_a_container").mkdir()
-    end_group(list(groups))
+    kill_group(list(groups))
     assert kept.wait(Ended).signal == signal.SIGKILL
-    end_group(list(groups))
+    remove_group(list(groups))
     assert not below.parent.exists()
     assert not Path(f"/proc/{pid}").exists()
 

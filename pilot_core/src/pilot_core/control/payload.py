@@ -25,12 +25,13 @@ from pilot_core.control.diagnosis import (
 )
 from pilot_core.control.entrusted import lend, take_back
 from pilot_core.control.ground import give_back
-from pilot_core.control.grouped import group_notes, memory_problem
+from pilot_core.control.grouped import group_notes, memory_problem, places_of
 from pilot_core.control.hidden import COVERED, HIDE, Hidden
 from pilot_core.control.record import CONTAINED, SIDES
 from pilot_core.control.said import Said
 from pilot_core.errors import Code, PilotError
 from pilot_core.io.cgroup import Groups
+from pilot_core.io.own_group import remove_group
 from pilot_core.io.process import MARK
 from pilot_core.machine.events import Result
 from pilot_core.model.change import evolve
@@ -264,6 +265,11 @@ class PayloadControl:
     def diagnose(self, task: Task) -> Result:
         """Say what the end of the payload counts as; every plugin may add what it sees."""
         take_back(task)
+        result = self._diagnosed(task)
+        remove_group(places_of(task.job))
+        return result
+
+    def _diagnosed(self, task: Task) -> Result:
         if CONTAINED in task.job.notes:
             from pilot_core.control.contained import clear
 

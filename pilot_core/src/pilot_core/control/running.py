@@ -128,13 +128,13 @@ class Running:
 
     def _lose_keeper(self, control: Path) -> None:
         """The keeper of these processes is dead: what it wrote down counts, and what still runs has no owner."""
-        from pilot_core.io.own_group import end_group
+        from pilot_core.io.own_group import kill_group
         from pilot_core.io.strays import end_strays
 
         self._processes = None
         command = self.job.command
         end_strays(command.env.get(p.MARK, "") if command else "", self._payload)
-        end_group(places_of(self.job))
+        kill_group(places_of(self.job))
         self._conclude(p.ended(control))
 
     def _started(self, event: p.Started) -> None:

@@ -82,9 +82,14 @@ def _place(path: Path, home: Path, values: dict[str, str]) -> Place:
     return {"path": str(path), "home": str(home), "set": values}
 
 
-def end_group(places: list[Place]) -> None:
-    """Kill all who are there, as far as the kernel does that, and remove it: its keeper is dead."""
+def kill_group(places: list[Place]) -> None:
+    """Kill all who are there, as far as the kernel does that: its keeper is dead."""
     for place in places:
         with suppress(OSError):
             write(f"{place['path']}/cgroup.kill", "1")
+
+
+def remove_group(places: list[Place]) -> None:
+    """Remove it, if nothing is there any more and its keeper has not done so."""
+    for place in places:
         remove(str(place["path"]))
