@@ -39,7 +39,7 @@ def test_an_announced_breach_comes_by_a_timer_and_goes_when_taken_back():
     loop, posted, clock = Timers(), [], SimpleNamespace(mono=lambda: 100.0)
     watch = SimpleNamespace(pause_s=30.0, coming={"walltime": (107.0, OVER)}, again_s=None, end=lambda: None)
     monitors = SimpleNamespace(begin=lambda *_: watch)
-    held = SimpleNamespace(id="1", workdir=None, settings=None, ran_s=0.0, watch=None)
+    held = SimpleNamespace(id="1", queue=None, workdir=None, settings=None, ran_s=0.0, watch=None)
     watching = Watching(loop, Idle(), monitors, posted.append, clock)
     watching.begin(held, None, 0, None)
     watching._looked(held, (Usage(), ()))

@@ -219,7 +219,7 @@ def test_a_payload_of_too_many_threads_is_stopped_whatever_monitors_run(tmp_path
     )
     few = Schema(CORE).merge(Layer(Rank.SITE, "the test", {"payload": {"threads": 20}}))
     with running(program + READY) as process:
-        looking = control().begin(Job(id="1"), tmp_path, process.pid, few)
+        looking = control().begin(Job(id="1"), Queue(name="q"), tmp_path, process.pid, few)
         _, breaches = looking.look()
         assert [breach.detail for breach in breaches] == [
             "the payload has 21 threads in all its processes, 20 are allowed"

@@ -14,6 +14,7 @@ from attrs import define
 
 from pilot_core.errors import Code, PilotError
 from pilot_core.plugins.guard import Guard, PluginFailed, PluginRef
+from pilot_core.plugins.hands import Hands
 from pilot_core.plugins.patience import Patience
 from pilot_core.spec.drivers import InfoSource
 
@@ -45,6 +46,7 @@ class Timed(InfoSource):
         self.name = source.name  # type: ignore[misc]
         self._plugin, self._source, self._guard, self._allowance = plugin, source, guard, allowance
         self._asked: Patience | None = None
+        self._hands = Hands()
         self._early = ""
         """The queue that it is asked for already."""
 
@@ -83,7 +85,7 @@ class Timed(InfoSource):
         if self._hangs:
             raise self._late()
         call = partial(self._guard.call, self._plugin, what, ask)
-        self._asked = Patience(call, f"source {self.name}")
+        self._asked = Patience(call, f"source {self.name}", self._hands)
 
     def _answer(self) -> Facts:
         assert self._asked is not None
