@@ -15,6 +15,7 @@ from pilot_core.io.cancel import CancelFlag
 from pilot_core.machine import commands as c
 from pilot_core.machine import events as e
 from pilot_core.model.job import Job
+from pilot_core.plugins.hands import Hands
 
 ORDER = c.Begin(job=Job(id="1"), ticket=7, work="stage_in")
 
@@ -27,7 +28,7 @@ class Desk:
         self.held = SimpleNamespace(cancels={ORDER.ticket: CancelFlag()})
         self.performer = Performer.__new__(Performer)
         self.performer.held = {"1": self.held}
-        self.performer.workers = Workers(self.calls.put)
+        self.performer.workers = Workers(self.calls.put, Hands())
         self.performer.poster = SimpleNamespace(write=self.write)
 
     def write(self, event):

@@ -299,6 +299,13 @@ def test_who_has_given_back_its_memory_lives_no_more(monkeypatch: pytest.MonkeyP
         assert os.getpid() not in pids(tree.sample(pss=True))
 
 
+def test_who_ends_while_it_is_looked_at_shares_nothing() -> None:
+    with subprocess.Popen(["true"]) as ending:
+        os.waitid(os.P_PID, ending.pid, os.WEXITED | os.WNOWAIT)
+        assert proctree._Process(ending.pid, kept=False).pss() == (0, 0)
+    assert proctree._Process(ending.pid, kept=False).pss() == (0, 0)
+
+
 def test_a_name_with_blanks_and_parentheses_is_read(tmp_path: Path) -> None:
     program = tmp_path / "a) R (9 9"
     program.symlink_to("/bin/sleep")

@@ -120,7 +120,7 @@ class Tree:
         self.close()
 
     def _walk(self, root: Identity, anew: bool) -> dict[int, tuple[_Process, _Stat]]:
-        children_of = _children_by_thread if _has_children_files() else _children_by_scan()
+        children_of = _Process.children if _has_children_files() else _children_by_scan()
         found: dict[int, tuple[_Process, _Stat]] = {}
         waiting = [(root.pid, 0)]
         while waiting:
@@ -270,22 +270,24 @@ class _Process:
         return int(words[1]), int(words[3]), int(words[9]), int(words[11])
 
     def pss(self) -> tuple[int, int] | None:
-        """Proportional and swapped size; opened anew, as a kept descriptor would keep the memory's map."""
+        """Proportional and swapped size, if not hidden from us; a kept descriptor would keep the memory's map."""
         try:
             with open(f"{self._path}/smaps_rollup", "rb") as file:
                 sizes = {line[0]: int(line[1]) for line in map(bytes.split, file) if line[-1] == b"kB"}
-        except (PermissionError, *_GONE):
+        except PermissionError:
             return None
+        except _GONE:
+            return 0, 0
         return sizes[b"Pss:"] * 1024, sizes[b"Swap:"] * 1024
 
-    def children(self, threads: int) -> Iterator[int]:
+    def children(self, stat: _Stat) -> Iterator[int]:
         """What the main thread started, and what the others did, if there are any."""
         if self._childless and not self.has_run:
             return
         pids = self._pids(self._read, self.pid)
         self._childless = not pids
         yield from pids
-        if threads > 1:
+        if stat.threads > 1:
             for thread in self._threads():
                 if thread != self.pid:
                     yield from self._pids(self._read_once, thread)
@@ -345,10 +347,6 @@ def _has_proc() -> bool:
 
 def _has_children_files() -> bool:
     return os.path.exists("/proc/thread-self/children")
-
-
-def _children_by_thread(process: _Process, stat: _Stat) -> Iterable[int]:
-    return process.children(stat.threads)
 
 
 def _children_by_scan() -> Callable[[_Process, _Stat], Iterable[int]]:

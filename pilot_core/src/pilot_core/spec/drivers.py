@@ -313,9 +313,8 @@ class View:
 class Reading:
     """What a monitor found: numbers under its own names, and the error that is to stop the job, if any.
 
-    An error that comes as time goes on is told with ``breach_in_s``: the job is stopped then, whether or not the node
-    lets the monitor look once more; a later look that does not tell it takes it back. ``again_s`` asks for another look
-    after this time, if that is sooner than the next one would come.
+    An error that comes with time is told by ``breach_in_s``: the job is stopped then without another look, but for one
+    that comes before and does not tell it. ``again_s`` asks for another look, if that is sooner than the next would be.
     """
 
     measures: Mapping[str, float] = field(factory=dict)
