@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pilot_core.agent.setup import Sources
+from pilot_core.agent.setup import Sources, prepare
 from pilot_core.cli import older
 from pilot_core.cli.legacy import BY_NAME, TABLE
 from pilot_core.cli.mistakes import Usage
 from pilot_core.cli.parser import Parser, sources_of
 from pilot_core.cli.run import describe
+from pilot_core.errors import PilotError
 from pilot_core.testing.server import PilotServer
 
 CLEAN = {name: os.environ[name] for name in ("PATH", "HOME", "PYTHONPATH") if name in os.environ}
@@ -148,6 +153,35 @@ def test_what_experiments_read_in_the_environment():
     assert meant.environ == {"NO_CVMFS_OK": "1", "PANDA_BASE_URLS": "http://a,http://b"}
     assert meant.sources(Sources(environ={"A": "1"})).environ["NO_CVMFS_OK"] == "1"
     assert read().environ == {}
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *about):
+        pass
+
+
+@pytest.fixture
+def port(tmp_path, monkeypatch):
+    """Of a server without https, whose name is not this node's, with the queue's facts where the field has them."""
+    facts = tmp_path / "cache" / "schedconfig" / "Q.all.json"
+    facts.parent.mkdir(parents=True)
+    facts.write_text('{"nickname": "Q", "status": "online", "corecount": 8}')
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=tmp_path)) as listening:
+        here = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", listening.server_address)]
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_: here)
+        thread = threading.Thread(target=listening.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield listening.server_port
+        listening.shutdown()
+        thread.join()
+
+
+def test_facts_come_by_plain_http_from_a_host_that_the_site_names(port):
+    meant = read("--queuedata-url", f"http://facts.example.org:{port}/cache/schedconfig/{{pandaqueue}}.all.json")
+    with pytest.raises(PilotError, match=r"let connection\.plain_http name facts\.example\.org"):
+        prepare(meant.sources(Sources()))
+    allowed = Sources(environ={"PILOT_CONNECTION_PLAIN_HTTP": f"facts.example.org:{port}"})
+    assert prepare(meant.sources(allowed)).queue.cores == 8
 
 
 @pytest.fixture

@@ -564,6 +564,40 @@ def test_an_address_that_must_not_be_called_is_refused(url):
     assert "pw" not in raised.value.detail
 
 
+@pytest.fixture
+def far(monkeypatch):
+    """Two hosts that are not this node, by their names, though they are."""
+    here = [(socket.AF_INET, *BYTES, ("127.0.0.1", 0))]
+
+    def found(host: str, port: int, *_: object) -> object:
+        assert host in ("facts.example.org", "else.example.org")
+        return [(*address[:4], ("127.0.0.1", port)) for address in here]
+
+    monkeypatch.setattr(socket, "getaddrinfo", found)
+
+
+@pytest.mark.parametrize("plain", [["facts.example.org"], ["*.Example.org"], ["facts.example.org:{port}"], ["*"]])
+def test_a_host_that_is_named_may_be_called_by_plain_http_and_is_shown_nothing(server, make, token, far, plain):
+    port = server.server_port
+    allowed = [each.format(port=port) for each in plain]
+    web = make("https://server.example.org", token=token, plain=allowed, shown={"*": token})
+    server.elsewhere = "/fine"
+    assert web.call("GET", f"http://facts.example.org:{port}/elsewhere").status == 200
+    assert [path for _, path, seen in server.seen if "authorization" not in seen] == ["/elsewhere", "/fine"]
+
+
+def test_plain_http_is_refused_wherever_else_it_would_go(server, make, far):
+    port = server.server_port
+    web = make(plain=["facts.example.org"])
+    told = refusal(web, f"http://else.example.org:{port}/fine").detail
+    assert told.endswith("use https, or let connection.plain_http name else.example.org")
+    server.elsewhere = f"http://else.example.org:{port}/fine"
+    assert "not called" in refusal(web, f"http://facts.example.org:{port}/elsewhere").detail
+    assert [path for _, path, _ in server.seen] == ["/elsewhere"]
+    with pytest.raises(PilotError, match=r"localhost\); use https$"):
+        make("http://facts.example.org", plain=["facts.example.org"])
+
+
 def test_without_a_server_one_is_asked_for(make):
     assert "--url" in refusal(make(), "/fine").detail
 

@@ -160,7 +160,12 @@ TABLE: Final = (
         does="https unless it says otherwise; without it the experiment or the site says which server",
     ),
     Older(names=("-p", "--port"), takes="N", read=number, does="the port of --url where that has none; else 25443"),
-    Older(names=("--queuedata-url",), takes="URL", key="queue_environment.queues", does="`{pandaqueue}` as before"),
+    Older(
+        names=("--queuedata-url",),
+        takes="URL",
+        key="queue_environment.queues",
+        does="`{pandaqueue}` as before; a host without https is asked only where `connection.plain_http` names it",
+    ),
     Older(names=("--storagedata-url",), takes="URL", key="queue_environment.storages"),
     Older(names=("-k", "--noworkerpilotstatusupdate"), key="panda.worker_status", value="false"),
     Older(

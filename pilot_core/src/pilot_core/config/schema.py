@@ -49,6 +49,11 @@ class Connection:
     proxy: Path | None = option(None, help="The file with a proxy, its key and its chain, to show instead of a token.")
     ca_file: Path | None = option(None, help="Authorities that vouch for servers, instead of the system's.")
     ca_path: Path | None = option(None, help="A directory of authorities that vouch for servers, beside the others.")
+    plain_http: tuple[str, ...] = option(
+        (),
+        help="Hosts whose facts may come by plain http, which others may read and change on their way: "
+        "HOST, HOST:PORT or *.DOMAIN. No token is shown to them.",
+    )
     ipv4_only: bool = option(False, help="Never use IPv6.")
     renewed_dir: Path | None = option(
         None,

@@ -15,7 +15,7 @@ from __future__ import annotations
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from itertools import count
 from pathlib import Path
@@ -90,7 +90,8 @@ class _Request:
 class Web:
     """Calls one server, by any of its addresses, and others without its token or proxy. Safe in any thread.
 
-    ``shown`` are files with a token or a proxy for others, by host; ``renewed`` holds what stands in for any.
+    ``shown`` are files with a token or a proxy for others, by host; ``renewed`` holds what stands in for any. ``plain``
+    are hosts that may be called by plain http as well, and are shown nothing then; by default only this node may.
     """
 
     def __init__(
@@ -105,19 +106,19 @@ class Web:
         proxy: Path | None = None,
         renewed: Path | None = None,
         shown: Mapping[str, Path] | None = None,
+        plain: Collection[str] | None = None,
         ipv4_only: bool = False,
         connect_s: float = 10.0,
         agent: str = f"pilot/{__version__}",
     ) -> None:
         self._servers = [read_url(url) for url in urls]
         self._own = frozenset(server.origin for server in self._servers)
+        self._plain = plain
         self._first = 0
         self._headers = {"User-Agent": agent, "Accept": "*/*"}
-        self._origin = origin
         trusts = Trusts(read_fingerprint(fingerprint), ca_file, ca_path, proxy, renewed)
-        self._ours = Card(TokenFile(token, renewed=renewed) if token else None, trusts, own=True)
-        self._nobodys = Card(None, trusts, own=False)
-        self._cards = Cards(shown or {}, ca_file, ca_path, renewed)
+        ours = Card(TokenFile(token, renewed=renewed) if token else None, trusts, own=True, of=origin)
+        self._cards = Cards(self._own, ours, shown or {}, ca_file, ca_path, renewed)
         self._ipv4_only = ipv4_only
         self._connect_s = connect_s
         self._closed = threading.Event()
@@ -278,7 +279,7 @@ class Web:
     def _targets(self, path_or_url: str) -> list[Target]:
         servers = self._servers[self._first :] + self._servers[: self._first]
         if "://" in path_or_url:
-            target = read_url(path_or_url)
+            target = read_url(path_or_url, self._plain)
             if target.origin not in self._own:
                 return [target]
             return [evolve(target, origin=server.origin) for server in servers]
@@ -293,7 +294,7 @@ class Web:
             location = answer.headers.get("location")
             if answer.status not in request.follows or not location:
                 return answer
-            target = target.redirected(location)
+            target = target.redirected(location, self._plain)
             if not request.allowed(str(target)):
                 told = f"the request is sent on to {target}, which is not among the places allowed for it"
                 raise PilotError(Code.COMMUNICATIONFAILURE, told, sent=True, cause="redirects")
@@ -306,7 +307,7 @@ class Web:
 
         from pilot_core.io.http_line import WrongFingerprint
 
-        headers = self._headers | dict(request.headers) | self._credentials(target.origin)
+        headers = self._headers | dict(request.headers) | self._cards.of(target.origin).headers()
         sent, line = False, None
         with ExitStack() as always, ExitStack() as unless_done:
             try:
@@ -331,16 +332,6 @@ class Web:
                 raise self._failure(error, target, sent, limit) from error
         return Answer(response.status, told, body, str(target))
 
-    def _credentials(self, origin: Origin) -> dict[str, str]:
-        card = self._card(origin)
-        if card.token is None:
-            return {}
-        named = {"Origin": self._origin} if self._origin and card is self._ours else {}
-        return {"Authorization": f"Bearer {card.token.read()}", **named}
-
-    def _card(self, origin: Origin) -> Card:
-        return self._ours if origin in self._own else self._cards.of(origin) or self._nobodys
-
     def _waiting(self) -> Lines:
         from pilot_core.io.http_line import Dialer, Lines
 
@@ -351,7 +342,7 @@ class Web:
             return self._lines
 
     def _line(self, origin: Origin, limit: Limit) -> Line:
-        card = self._card(origin)
+        card = self._cards.of(origin)
         trust = card.trusts.of(card.own) if origin.scheme == "https" else None
         return self._waiting().take(origin, trust, limit)
 
@@ -369,7 +360,7 @@ class Web:
         """The server wants to see a certificate, or another one than it saw."""
         from pilot_core.io.http_words import refused
 
-        card = self._card(target.origin)
+        card = self._cards.of(target.origin)
         shown = card.trusts.proxy if card.own else None
         limited = shown is not None and shown.read().limited
         told = refused(error, shown.path if shown else None, limited=limited)

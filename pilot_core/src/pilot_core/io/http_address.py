@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from fnmatch import fnmatchcase
 from typing import Final
 from urllib.parse import unquote, urljoin, urlsplit
 
@@ -40,6 +41,15 @@ class Origin:
         except ValueError:
             return False
 
+    @property
+    def is_open(self) -> bool:
+        """Whether others may read what is said there."""
+        return self.scheme == "http" and not self.is_here
+
+    def is_like(self, pattern: str) -> bool:
+        """Whether ``HOST:PORT``, ``HOST``, ``*.DOMAIN`` or ``*`` means it."""
+        return any(fnmatchcase(name, pattern.lower()) for name in (self.host, f"{self.host}:{self.port}"))
+
 
 @frozen
 class Target:
@@ -57,16 +67,16 @@ class Target:
             raise _invalid(path, "a path begins with / and has no spaces")
         return Target(self.origin, self.path.partition("?")[0].rstrip("/") + path)
 
-    def redirected(self, location: str) -> Target:
+    def redirected(self, location: str, plain: Collection[str] | None = None) -> Target:
         """Where an answer sends the request instead; never from an encrypted place to one that is not."""
-        target = read_url(urljoin(f"{self.origin}{self.path}", location))
+        target = read_url(urljoin(f"{self.origin}{self.path}", location), plain)
         if self.origin.scheme == "https" != target.origin.scheme:
             raise _invalid(str(target), f"{self} sends the request there, where it would not be encrypted")
         return target
 
 
-def read_url(url: str) -> Target:
-    """Read an address that may be called, or say why it may not."""
+def read_url(url: str, plain: Collection[str] | None = None) -> Target:
+    """Read an address that may be called, or say why it may not. ``plain`` are hosts that need not encrypt."""
     try:
         parts = urlsplit(url)
         port = parts.port
@@ -78,8 +88,9 @@ def read_url(url: str) -> Target:
     if parts.username is not None:
         raise _invalid(f"{scheme}://{host}", "it holds a user name; credentials belong into the token file")
     origin = Origin(scheme, host, port or _PORTS[scheme])
-    if scheme == "http" and not origin.is_here:
-        raise _invalid(url, "plain http is for this node alone (localhost); use https")
+    if origin.is_open and not any(map(origin.is_like, plain or ())):
+        way_out = "use https" if plain is None else f"use https, or let connection.plain_http name {host}"
+        raise _invalid(url, f"plain http is for this node alone (localhost); {way_out}")
     return Target(origin, (parts.path or "/") + (f"?{parts.query}" if parts.query else ""))
 
 

@@ -43,6 +43,7 @@ def web_of(settings: Settings, shown: Mapping[str, Path] | None = None) -> Web:
         origin=found.origin,
         fingerprint=told.fingerprint,
         proxy=found.proxy,
+        plain=tuple(told.plain_http),
         **trusted,
     )
     return _share(make, None)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -22,32 +21,50 @@ _LONGEST_B: Final = 1 << 16
 
 @frozen
 class Card:
-    """A token and a proxy, of which there may be none; ``own`` says that the proxy is for this host."""
+    """A token and a proxy, of which there may be none; ``own`` says that the proxy is for this host.
+
+    ``of`` is the organisation and role in whose name the token is shown.
+    """
 
     token: TokenFile | None
     trusts: Trusts
     own: bool
+    of: str = ""
+
+    def headers(self) -> dict[str, str]:
+        """The token, as a request shows it."""
+        if self.token is None:
+            return {}
+        return {"Authorization": f"Bearer {self.token.read()}", **({"Origin": self.of} if self.of else {})}
 
 
 class Cards:
-    """Files with credentials by host: ``HOST:PORT``, ``HOST``, ``*.DOMAIN`` or ``*``, the most exact first."""
+    """What the server itself is shown, at its ``places``, and others, from ``files`` by host, the most exact first."""
 
     def __init__(
-        self, files: Mapping[str, Path], ca_file: Path | None, ca_path: Path | None, renewed: Path | None = None
+        self,
+        places: Collection[Origin],
+        ours: Card,
+        files: Mapping[str, Path],
+        ca_file: Path | None,
+        ca_path: Path | None,
+        renewed: Path | None = None,
     ) -> None:
+        self._places, self._ours = places, ours
+        self._nobodys = Card(None, ours.trusts, own=False)
         exact_first = sorted(files, key=lambda pattern: ("*" in pattern, ":" not in pattern, -len(pattern)))
         self._files = {pattern: files[pattern] for pattern in exact_first}
         self._authorities = ca_file, ca_path
         self._renewed = renewed
         self._made: dict[str, Card] = {}
 
-    def of(self, origin: Origin) -> Card | None:
-        """What this host is shown, if anything is."""
-        names = (origin.host, f"{origin.host}:{origin.port}")
-        found = (each for each in self._files if any(fnmatchcase(name, each.lower()) for name in names))
-        pattern = next(found, None)
-        if pattern is None:
-            return None
+    def of(self, origin: Origin) -> Card:
+        """What this host is shown; nothing, where others could see it."""
+        if origin in self._places:
+            return self._ours
+        pattern = next(filter(origin.is_like, self._files), None)
+        if pattern is None or origin.is_open:
+            return self._nobodys
         if pattern not in self._made:
             self._made[pattern] = self._make(self._files[pattern])
         return self._made[pattern]
