@@ -13,11 +13,12 @@ import pytest
 from attrs import define, field
 
 from pilot_core.builtin import documents
-from pilot_core.builtin.kept import Cric, Environment, EnvironmentOptions
+from pilot_core.builtin.kept import Cric, Cvmfs, Environment, EnvironmentOptions, Local
 from pilot_core.builtin.server import Server
 from pilot_core.config.layers import Schema
 from pilot_core.config.schema import CORE
 from pilot_core.infosys.queue import resolve
+from pilot_core.infosys.wire import WANTED
 from pilot_core.sdk import Code, PilotError
 from pilot_core.testing.contracts.drivers import InfoSourceContract
 
@@ -42,6 +43,7 @@ class Cache:
     asked: list = field(factory=list)
     shown: set = field(factory=set)
     tags: dict = field(factory=dict)
+    modified: dict = field(factory=dict)
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -52,13 +54,18 @@ class Handler(BaseHTTPRequestHandler):
         cache.asked.append(self.path)
         cache.shown.add(self.headers["Authorization"])
         page, tag = cache.pages.get(self.path, 404), cache.tags.get(self.path)
-        if tag and self.headers["If-None-Match"] == tag:
+        modified = cache.modified.get(self.path)
+        if (tag and self.headers["If-None-Match"] == tag) or (
+            modified and self.headers["If-Modified-Since"] == modified
+        ):
             page = 304
         data = b"not here" if isinstance(page, int) else page if isinstance(page, bytes) else json.dumps(page).encode()
         self.send_response(page if isinstance(page, int) else 200)
         self.send_header("Content-Length", "0" if page == 304 else str(len(data)))
         if tag:
             self.send_header("ETag", tag)
+        if modified:
+            self.send_header("Last-Modified", modified)
         self.end_headers()
         self.wfile.write(b"" if page == 304 else data)
 
@@ -142,6 +149,7 @@ def test_a_storage_is_known_by_its_name(source):
 
 
 def test_all_storages_are_asked_for_once(source, cache):
+    """data:J-11"""
     for name in ("DISK", "TAPE", "DISK"):
         source.storage(name)
     assert cache.asked == [STORAGE]
@@ -240,6 +248,7 @@ def test_whence_and_how_old_is_known(pilot, cache, later):
 
 @pytest.mark.parametrize("bad", [400, 403, b"", b"<html>", b'{"nickname": "Q/1"', [1]])
 def test_a_failed_download_damages_nothing_and_the_old_is_used(pilot, cache, later, caplog, bad):
+    """data:J-02"""
     pilot().queue("Q/1")
     later(5 * 3600)
     cache.pages[QUEUE] = bad
@@ -296,8 +305,9 @@ def test_where_an_answer_tells_nothing_of_storages_the_old_is_used(pilot, cache,
     assert re.search(r" tells nothing of storages.*; what it told 4 h ago is used", caplog.text)
 
 
-def test_what_did_not_change_is_not_sent_again(pilot, cache, later):
-    cache.tags[QUEUE] = '"v1"'
+@pytest.mark.parametrize(("said", "version"), [("tags", '"v1"'), ("modified", "Sat, 21 Nov 2026 10:00:00 GMT")])
+def test_what_did_not_change_is_not_sent_again(pilot, cache, later, said, version):
+    getattr(cache, said)[QUEUE] = version
     pilot().queue("Q/1")
     cache.pages[QUEUE] = [1]
     for passed_s in (4 * 3600, 8 * 3600):
@@ -385,10 +395,73 @@ def test_whoever_starts_the_pilot_may_say_where(pilot, cache):
     source.rest()
 
 
+def test_a_place_off_this_node_without_https_wants_to_be_allowed_by_name(make, cache, monkeypatch):
+    """R-Q5"""
+    port = int(cache.url.rpartition(":")[2])
+    here = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_: here)
+    places = {"queue_environment": {"queues": f"http://facts.example.org:{port}{QUEUE}"}}
+    error = refused(make(Environment, **places).queue, "Q/1")
+    assert error.detail.endswith("use https, or let connection.plain_http name facts.example.org")
+    assert cache.asked == []
+    source = make(Environment, connection={"plain_http": ["facts.example.org"]}, **places)
+    assert source.queue("Q/1") == FLAT
+    source.rest()
+
+
 def test_a_source_without_places_knows_nothing(make):
     for driver in (Cric, Environment):
         assert make(driver).queue("Q/1") is None
         assert make(driver).storage("DISK") is None
+
+
+# --- many sources ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def ranked(make, cache, tmp_path):
+    """``ranked(enough=True)``: the queue as four new sources know it; the documents are told by their cores."""
+    cache.pages |= {"/cric.json": {"Q/1": {**FLAT, "corecount": 4}}}
+    (tmp_path / "cvmfs.json").write_text(json.dumps({"Q/1": {**FLAT, "corecount": 2}}))
+
+    def ask(enough=True):
+        sources = [
+            make(Local, queue_local={"folder": str(tmp_path), "enough": enough}),
+            make(Server, connection={"url": [cache.url]}),
+            make(Cvmfs, queue_cvmfs={"root": str(tmp_path), "queues": "cvmfs.json"}),
+            make(Cric, queue_cric={"queues": f"{cache.url}/cric.json"}),
+        ]
+        return resolve("Q/1", sources)[0]
+
+    return ask
+
+
+def test_sources_serve_by_their_rank(ranked, cache, tmp_path):
+    """data:J-01 data:J-03 data:J-04"""
+    complete = {**dict.fromkeys(WANTED, ""), **FLAT, "corecount": 1}
+    for document in ("cric_pandaqueues.json", "queuedata.json"):
+        (tmp_path / document).write_text(json.dumps({"Q/1": complete} if "cric" in document else complete))
+        assert ranked().cores == 1
+        assert cache.asked == []
+        (tmp_path / document).unlink()
+    assert ranked().cores == 8
+    cache.pages[QUEUE] = {"error": "no such queue"}
+    assert ranked().cores == 2
+    (tmp_path / "cvmfs.json").unlink()
+    assert ranked().cores == 4
+    del cache.pages["/cric.json"]
+    assert refused(ranked).code.number == 1116
+
+
+def test_what_a_local_document_does_not_know_others_tell(ranked, cache, tmp_path):
+    complete = {**dict.fromkeys(WANTED, ""), **FLAT, "params": {"a": 1}}
+    (tmp_path / "queuedata.json").write_text(json.dumps({**complete, "maxrss": None}))
+    cache.pages[QUEUE] = {**FLAT, "params": {"a": 2, "b": 3}}
+    queue = ranked()
+    assert (queue.memory_b, queue.params["a"], queue.params["b"]) == (16 * 10**9, 1, 3)
+    (tmp_path / "queuedata.json").write_text(json.dumps(complete))
+    assert "b" not in ranked().params
+    assert ranked(enough=False).params["b"] == 3, "whoever wants all of them has all of them"
 
 
 class TestServer(InfoSourceContract):

@@ -4,8 +4,10 @@ import json
 
 import pytest
 
-from pilot_core.builtin.kept import Cvmfs, Local
+from pilot_core.builtin.kept import Cvmfs, Local, LocalOptions
 from pilot_core.builtin.sources import QueueFile
+from pilot_core.config.layers import Schema
+from pilot_core.config.schema import CORE
 from pilot_core.sdk import PilotError
 
 TWO = "SITE_A: {maxrss: 2000}\nSITE_B: {corecount: 8}\n"
@@ -97,6 +99,17 @@ def test_documents_lie_in_a_directory_under_their_usual_names(make, folder, tmp_
     assert source.queue("SITE_A") == ONE
     with pytest.raises(PilotError, match="has no queue 'SITE_B'; it tells of 'SITE_A'"):
         source.queue("SITE_B")
+
+
+def test_documents_are_found_where_the_environment_says(folder, tmp_path):
+    many = folder(many={"SITE_A": {"maxrss": 3}}) / "many.json"
+    schema = Schema((*CORE, LocalOptions))
+    told = {"PILOT_HOME": str(tmp_path / "home"), "LOCAL_AGIS_SCHEDCONF": str(many)}
+    source = Local(schema.merge(schema.environment(told)))
+    assert source.queue("SITE_A") == {"maxrss": 3}
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "queuedata.json").write_text(json.dumps(ONE))
+    assert source.queue("SITE_A") == ONE
 
 
 @pytest.mark.parametrize(("text", "told"), [('{"nickname": "SI', "no JSON"), ("[1]", "wants a mapping of facts")])

@@ -217,6 +217,16 @@ def test_a_queue_that_is_offline_is_refused_by_both(pilot, tmp_path):
             assert "queue Q is offline, says server" in said.err
 
 
+def test_of_a_closed_queue_all_is_shown_and_then_why_it_is_closed(pilot, tmp_path):
+    (tmp_path / "queues.yaml").write_text("Q: {status: offline, maxrss: 5}\n")
+    words = ["--queue", "Q", "--set", f"queue_file.path={tmp_path / 'queues.yaml'}"]
+    said = pilot("config", "show", "--sources", *words)
+    assert said.code == 83
+    assert [line.split()[-1] for line in said.out.splitlines() if line.startswith("queue.")] == ["5", "offline"]
+    assert "queue Q is offline, says file" in said.err
+    assert rows(pilot("config", "show", "--json", "--sources", *words))["queue.status"]["value"] == "offline"
+
+
 def test_settings_are_shown_where_nothing_says_who_has_the_work(pilot, tmp_path, monkeypatch):
     monkeypatch.setenv("PILOT_SERVER_HOME", str(tmp_path / "nobody"))
     assert rows(pilot("config", "show", "--json"))["pilot.communicator"]["value"] == "filebox"

@@ -31,6 +31,7 @@ def test_a_job_that_says_nothing_changes_nothing(caplog):
     ids=("mapping", "literal", "json"),
 )
 def test_a_few_facts_are_the_jobs_to_set(said):
+    """data:J-09"""
     queue, layer = overruled(QUEUE, said, who="job 1")
     assert queue.params == {**QUEUE.params, "allow_wan": True, "acopytools": {"pr": ("z",), "pw": ("y",)}}
     assert layer is None
@@ -44,6 +45,7 @@ def test_graces_become_options():
 
 
 def test_all_else_is_refused_by_name(caplog):
+    """data:J-09"""
     said = {"container_options": "-B /", "copytools": {}, "params": {"own": 1}, "astorages": {}, "allow_wan": "perhaps"}
     assert overruled(QUEUE, said, who="job 1") == (QUEUE, None)
     refused = [record.getMessage() for record in caplog.records]

@@ -37,6 +37,7 @@ def test_a_queue_that_nobody_describes_has_defaults():
 
 
 def test_facts_become_a_queue():
+    """data:J-05 (numbers)"""
     queue = queue_of(
         corecount=8,
         maxrss="16000",
@@ -70,6 +71,7 @@ def test_facts_become_a_queue():
 
 @pytest.mark.parametrize("nothing", [None, "NULL", "null", "", 0, "0", -1])
 def test_nothing_is_no_limit(nothing):
+    """data:J-05 (numbers)"""
     queue = queue_of(corecount=nothing, maxrss=nothing, maxwdir=nothing, maxtime=nothing)
     assert queue == Queue(name="q")
 
@@ -78,7 +80,14 @@ def test_nothing_is_no_limit(nothing):
     "params", [{"a": 1}, '{"a": 1}', "{'a': 1}", " {'a': 1} ", '{"a": 1, "b": null}'], ids=range(5)
 )
 def test_a_mapping_may_be_a_text(params):
+    """data:J-05 (tables)"""
     assert queue_of(params=params).params["a"] == 1
+
+
+def test_a_part_that_names_no_user_says_nothing():
+    """data:J-06"""
+    told = queue_of(container_type="boxes:pilot;crates:wrapper;tins:middleware;bad;a:b:c").params["container_type"]
+    assert told == {"pilot": "boxes", "wrapper": "crates", "middleware": "tins"}
 
 
 @pytest.mark.parametrize("copytools", [["x", "y"], "x, y", {"x": 1, "y": 2}])
@@ -116,6 +125,7 @@ def test_a_source_that_does_not_know_the_queue_leaves_it_to_the_next():
 
 
 def test_tables_are_joined_row_by_row_and_nothing_is_no_fact():
+    """data:J-10"""
     near = Source(
         {"params": "{'a': 1, 'n': None}", "acopytools": {"pr": ["x"]}, "maxrss": None, "maxtime": "null"}, "near"
     )
@@ -133,6 +143,7 @@ def test_copytools_come_whole_from_one_source_and_those_of_activities_after_them
 
 
 def test_known_fields_have_their_types():
+    """data:J-05 (yes and no)"""
     told = {
         "allow_lan": "False", "allow_wan": " yes ", "use_pcache": "", "direct_access_lan": 1,
         "direct_access_wan": False, "maxinputsize": "-1", "timefloor": "200", "pledgedcpu": -1.0,
@@ -163,6 +174,7 @@ def test_a_flag_that_is_none_is_left_out(caplog):
     ],
 )
 def test_options_of_the_runtime_may_stand_among_the_remarks(told, options):
+    """data:J-07 (what runtimes are told is our own)"""
     assert queue_of(**told).params.get("container_options") == options
 
 
@@ -214,6 +226,7 @@ def test_a_source_that_is_broken_is_not_passed_over():
     ],
 )
 def test_a_queue_that_takes_no_work_is_refused(facts, number, exit_code):
+    """data:J-08 (state and status)"""
     if number is None:
         assert queue_of(**facts).state == "ACTIVE"
         return

@@ -9,7 +9,8 @@ import pytest
 
 from pilot_core.errors import Code, PilotError
 from pilot_core.infosys.queue import resolve
-from pilot_core.infosys.timed import Allowance, Timed
+from pilot_core.infosys.timed import Allowance, Timed, begin
+from pilot_core.infosys.wire import WANTED
 from pilot_core.plugins.guard import Guard, PluginRef
 from pilot_core.spec.drivers import InfoSource
 from pilot_core.testing import PilotKit
@@ -99,12 +100,23 @@ def test_a_pilot_whose_source_hangs_ends_its_start_in_time(tmp_path):
 def test_nobody_waits_for_another_to_be_asked():
     first, second = Source(held=True), Source()
     made = timed(first, second)
-    for each in made:
-        each.begin("q")
+    begin("q", made)
     made[1]._asked.wait(60.0)
     assert resolve("q", made)[0].cores == 2
     assert (first.asked, second.asked) == (1, 1)
     first.going.set()
+
+
+def test_who_may_be_enough_is_asked_before_the_others():
+    first, second = Source(), Source()
+    first.enough = lambda: True
+    made = timed(first, second, limit_s=60.0)
+    begin("q", made)
+    assert made[1]._asked is None
+    for told, asked in (({"corecount": 2}, 1), (dict.fromkeys(WANTED, ""), 1), ({"corecount": 3}, 2)):
+        first.told = told
+        resolve("q", made)
+        assert second.asked == asked
 
 
 def test_whoever_comes_late_has_a_moment(monkeypatch):

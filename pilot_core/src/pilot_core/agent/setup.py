@@ -25,7 +25,7 @@ from pilot_core.config.schema import (
     PilotOptions,
 )
 from pilot_core.errors import Code, PilotError, register
-from pilot_core.infosys.queue import resolve
+from pilot_core.infosys.queue import refuse, resolve
 from pilot_core.infosys.timed import Allowance, Timed
 from pilot_core.model.job import Job, JobKey
 from pilot_core.model.queue import Queue
@@ -109,7 +109,7 @@ class Setup:
     schema: Schema
     known: Known
     sources: Callable[[], list[InfoSource]]
-    """Makes the information sources, in their order, and asks them for the queue."""
+    """Makes the information sources, in their order."""
     hooks: Hooks
     discovery: Discovery
     chosen: Chosen
@@ -159,8 +159,16 @@ class Setup:
         return self.schema.merge(*known.layers, *more, Layer(Rank.JOB, job.origin or f"job {job.id}", given))
 
 
-def prepare(sources: Sources, discovery: Discovery | None = None, trace: Callable[[str], None] | None = None) -> Setup:
-    """Choose plugins, read settings, resolve the queue, choose drivers. Raises what is wrong with any of it."""
+def prepare(
+    sources: Sources,
+    discovery: Discovery | None = None,
+    trace: Callable[[str], None] | None = None,
+    closed: Callable[[PilotError], None] = refuse,
+) -> Setup:
+    """Choose plugins, read settings, resolve the queue, choose drivers. Raises what is wrong with any of it.
+
+    ``closed`` is told why the queue takes no work, if so.
+    """
     discovery = discovery or Discovery()
     hooks, chosen = choose(sources, discovery, trace)
     drivers = Drivers(discovery, hooks.guard)
@@ -170,7 +178,7 @@ def prepare(sources: Sources, discovery: Discovery | None = None, trace: Callabl
     info = _several(drivers, "info_source", core.of(Connection).info_sources)
     sections = _sections(hooks, (*picked.values(), *info.usable))
     ask = partial(_sources, hooks.guard, info, _merge(sections, sources, defaults))
-    queue, facts = resolve(core.of(PilotOptions).queue, ask())
+    queue, facts = resolve(core.of(PilotOptions).queue, ask(), closed)
     if facts:
         picked |= _pick(_merge(CORE, sources, (*defaults, facts)), drivers)
         sections = _sections(hooks, (*picked.values(), *info.usable))
@@ -266,13 +274,10 @@ def _sections(hooks: Hooks, picked: Iterable[Usable | Several]) -> tuple[type, .
 
 
 def _sources(guard: Guard, info: Several, settings: Settings) -> list[InfoSource]:
-    """All that are usable, asked for the queue already; none takes longer than all together may."""
+    """All that are usable; none takes longer than all together may."""
     allowance = Allowance(settings.of(Budgets).info_s)
     made = ((one.plugin, guard.call(one.plugin, "making", _made, one, InfoSource, settings)) for one in info.usable)
-    timed = [Timed(plugin, source, guard, allowance) for plugin, source in made]
-    for each in timed:
-        each.begin(settings.of(PilotOptions).queue)
-    return list(timed)
+    return [Timed(plugin, source, guard, allowance) for plugin, source in made]
 
 
 def _is_told(queue: Queue) -> bool:

@@ -42,12 +42,16 @@ Good = Callable[[Facts], object]
 
 @frozen(kw_only=True)
 class Document:
-    """Facts, the place they came from, and when, by the wall clock. ``tag`` is the server's name for this version."""
+    """Facts, the place they came from, and when, by the wall clock.
+
+    ``tag`` is the server's name for this version, ``modified`` when the server says that it came to be.
+    """
 
     facts: Facts
     place: str
     taken: float
     tag: str = ""
+    modified: str = ""
     body: bytes = b""
     """As it was read, while it may have to be kept."""
     lean: bool = False
@@ -132,8 +136,9 @@ class Documents:
     def _fetched(self, place: str, old: Document | None) -> Document:
         if "://" not in place:
             return _read_file(place, self._torn)
-        headers = {"If-None-Match": old.tag} if old and old.tag else {}
-        answer = self._asked().call("GET", self._path(place), headers=headers, limit_s=LIMIT_S, repeat=True)
+        headers = {"If-None-Match": old.tag, "If-Modified-Since": old.modified} if old else {}
+        known = {name: value for name, value in headers.items() if value}
+        answer = self._asked().call("GET", self._path(place), headers=known, limit_s=LIMIT_S, repeat=True)
         if answer.status == 304 and old:
             return evolve(old, taken=time.time())
         return _read_answer(place, answer)
@@ -169,7 +174,8 @@ class Documents:
             if told["place"] != place or told["sha256"] != hashlib.sha256(body).hexdigest():
                 return None
             facts, taken = _facts(body, str(document)), float(told["taken"])
-            return Document(facts=facts, place=place, taken=taken, tag=str(told["tag"]), body=body)
+            tag, modified = str(told["tag"]), str(told.get("modified", ""))
+            return Document(facts=facts, place=place, taken=taken, tag=tag, modified=modified, body=body)
         except FileNotFoundError:
             return None
         except (OSError, ValueError, KeyError, TypeError, PilotError) as error:
@@ -181,7 +187,7 @@ class Documents:
             return False
         document = self._path_of(self._folder, what)
         sha256 = hashlib.sha256(new.body).hexdigest()
-        told = {"place": new.place, "taken": new.taken, "tag": new.tag, "sha256": sha256}
+        told = {"place": new.place, "taken": new.taken, "tag": new.tag, "modified": new.modified, "sha256": sha256}
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             write_atomic(document, json.dumps(told).encode() + b"\n" + new.body)
@@ -232,8 +238,14 @@ def _read_answer(place: str, answer: Answer) -> Document:
         if answer.status in (401, 403):
             raise PilotError(Code.NOPROXY, f"{told}; check connection.token", permanent=True)
         raise PilotError(Code.COMMUNICATIONFAILURE, told)
-    tag = answer.headers.get("etag", "")
-    return Document(facts=_facts(answer.body, place), place=place, taken=time.time(), tag=tag, body=answer.body)
+    return Document(
+        facts=_facts(answer.body, place),
+        place=place,
+        taken=time.time(),
+        tag=answer.headers.get("etag", ""),
+        modified=answer.headers.get("last-modified", ""),
+        body=answer.body,
+    )
 
 
 def _words(answer: Answer) -> str:

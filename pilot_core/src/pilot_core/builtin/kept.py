@@ -144,7 +144,14 @@ class LocalOptions:
 
     section = "queue_local"
 
-    folder: Path = option(Path(), help="The directory with the documents.")
+    folder: Path = option(Path(), help="The directory with the documents.", env="PILOT_HOME")
+    queues: str = option(
+        "",
+        help="Path or URL of the facts of many queues; if not set, cric_pandaqueues.json in the directory.",
+        env="LOCAL_AGIS_SCHEDCONF",
+        place=True,
+    )
+    enough: bool = option(True, help="Where all that is wanted of the queue lies there, no other source is asked.")
 
 
 class Local(Kept):
@@ -157,11 +164,16 @@ class Local(Kept):
 
     def queue_place(self, name: str) -> str:
         """The facts of this queue, or else those of many."""
-        return self._there("queuedata.json") or self._there("cric_pandaqueues.json")
+        many = fill(self.settings.of(LocalOptions).queues, queue=name, pandaqueue=name)
+        return self._there("queuedata.json") or many or self._there("cric_pandaqueues.json")
 
     def storage_place(self, name: str) -> str:
         """The facts of many endpoints."""
         return self._there("cric_ddmendpoints.json")
+
+    def enough(self) -> bool:
+        """Whoever lays all there need not have a network."""
+        return self.settings.of(LocalOptions).enough
 
     def _there(self, name: str) -> str:
         path = self.settings.of(LocalOptions).folder / name

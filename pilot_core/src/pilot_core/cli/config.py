@@ -20,6 +20,7 @@ from pilot_core.config.layers import Row
 
 if TYPE_CHECKING:
     from pilot_core.agent.setup import Setup, Sources
+    from pilot_core.errors import PilotError
     from pilot_core.infosys.explain import Fact
 
 
@@ -48,13 +49,16 @@ def run(arguments: Namespace) -> int:
 def _show(arguments: Namespace) -> int:
     from pilot_core.agent.setup import prepare
 
+    closed: list[PilotError] = []
     with TemporaryDirectory() as nowhere:
-        setup = prepare(_as_run(arguments, Path(nowhere)))
+        setup = prepare(_as_run(arguments, Path(nowhere)), closed=closed.append)
         facts = _facts(setup) if arguments.sources else []
     rows = [_placed(row, nowhere, arguments.workdir.absolute()) for row in setup.settings.explain()]
     tables = (_table(rows, arguments.sources), *((_facts_table(facts),) if facts else ()))
     answer(arguments.json, [*map(asdict, rows), *map(asdict, facts)], "\n\n".join(tables))
     _warn(setup.settings.warnings)
+    for why in closed:
+        raise why
     return 0
 
 

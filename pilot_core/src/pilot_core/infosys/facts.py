@@ -9,7 +9,8 @@ from attrs import field, frozen
 
 from pilot_core.errors import Code, PilotError
 from pilot_core.infosys.casting import as_mapping, is_nothing
-from pilot_core.infosys.wire import JOINED
+from pilot_core.infosys.timed import begin
+from pilot_core.infosys.wire import JOINED, WANTED
 from pilot_core.spec.drivers import InfoSource
 
 log = logging.getLogger(__name__)
@@ -59,14 +60,16 @@ class Told:
         return f", says {self.origins[name]}" if name in self.origins else ""
 
 
-def ask(name: str, sources: Iterable[InfoSource]) -> Told:
+def ask(name: str, sources: Sequence[InfoSource]) -> Told:
     """Ask all sources, the best first. One that does not know or does not answer is passed over, if another tells.
 
-    Facts that are there but wrong are not: whoever wrote them meant them to hold.
+    Facts that are there but wrong are not: whoever wrote them meant them to hold. Nobody is asked after a source that
+    is enough, if nothing is wanting by then.
     """
     told = Told()
     failures: list[tuple[str, PilotError]] = []
-    for source in sources:
+    for rank, source in enumerate(sources):
+        begin(name, sources[rank:])
         try:
             facts = source.queue(name)
         except PilotError as error:
@@ -76,6 +79,8 @@ def ask(name: str, sources: Iterable[InfoSource]) -> Told:
             continue
         if facts is not None:
             told.add(facts, origin_of(source, name))
+        if source.enough() and told.facts.keys() >= WANTED:
+            break
     if failures and not told.tellers:
         raise _nobody(name, failures)
     for source_name, failed in failures:

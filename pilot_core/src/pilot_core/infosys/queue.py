@@ -28,18 +28,26 @@ WALL: Final[JobKey[float]] = JobKey("queue.wall_limit_s")
 """Where a communicator leaves what is a limit of a job's wall time only if the queue says so."""
 
 
-def resolve(name: str, sources: Sequence[InfoSource]) -> tuple[Queue, Layer | None]:
+def refuse(closed: PilotError) -> None:
+    """A pilot does not begin for a queue that takes no work."""
+    raise closed
+
+
+def resolve(
+    name: str, sources: Sequence[InfoSource], closed: Callable[[PilotError], None] = refuse
+) -> tuple[Queue, Layer | None]:
     """The queue and the options that its facts set; the first source that knows a fact tells it.
 
-    A queue that nobody knows is refused if a source keeps a list, and has default facts if there is none. Raises
-    ``PilotError`` for a queue that takes no work.
+    A queue that nobody knows is refused if a source keeps a list, and has default facts if there is none. ``closed`` is
+    told why a queue takes no work, if so.
     """
     try:
         told = ask(name, sources)
         if not told.tellers:
             return Queue(name=name, storages=Storages(sources)), None
         queue = queue_of(name, told)
-        _check_open(queue, told)
+        if why := _why_closed(queue, told):
+            closed(why)
         queue = evolve(queue, storages=Storages(sources, endpoints(queue)))
     finally:
         let_rest(sources)
@@ -99,11 +107,12 @@ def grace_values(params: Mapping[str, object]) -> dict[str, dict[str, object]]:
     return {section: {"grace": 1 + max(value, 0) / 100} for section, value in given if isinstance(value, int)}
 
 
-def _check_open(queue: Queue, told: Told) -> None:
+def _why_closed(queue: Queue, told: Told) -> PilotError | None:
     if queue.state != "ACTIVE":
-        raise PilotError(Code.PANDAQUEUENOTACTIVE, f"queue {queue.name} is {queue.state}{told.whence('state')}")
+        return PilotError(Code.PANDAQUEUENOTACTIVE, f"queue {queue.name} is {queue.state}{told.whence('state')}")
     if queue.status.lower() == "offline":
-        raise PilotError(Code.PANDAQUEUENOTONLINE, f"queue {queue.name} is {queue.status}{told.whence('status')}")
+        return PilotError(Code.PANDAQUEUENOTONLINE, f"queue {queue.name} is {queue.status}{told.whence('status')}")
+    return None
 
 
 def _layer(where: str, queue: Queue) -> Layer | None:

@@ -1,12 +1,12 @@
 """Information sources that are asked within a time that all have together: one that hangs is left behind.
 
-For the facts of the queue all are asked at once, so that none has to wait for another.
+For the facts of the queue all are asked at once, so that none has to wait for another but for one that may be enough.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Final
 
@@ -52,8 +52,9 @@ class Timed(InfoSource):
 
     def begin(self, name: str) -> None:
         """Ask for this queue already now, beside the other sources."""
-        self._ask("queue", partial(self._source.queue, name))
-        self._early = name
+        if self._early != name and not self._hangs:
+            self._ask("queue", partial(self._source.queue, name))
+            self._early = name
 
     def queue(self, name: str) -> Facts:
         """What the source knows of this queue."""
@@ -70,6 +71,10 @@ class Timed(InfoSource):
     def whence(self, name: str) -> tuple[str, float | None]:
         """As the source says."""
         return self._source.whence(name)
+
+    def enough(self) -> bool:
+        """As the source says."""
+        return self._source.enough()
 
     def rest(self) -> None:
         """Let the source rest, unless it hangs."""
@@ -102,3 +107,12 @@ class Timed(InfoSource):
         told = f"source {self.name} gives no answer, and hangs in {self._asked.stands}"
         limit = f"all sources together have {self._allowance.limit_s:g} s (budgets.info_s)"
         return PilotError(Code.COMMUNICATIONFAILURE, f"{told}; {limit}")
+
+
+def begin(name: str, sources: Iterable[InfoSource]) -> None:
+    """Ask for this queue already now all up to the first source that may be enough."""
+    for source in sources:
+        if isinstance(source, Timed):
+            source.begin(name)
+        if source.enough():
+            return

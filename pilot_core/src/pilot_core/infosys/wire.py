@@ -50,6 +50,11 @@ UNUSED: Final = frozenset(
     {"aprotocols", "appdir", "cmtconfig", "memkillgrace", "pledgedcpu", "resource_type", "use_pcache", "zip_time_gap"}
 )
 """Fields that are read, and that nobody here goes by."""
+WANTED: Final = FIELDS.keys() - UNUSED | {
+    *("state", "status", "corecount", "maxrss", "maxwdir", "maxtime"),
+    *("environ", "copytools", "container_type", "params"),
+}
+"""All that the pilot goes by: a document that has it leaves nothing to ask for."""
 REMARKS: Final[Mapping[str, bool]] = {
     "allow_wan_for_lib": True,
     "apptainer_options": True,

@@ -362,6 +362,10 @@ class InfoSource(Driver):
         """The document that told of this queue or storage last, and its age in seconds."""
         return "", None
 
+    def enough(self) -> bool:
+        """Whether the sources after this one need not be asked where it tells all that is wanted of a queue."""
+        return False
+
     def rest(self) -> None:
         """Nothing more will be asked for now: let go of connections."""
 
