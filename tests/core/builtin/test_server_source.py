@@ -354,12 +354,22 @@ def test_a_cache_directory_that_cannot_be_written_is_worth_a_warning(pilot, tmp_
 
 
 def test_a_large_document_is_read_again_and_not_held(pilot, cache, tmp_path, monkeypatch):
+    """data:J-11 (of storages that fill a large document)"""
     monkeypatch.setattr(documents, "LARGE_B", 10)
     source = pilot()
-    assert source.storage("DISK") == source.storage("DISK") == STORAGES["DISK"]
+    assert source.storage("DISK") == STORAGES["DISK"]
+    for path in (tmp_path / "kept").iterdir():
+        path.rename(tmp_path / path.name)
+    assert source.storage("DISK") == STORAGES["DISK"], "while questions come it is not read again for each"
+    for path in tmp_path.glob("*.kept"):
+        path.rename(tmp_path / "kept" / path.name)
+    for _ in range(2):
+        source.rest()
     ((_, held),) = source._documents._held.values()
-    assert held.lean
+    assert (held.lean, held.facts) == (True, {})
+    assert source.storage("DISK") == STORAGES["DISK"]
     assert cache.asked == [STORAGE]
+    source.rest()
     for path in (tmp_path / "kept").iterdir():
         path.unlink()
     assert source.storage("DISK") == STORAGES["DISK"]

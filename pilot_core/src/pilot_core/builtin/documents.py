@@ -33,7 +33,7 @@ REST_S: Final = 60.0
 """After a failure that document is not asked for again for so long, and after no answer no other of its source."""
 LONGEST_NAME: Final = 150
 LARGE_B: Final = 1 << 20
-"""What is longer is not held in memory if it can be read again."""
+"""What is longer is not held in memory between questions, if it can be read again."""
 log = logging.getLogger(__name__)
 
 Facts = Mapping[str, object]
@@ -92,14 +92,15 @@ class Documents:
                 held = self._kept(what, place)
             if held is None or time.monotonic() >= until:
                 until, held = self._look(what, place, fresh_s, good)
-                self._held[place] = until, _lean(held)
+            self._held[place] = until, held
         if isinstance(held, PilotError):
             raise held
         return held
 
     def rest(self) -> None:
-        """Let go of connections; the next document makes new ones."""
+        """Let go of connections, and of what is large; the next question makes new ones, or reads it again."""
         with self._lock:
+            self._held = {place: (until, _lean(held)) for place, (until, held) in self._held.items()}
             if self._web is not None:
                 self._web.close()
                 self._web = None
@@ -205,7 +206,7 @@ def _without(what: str, new: Document) -> PilotError:
 
 def _lean(held: Document | PilotError) -> Document | PilotError:
     """Without its body, and without facts that can be read again, if they are many."""
-    if isinstance(held, PilotError):
+    if isinstance(held, PilotError) or held.lean:
         return held
     many = len(held.body) > LARGE_B
     return evolve(held, body=b"", facts={} if many else held.facts, lean=many)
