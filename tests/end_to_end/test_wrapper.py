@@ -45,7 +45,7 @@ class Node:
         return path
 
     def start(self, *words: object, **environ: str) -> subprocess.Popen[str]:
-        line = ["env", "--default-signal", *self.shell, str(SCRIPT), "-d", str(self.scratch), *map(str, words)]
+        line = ["/usr/bin/env", "--default-signal", *self.shell, str(SCRIPT), "-d", str(self.scratch), *map(str, words)]
         environ = {**CLEAN, "PILOT_PYTHON": sys.executable, **environ}
         streams = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
         self.started.append(subprocess.Popen(line, cwd=self.root, env=environ, start_new_session=True, **streams))

@@ -164,6 +164,18 @@ def heard(box):
     return next(events for _ in range(3) if (events := box.wait(5)))
 
 
+def test_after_the_last_box_the_signals_that_it_watched_change_nothing_any_more():
+    before = signal.getsignal(signal.SIGUSR1)
+    box = Box(last=True)
+    box.watch_signals([signal.SIGUSR1], lambda signum: signum)
+    box.close()
+    try:
+        os.kill(os.getpid(), signal.SIGUSR1)
+        assert signal.getsignal(signal.SIGUSR1) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+
+
 def test_signals_that_are_not_watched_are_no_events(box):
     before = signal.signal(signal.SIGUSR2, lambda *_: None)
     try:

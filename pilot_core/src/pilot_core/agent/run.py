@@ -77,11 +77,12 @@ def run(
     recover: bool = False,
     clock: Clock | None = None,
     environ: Mapping[str, str] | None = None,
+    last: bool = False,
 ) -> Ending:
     """Run a pilot in the work directory ``root`` until it is done.
 
-    Jobs that a dead pilot left there come first; with ``recover`` nothing else does. Raises ``Taken`` if another pilot
-    works there.
+    Jobs that a dead pilot left there come first; with ``recover`` nothing else does. With ``last`` the process is to
+    end next, and late signals leave its exit status alone. Raises ``Taken`` if another pilot works there.
     """
     redactor.learn_from(os.environ if environ is None else environ)
     root = root.absolute()
@@ -89,7 +90,7 @@ def run(
     own.mkdir(mode=0o700, parents=True, exist_ok=True)
     with ExitStack() as leaving:
         leaving.callback(Lock(own / "lock").take().release)
-        pilot = Assembly(setup, root, starter, redactor, clock or SystemClock(), recover, environ or os.environ)
+        pilot = Assembly(setup, root, starter, redactor, clock or SystemClock(), recover, environ or os.environ, last)
         workflow: Workflow = make(setup, "workflow")
         pilot.put_together(workflow, leaving)
         drive(lambda run: setup.hooks.guarded(setup.workflow.plugin, "drive", workflow.drive, run), pilot.run)
@@ -107,6 +108,7 @@ class Assembly:
     clock: Clock
     recover: bool
     environ: Mapping[str, str]
+    last: bool
 
     @property
     def own(self) -> Path:
@@ -123,7 +125,7 @@ class Assembly:
         self.died = how_it_died(self.root)
         self.left: Inheritance = inherit(self.root, self.setup.of_job, self.redactor)
         leaving.callback(self.left.close)
-        self.box: Box[e.Event | Call] = Box()
+        self.box: Box[e.Event | Call] = Box(self.last)
         leaving.callback(self.box.close)
         self.resource: Resource = make(self.setup, "resource")
         self.slot = self.resource.slot(self.root)

@@ -74,7 +74,7 @@ def work(
         logs.setup(options.level.upper(), redactor, as_json=options.json, file=root / LOG, stream=stream)
         for warning in warnings_of(setup):
             log.warning("%s", warning)
-        return run(setup, root, starter, redactor=redactor, recover=recover)
+        return run(setup, root, starter, redactor=redactor, recover=recover, last=True)
 
 
 @contextmanager

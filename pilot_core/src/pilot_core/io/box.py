@@ -29,10 +29,12 @@ class Box(Generic[E]):
     """Events of type ``E``, from any thread to one.
 
     ``post`` may be called anywhere; everything else belongs to the thread that waits, and
-    ``watch_signals`` to the main thread.
+    ``watch_signals`` to the main thread. With ``last`` the process ends when it is closed: signals that were watched
+    can't change any more how.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, last: bool = False) -> None:
+        self._last = last
         self._events: deque[E] = deque()
         self._selector = selectors.DefaultSelector()
         self._bell = _Bell()
@@ -71,7 +73,7 @@ class Box(Generic[E]):
     def watch_signals(self, signums: Iterable[int], as_event: Callable[[int], E]) -> None:
         """Turn these signals into events from now until the box is closed."""
         if self._signals is None:
-            self._signals = _Signals(as_event)
+            self._signals = _Signals(as_event, signal.SIG_IGN if self._last else None)
             self.lend(self._signals, self._signals.read)
         self._signals.watch(signums)
 
@@ -118,8 +120,8 @@ class _Bell:
 class _Signals(Generic[E]):
     """Signals written by the interpreter, in C, as bytes into a pipe."""
 
-    def __init__(self, as_event: Callable[[int], E]) -> None:
-        self._as_event = as_event
+    def __init__(self, as_event: Callable[[int], E], afterwards: signal.Handlers | None) -> None:
+        self._as_event, self._afterwards = as_event, afterwards
         self._before: dict[int, Any] = {}
         self._read_fd, self._write_fd = _pipe()
         self._fd_before = signal.set_wakeup_fd(self._write_fd, warn_on_full_buffer=False)
@@ -141,7 +143,7 @@ class _Signals(Generic[E]):
 
     def close(self) -> None:
         for signum, before in self._before.items():
-            signal.signal(signum, signal.SIG_DFL if before is None else before)
+            signal.signal(signum, self._afterwards or before or signal.SIG_DFL)
         signal.set_wakeup_fd(self._fd_before)
         os.close(self._read_fd)
         os.close(self._write_fd)
