@@ -16,20 +16,24 @@ from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pilot_copytools.rucio import spool as spools
 from pilot_copytools.rucio import traces
 from pilot_copytools.rucio.names import destinations, doors, path_of, url_of, wanted
 from pilot_copytools.rucio.plugin import Plugin, plugin
 from pilot_copytools.rucio.replicas import PLACED_VIRTUALLY, is_signed, list_replicas, places
 from pilot_copytools.rucio.server import Server
 from pilot_copytools.rucio.settings import RucioOptions
+from pilot_copytools.rucio.spool import Spool
 from pilot_copytools.rucio.words import EXCEPTIONS, MAYBE, failure
 from pilot_core.config.layers import Layer, Rank, Schema
 from pilot_core.config.schema import CORE
+from pilot_core.control.lanes import in_lanes
 from pilot_core.errors import Code, PilotError
 from pilot_core.model.files import Attempt, Checksum, FileSpec, Replica
 from pilot_core.model.job import Job, JobExtras
 from pilot_core.model.queue import Queue, Storage
 from pilot_core.spec import staging
+from pilot_core.spec.patch import Patch
 from pilot_core.testing import PilotKit
 from pilot_core.testing.contracts.plugin import PluginContract
 
@@ -328,10 +332,11 @@ def test_reports_that_are_not_wanted_are_not_even_thought_of():
     """data:H-06"""
     unused = Plugin().pilot_config_unused
     assert "pilot_transfer_tried" in unused(settings(host="https://h", traces=False))
-    assert set(unused(settings(host="https://h", register=True))) == set()
+    assert set(unused(settings(host="https://h", register=True, spool="/spool"))) == set()
     assert set(unused(settings())) >= {"pilot_inputs_replicas", "pilot_transfer_tried", "pilot_outputs_register"}
     assert set(unused(settings(trace_url="https://h/traces"))) == {
-        "pilot_job_extras", "pilot_inputs_replicas", "pilot_outputs_replicas", "pilot_outputs_register",
+        "pilot_started", "pilot_job_extras", "pilot_inputs_replicas",
+        "pilot_outputs_replicas", "pilot_outputs_register",
     }  # fmt: skip
 
 
@@ -400,6 +405,83 @@ def test_no_more_wait_than_fit(monkeypatch):
         sender.give({"n": number})
     assert sender.end() == 2
     assert post.taken == [[2, 3, 4]]
+
+
+def test_what_a_server_did_not_take_is_sent_by_a_later_pilot(tmp_path, caplog):
+    """data:H-04 (a spool)"""
+    spool = Spool(tmp_path / "spool")
+    sender = traces.Sender(Post(AWAY, AWAY, AWAY), 0, spool)
+    sender.give({"n": 1}, {"n": 2})
+    with caplog.at_level("INFO"):
+        assert sender.end() == 0
+    assert f"2 reports of transfers wait in {spool.folder}" in caplog.text
+    (kept,) = spool.folder.iterdir()
+    assert kept.stat().st_mode & 0o777 == 0o600
+    assert all(each["hostname"] for each in json.loads(kept.read_text()))
+    later = traces.Sender(post := Post(), 60, spool)
+    later.take_up()
+    later.give({"n": 3})
+    assert later.end() == 0
+    assert post.taken == [[1, 2, 3]]
+    assert not [*spool.folder.iterdir()]
+
+
+def test_a_spool_keeps_the_latest_that_fit_and_others_are_counted(tmp_path, monkeypatch):
+    monkeypatch.setattr(spools, "SPOOL_B", 60)
+    monkeypatch.setattr(traces, "this_node", dict)
+    first = traces.Sender(Post(AWAY, AWAY), 60, spool := Spool(tmp_path))
+    first.give(*({"n": number} for number in range(9)))
+    assert first.end() == 3
+    second = traces.Sender(Post(AWAY, AWAY), 60, spool)
+    second.give({"n": 9})
+    assert second.end() == 1
+    assert [each["n"] for each in spool.take()] == [*range(3, 9)]
+
+
+def test_two_pilots_that_take_up_one_spool_send_nothing_twice(tmp_path):
+    spool = Spool(tmp_path)
+    for number in range(20):
+        assert spool.put([{"n": number}]) == 1
+    took = in_lanes(lambda _: [each["n"] for each in spool.take()], range(4), 4, "take")
+    assert sorted(number for each in took for number in each) == [*range(20)]
+
+
+@pytest.mark.parametrize(("content", "told"), [("[{", "are lost"), ('{"n": 1}', ""), ('[1, {"n": 1}]', "")])
+def test_a_broken_file_in_the_spool_is_told_and_gone(tmp_path, caplog, content, told):
+    (tmp_path / f"a{spools.ENDING}").write_text(content)
+    assert Spool(tmp_path).take() == ([{"n": 1}] if content.startswith("[1") else [])
+    assert told in caplog.text
+    assert not [*tmp_path.iterdir()]
+
+
+def test_a_spool_that_cannot_be_is_told_and_its_reports_are_lost(tmp_path, caplog):
+    (tmp_path / "file").touch()
+    sender = traces.Sender(Post(AWAY, AWAY), 60, Spool(tmp_path / "file" / "spool"))
+    sender.give({"n": 1})
+    assert sender.end() == 1
+    assert "rucio.spool" in caplog.text
+
+
+def test_the_last_update_of_a_job_counts_the_reports_that_were_not_taken(monkeypatch, tmp_path):
+    """data:H-04 (a metric)"""
+    ours, asked = Plugin(), threading.Event()
+
+    def post(batch) -> None:
+        asked.set()
+        raise AWAY
+
+    sender = traces.Sender(post, 0)
+    monkeypatch.setattr(traces, "sender_of", lambda _: sender)
+    assert ours.pilot_report_fields(True) == ()
+    ours.pilot_transfer_tried(Job(id="7"), attempt(), settings(host="https://h"))
+    ours.pilot_transfer_tried(Job(id="7"), attempt(), settings(host="https://h"))
+    assert asked.wait(30)
+    with sender._changed:
+        assert sender._changed.wait_for(lambda: sender._resting and len(sender._waiting) == 2, 30)
+    assert ours.pilot_report_fields(False) == ()
+    assert ours.pilot_report_fields(True) == [Patch.append("job_metrics", "rucioTraceError=2", between=" ")]
+    assert sender.end() == 2
+    assert ours.pilot_report_fields(True) == ()
 
 
 def test_who_shows_no_good_certificate_is_told_nothing(caplog, panda_server):

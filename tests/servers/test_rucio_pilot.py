@@ -163,3 +163,16 @@ def test_what_lies_there_is_not_what_the_catalogue_says(site):
 def test_a_catalogue_that_is_away_fails_a_job_and_no_report_delays_it(site):
     job = site.run(copying("anything"), host="https://localhost:1")
     assert (job["state"], job["error"]["code"]) == ("failed", Code.RUCIOLISTREPLICASFAILED.number), site.said
+
+
+def test_reports_that_a_pilot_could_not_send_are_sent_by_the_next(site, tmp_path):
+    """data:H-04 (a spool)"""
+    body, spool = b"told of later\n", tmp_path / "spool"
+    site.put("XRD", name := site.keep(body, "XRD"), body)
+    job = site.run(copying(name), trace_url="https://localhost:1/traces/", spool=spool)
+    assert job["state"] == "finished", site.said
+    assert site.traces(name) == []
+    assert [path.suffix for path in spool.iterdir()] == [".traces"]
+    later = site.run(copying(name), spool=spool)
+    assert {trace["appid"] for trace in site.traces(name)} == {str(job["id"]), str(later["id"])}
+    assert not [*spool.iterdir()]

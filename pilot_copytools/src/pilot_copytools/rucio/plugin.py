@@ -10,6 +10,7 @@ from pilot_core.sdk import (
     FileSpec,
     Job,
     JobKey,
+    Patch,
     PilotError,
     PilotOptions,
     Queue,
@@ -41,7 +42,9 @@ class Plugin:
             "pilot_inputs_replicas": bool(options.host),
             "pilot_outputs_replicas": bool(options.host),
             "pilot_outputs_register": options.register and bool(options.host),
+            "pilot_started": reports and options.spool is not None,
             "pilot_transfer_tried": reports,
+            "pilot_report_fields": reports,
             "pilot_ended": reports,
         }
         return [name for name, is_used in used.items() if not is_used]
@@ -87,6 +90,14 @@ class Plugin:
         return register(server_of(settings.of(RucioOptions)), job, receipts)
 
     @hookimpl
+    def pilot_started(self, settings: Settings) -> None:
+        """Send what an earlier pilot could not."""
+        from pilot_copytools.rucio.traces import sender_of
+
+        self._reporting = settings.of(RucioOptions)
+        sender_of(self._reporting).take_up()
+
+    @hookimpl
     def pilot_transfer_tried(self, job: Job, attempt: Attempt, settings: Settings) -> None:
         """Have it reported."""
         from pilot_copytools.rucio.traces import NEEDED, sender_of, trace_of
@@ -95,6 +106,16 @@ class Plugin:
         trace = trace_of(job, attempt, settings.of(PilotOptions).queue, options)
         if all(trace.get(name) for name in NEEDED):
             sender_of(options).give(trace)
+
+    @hookimpl
+    def pilot_report_fields(self, final: bool) -> Sequence[Patch]:
+        """Count the reports that Rucio did not take."""
+        if not final or self._reporting is None:
+            return ()
+        from pilot_copytools.rucio.traces import sender_of
+
+        behind = sender_of(self._reporting).behind
+        return [Patch.append("job_metrics", f"rucioTraceError={behind}", between=" ")] if behind else ()
 
     @hookimpl
     def pilot_ended(self) -> None:

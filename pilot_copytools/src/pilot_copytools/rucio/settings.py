@@ -40,6 +40,9 @@ class RucioOptions:
     lanes: int = option(4, help="Files that the copy tool moves at a time, where many go in one call.", least=1)
     traces: bool = option(True, help="Report every try to move a file.", env="PILOT_USE_RUCIO_TRACES")
     trace_url: str = option("", help="Where reports go, if not to the server's own place for them.")
+    spool: Path | None = option(
+        None, help="A directory in which reports that the server did not take wait for a later pilot."
+    )
 
     def scope_of(self, scope: str) -> str:
         """What Rucio calls a scope of a job; nothing if nobody says."""

@@ -8,17 +8,16 @@ import os
 import socket
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import cache, partial
 from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
 from pilot_copytools.rucio.settings import RucioOptions
+from pilot_copytools.rucio.spool import Spool, Trace
 from pilot_core.sdk import Attempt, Code, Connection, Job, PilotError
 from pilot_core.sdk.transfers import state_of
 from pilot_core.sdk.web import Web, find_credentials
-
-Trace = Mapping[str, object]
 
 LONGEST: Final = 1000
 MOST_WAITING: Final = 5000
@@ -97,21 +96,40 @@ def this_node() -> dict[str, object]:
 
 
 class Sender:
-    """Sends what it is given in batches, from a thread of its own that lives while there is anything to send."""
+    """Sends what it is given in batches, from a thread of its own that lives while there is anything to send.
 
-    def __init__(self, post: Callable[[Sequence[Trace]], None], gather_s: float = GATHER_S) -> None:
+    What does not get there while the pilot lives goes to the spool, if there is one.
+    """
+
+    def __init__(
+        self, post: Callable[[Sequence[Trace]], None], gather_s: float = GATHER_S, spool: Spool | None = None
+    ) -> None:
         self._post = post
         self._gather_s = gather_s
+        self._spool = spool
+        self._resting = False
         self._waiting: deque[Trace] = deque()
         self._lost = 0
         self._changed = threading.Condition()
         self._ending = False
         self._thread: threading.Thread | None = None
 
-    def give(self, trace: Trace) -> None:
-        """Take a report to be sent; returns at once."""
+    @property
+    def behind(self) -> int:
+        """How many reports are lost, or wait since the server did not take some."""
         with self._changed:
-            self._waiting.append(trace)
+            return self._lost + (len(self._waiting) if self._resting else 0)
+
+    def take_up(self) -> None:
+        """Send what earlier pilots left in the spool."""
+        if self._spool is not None and (left := self._spool.take()):
+            log.info("%d reports of transfers of earlier pilots are sent to Rucio", len(left))
+            self.give(*left)
+
+    def give(self, *traces: Trace) -> None:
+        """Take reports to be sent; returns at once."""
+        with self._changed:
+            self._waiting.extend(traces)
             self._drop_oldest()
             if self._thread is None:
                 self._thread = threading.Thread(target=self._send, name="rucio traces", daemon=True)
@@ -119,43 +137,51 @@ class Sender:
             self._changed.notify_all()
 
     def end(self, limit_s: float = LIMIT_S) -> int:
-        """Send what waits, once, and say how many reports never arrived."""
+        """Send what waits, once, put away what the server does not take, and say how many reports are lost."""
         with self._changed:
             self._ending, thread = True, self._thread
             self._changed.notify_all()
         if thread is not None:
             thread.join(limit_s)
         with self._changed:
-            self._ending, self._thread, lost = False, None, self._lost + len(self._waiting)
-            self._lost = 0
+            self._ending, self._thread, lost = False, None, self._lost + self._put_away()
+            self._lost, self._resting = 0, False
             self._waiting.clear()
         if lost:
             log.warning("%d reports of transfers did not get to Rucio", lost)
         return lost
 
+    def _put_away(self) -> int:
+        """Leave what waits for a later pilot; how many reports find no place."""
+        if self._spool is None or not self._waiting:
+            return len(self._waiting)
+        node = this_node()
+        kept = self._spool.put([{**node, **each} for each in self._waiting])
+        log.info("%d reports of transfers wait in %s for a later pilot", kept, self._spool.folder)
+        return len(self._waiting) - kept
+
     def _send(self) -> None:
-        resting = False
-        while batch := self._take(resting):
+        while batch := self._take():
             last = self._ending
             try:
                 self._post(batch)
-                resting = False
+                self._resting = False
             except PilotError as failed:
                 log.info("%d reports of transfers did not get to Rucio now: %s", len(batch), failed)
-                resting = not failed.facts.get("refused")
-                self._give_back(batch, resting)
-                if last and resting:
+                again = not failed.facts.get("refused")
+                self._give_back(batch, again)
+                if last and again:
                     return
 
-    def _take(self, resting: bool) -> list[Trace]:
+    def _take(self) -> list[Trace]:
         """The next batch, when it is full or has waited; nothing ends the thread."""
 
         def due() -> bool:
-            return self._ending or (not resting and len(self._waiting) >= AT_ONCE)
+            return self._ending or (not self._resting and len(self._waiting) >= AT_ONCE)
 
         with self._changed:
             if self._waiting:
-                self._changed.wait_for(due, REST_S if resting else self._gather_s)
+                self._changed.wait_for(due, REST_S if self._resting else self._gather_s)
             batch = [self._waiting.popleft() for _ in range(min(AT_ONCE, len(self._waiting)))]
             if not batch:
                 self._thread = None
@@ -164,11 +190,13 @@ class Sender:
     def _give_back(self, batch: Sequence[Trace], again: bool) -> None:
         """Have a batch wait for another try, or count it as lost."""
         with self._changed:
+            self._resting = again
             if again:
                 self._waiting.extendleft(reversed(batch))
             else:
                 self._lost += len(batch)
             self._drop_oldest()
+            self._changed.notify_all()
 
     def _drop_oldest(self) -> None:
         """Keep no more than fit, and count the others."""
@@ -180,7 +208,7 @@ class Sender:
 @cache
 def sender_of(options: RucioOptions) -> Sender:
     """Who sends the reports of these options."""
-    return Sender(partial(_post, options))
+    return Sender(partial(_post, options), spool=Spool(options.spool) if options.spool else None)
 
 
 def _post(options: RucioOptions, batch: Sequence[Trace]) -> None:
