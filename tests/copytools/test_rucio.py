@@ -10,6 +10,7 @@ from hashlib import md5
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import ClassVar
+from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 from attrs import evolve
@@ -23,6 +24,7 @@ from pilot_copytools.rucio.plugin import Plugin, plugin
 from pilot_copytools.rucio.replicas import PLACED_VIRTUALLY, is_signed, list_replicas, places
 from pilot_copytools.rucio.server import Server
 from pilot_copytools.rucio.settings import RucioOptions
+from pilot_copytools.rucio.signs import signed
 from pilot_copytools.rucio.spool import Spool
 from pilot_copytools.rucio.words import EXCEPTIONS, MAYBE, failure
 from pilot_core.config.layers import Layer, Rank, Schema
@@ -60,7 +62,7 @@ class Stub:
         if path.startswith("/auth/"):
             return 200, b""
         self.waits.wait(30)
-        waiting = self.answers.get(path, [])
+        waiting = self.answers.get(path.partition("?")[0], [])
         status, told = waiting.pop(0) if len(waiting) > 1 else waiting[0] if waiting else (404, "")
         lines = told if isinstance(told, list) else [told]
         return status, "\n".join(each if isinstance(each, str) else json.dumps(each) for each in lines).encode()
@@ -266,6 +268,46 @@ def test_each_unfit_storage_fails_its_own_files(server, stub):
     assert [found[name].code for name in ("b.root", "c")] == [Code.NONDETERMINISTICDDM, Code.NOSTORAGEPROTOCOL]
 
 
+SIGNED = "https://os/b/a?Signature=s&Expires=1"
+PLAIN = Replica("https://os/b/a", "OS", tools=("https",))
+
+
+def test_places_in_object_stores_are_signed_whoever_named_them(server, stub):
+    """data:A-13 (on the way out)"""
+    stub.answers = {
+        "/rses/OS": [(200, {"rse": "OS", "sign_url": "s3"})],
+        "/rses/OTHER": [(200, {"rse": "OTHER"})],
+        "/rses/LOST": [(404, "")],
+        "/credentials/signurl": [(200, f"{SIGNED}\n")],
+    }
+    other = Replica("root://h//a", "OS")
+    unsigned = [Replica("https://h/c", "OTHER"), Replica("https://h/c"), Replica("https://h/c", "LOST"), other]
+    already = evolve(PLAIN, signed=True)
+    found = signed(server, {"a.root": [PLAIN, other], "c": unsigned, "d": [already]})
+    assert found == {"a.root": [evolve(PLAIN, url=SIGNED, signed=True), other]}
+    (asked,) = (path for path in stub.paths() if "signurl" in path)
+    query = dict(parse_qsl(urlsplit(asked).query))
+    assert query == {"rse": "OS", "svc": "s3", "op": "write", "url": PLAIN.url, "lifetime": "86400"}
+
+
+def test_a_place_that_is_not_signed_is_left_out_and_the_last_fails_its_file(server, stub):
+    stub.answers = {
+        "/rses/OS": [(200, {"rse": "OS", "sign_url": "s3"})],
+        "/credentials/signurl": [(503, "")],
+    }
+    other = Replica("root://h//a", "OTHER")
+    found = signed(server, {"a": [PLAIN], "b": [PLAIN, other]})
+    assert found["b"] == [other]
+    assert found["a"].code is Code.RUCIOSERVICEUNAVAILABLE
+    assert found["a"].detail.startswith("a: ")
+
+
+def test_places_stay_as_they_are_where_nobody_says_whether_they_are_signed(server, stub, caplog):
+    stub.answers["/rses/OS"] = [(503, "")]
+    assert signed(server, {"a": [PLAIN]}) == {}
+    assert "places in OS are not signed" in caplog.text
+
+
 def test_scopes_are_what_the_site_calls_them():
     options = RucioOptions(scope="mine", scopes=("*.1=user.me", "old=new"))
     assert [options.scope_of(scope) for scope in ("", "17.1", "old", "else")] == ["mine", "user.me", "new", "else"]
@@ -336,7 +378,7 @@ def test_reports_that_are_not_wanted_are_not_even_thought_of():
     assert set(unused(settings())) >= {"pilot_inputs_replicas", "pilot_transfer_tried", "pilot_outputs_register"}
     assert set(unused(settings(trace_url="https://h/traces"))) == {
         "pilot_started", "pilot_job_extras", "pilot_inputs_replicas",
-        "pilot_outputs_replicas", "pilot_outputs_register",
+        "pilot_outputs_replicas", "pilot_outputs_sign", "pilot_outputs_register",
     }  # fmt: skip
 
 

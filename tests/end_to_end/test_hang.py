@@ -27,6 +27,7 @@ FAILS_THE_JOB = {
     "pilot_inputs_staged",
     "pilot_outputs_select",
     "pilot_outputs_replicas",
+    "pilot_outputs_sign",
     "pilot_payload_command",
     "pilot_payload_environment",
     "pilot_payload_container",

@@ -16,6 +16,7 @@ from pilot_copytools.rucio.registers import register
 from pilot_copytools.rucio.replicas import list_replicas
 from pilot_copytools.rucio.server import Server
 from pilot_copytools.rucio.settings import RucioOptions
+from pilot_copytools.rucio.signs import signed
 from pilot_core.config.layers import Settings
 from pilot_core.errors import Code, PilotError
 from pilot_core.io.cancel import CancelFlag
@@ -197,7 +198,7 @@ def test_addresses_of_an_object_store_are_signed_for_both_ways(object_store, s3,
     name = job.outputs[0].lfn
     found = destinations(server, [evolve(job.outputs[0], endpoint=storage)], QUEUE)[name]
     assert not isinstance(found, PilotError), found
-    (put,) = found
+    (put,) = signed(server, {name: found})[name]
     file = describe(name, CONTENT)
     stored = Receipt(
         lfn=name, direction="out", url=put.shown, tool="https", size_b=len(CONTENT), checksum=file.checksum,

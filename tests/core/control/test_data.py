@@ -612,6 +612,23 @@ def test_plugins_select_outputs_and_their_places(bench):
     assert set(bench.shelf.held) == {"mem://p/out_1", "mem://p/out_2"}
 
 
+def test_places_of_outputs_are_signed_whoever_named_them(bench):
+    """data:A-13 (on the way out)"""
+    make(bench, a=b"1", b=b"2", c=b"3", d=b"4")
+    asked, gone = [], PilotError(Code.RUCIOSERVICEUNAVAILABLE, "c: nobody signs")
+
+    def sign(replicas):
+        asked.append({name: [place.url for place in places] for name, places in replicas.items()})
+        return {"a": [Replica("mem://a?sig=1", signed=True)], "b": [Replica("mem://b?sig=2", signed=True)], "c": gone}
+
+    hooks = bench.hooks(pilot_outputs_replicas=lambda: {"b": [Replica("mem://b")]}, pilot_outputs_sign=sign)
+    result = outputs(bench, out("a"), FileSpec(lfn="b"), out("c"), FileSpec(lfn="d"), hooks=hooks)
+    assert asked == [{"a": ["mem://out/a"], "b": ["mem://b"], "c": ["mem://out/c"]}]
+    assert bench.shelf.held == {"mem://a?sig=1": b"1", "mem://b?sig=2": b"2"}
+    assert (codes(result), result.notes) == ([Code.RUCIOSERVICEUNAVAILABLE], {"left_in_workdir": ["d"]})
+    assert [each.url for each in result.receipts] == ["mem://a?***", "mem://b?***"]
+
+
 def test_an_output_is_stored_under_another_name_than_it_has_on_the_disk(bench):
     (bench.workdir / "out").mkdir()
     make(bench, **{"out/hits.root": b"h"})

@@ -67,7 +67,7 @@ def _in_storage(server: Server, storage: str, files: Sequence[FileSpec], domain:
     places: dict[Did, list[Replica]] = {did: [] for did in dids}
     for door in doors(known, "write", domain):
         for did, url in _urls(server, known, door, dids, domain):
-            places[did].append(_signed(server, known, Replica(url, storage, domain)))
+            places[did].append(Replica(url, storage, domain))
     if not all(places.values()):
         raise PilotError(Code.NOSTORAGEPROTOCOL, "Rucio knows no door there by which files can be written")
     return {file.lfn: tuple(places[did]) for file, did in zip(files, dids, strict=True)}
@@ -113,14 +113,3 @@ def _urls(
         path = f"/rses/{quote(storage['rse'], safe='')}/lfns2pfns"
         told: Any = server.call("GET", path, query={**asked, "operation": "write"}, repeat=True).json()
         yield from ((did, told[f"{did[0]}:{did[1]}"]) for did in part)
-
-
-def _signed(server: Server, storage: Mapping[str, Any], place: Replica) -> Replica:
-    """The place as one may write there without any key, where the server signs for that storage."""
-    service = storage.get("sign_url")
-    if not service or not place.url.startswith("https:"):
-        return place
-    asked = {"rse": place.endpoint, "svc": service, "op": "write", "url": place.url}
-    query = {**asked, "lifetime": int(server.options.signed_s)}
-    answer = server.call("GET", "/credentials/signurl", query=query, headers={"Accept": "*/*"}, repeat=True)
-    return Replica(answer.body.decode().strip(), place.endpoint, place.domain, signed=True)

@@ -41,6 +41,7 @@ class Plugin:
             "pilot_job_extras": bool(options.host),
             "pilot_inputs_replicas": bool(options.host),
             "pilot_outputs_replicas": bool(options.host),
+            "pilot_outputs_sign": bool(options.host),
             "pilot_outputs_register": options.register and bool(options.host),
             "pilot_started": reports and options.spool is not None,
             "pilot_transfer_tried": reports,
@@ -78,6 +79,16 @@ class Plugin:
         options = settings.of(RucioOptions)
         named = wanted(files, queue, options)
         return (destinations(server_of(options), named, queue) or None) if named else None
+
+    @hookimpl
+    def pilot_outputs_sign(
+        self, replicas: Mapping[str, Sequence[Replica]], settings: Settings
+    ) -> Mapping[str, Sequence[Replica] | PilotError] | None:
+        """Have the server sign for its object stores."""
+        from pilot_copytools.rucio.server import server_of
+        from pilot_copytools.rucio.signs import signed
+
+        return signed(server_of(settings.of(RucioOptions)), replicas) or None
 
     @hookimpl
     def pilot_outputs_register(

@@ -130,11 +130,21 @@ class Storing:
             staging.pilot_outputs_replicas, job=job, files=tuple(files), queue=queue, settings=settings
         )
         output_dir = settings.of(DataOptions).output_dir
-        transfers = [transfer_of(file, known or {}, output_dir) for file in files]
+        transfers = self._signed([transfer_of(file, known or {}, output_dir) for file in files])
         return (
             [each for each in transfers if each.candidates or each.error],
             tuple(each.file.lfn for each in transfers if not (each.candidates or each.error)),
         )
+
+    def _signed(self, transfers: list[Transfer]) -> list[Transfer]:
+        """The same with signed places where a plugin gives any."""
+        job, queue, settings = self.task.job, self.task.queue, self.task.settings
+        places = {each.file.lfn: each.candidates for each in transfers if each.candidates}
+        if not places:
+            return transfers
+        ask = self.means.hooks.first
+        signed = ask(staging.pilot_outputs_sign, job=job, replicas=places, queue=queue, settings=settings) or {}
+        return [transfer_of(each.file, signed) if each.file.lfn in signed else each for each in transfers]
 
     def _trips(self, transfers: Sequence[Transfer]) -> list[Trip]:
         """The ways of files that can leave, summed from the disk."""

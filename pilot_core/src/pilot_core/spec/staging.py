@@ -84,6 +84,18 @@ def pilot_outputs_replicas(
     """
 
 
+@hook(Shape.FIRST, since="0.1")
+def pilot_outputs_sign(
+    job: Job, replicas: Mapping[str, Sequence[Replica]], queue: Queue, settings: Settings
+) -> Mapping[str, Sequence[Replica] | PilotError] | None:
+    """Give signed places for those where nobody may write otherwise, such as in an object store, whoever named them.
+
+    ``replicas`` is where outputs or the log go: logical name to places. A name left out keeps what it has, one with an
+    error is not stored, for that reason. Asked before stage-out and again for the log, in a worker thread. A failure
+    fails the stage-out, in the plugin's name.
+    """
+
+
 @hook(Shape.TELL, since="0.1")
 def pilot_file_moved(job: Job, receipt: Receipt) -> None:
     """Hear that a file was brought or stored, and verified.
