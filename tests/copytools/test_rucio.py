@@ -468,6 +468,28 @@ def test_what_a_server_did_not_take_is_sent_by_a_later_pilot(tmp_path, caplog):
     assert not [*spool.folder.iterdir()]
 
 
+def test_reports_for_a_server_that_says_nothing_are_not_lost_with_the_pilot(tmp_path):
+    asked, answers = threading.Event(), threading.Event()
+
+    def post(batch) -> None:
+        asked.set()
+        answers.wait(60)
+        raise AWAY
+
+    sender = traces.Sender(post, 0, spool := Spool(tmp_path))
+    sender.give({"n": 1})
+    assert asked.wait(30)
+    sender.give({"n": 2})
+    thread = sender._thread
+    try:
+        assert sender.end(0.01) == 0
+    finally:
+        answers.set()
+    thread.join(30)
+    assert [each["n"] for each in spool.take()] == [1, 2]
+    assert sender.end() == 0
+
+
 def test_a_spool_keeps_the_latest_that_fit_and_others_are_counted(tmp_path, monkeypatch):
     monkeypatch.setattr(spools, "SPOOL_B", 60)
     monkeypatch.setattr(traces, "this_node", dict)

@@ -28,6 +28,8 @@ REST_S: Final = 60.0
 """So long a server is left alone that did not take a batch."""
 CONNECT_S: Final = 5.0
 LIMIT_S: Final = 15.0
+LAST_S: Final = 4.0
+"""So long a pilot that ends waits for the last: less than the pilot itself is waited for."""
 NEEDED: Final = ("eventType", "localSite", "remoteSite")
 """A report without one of these tells nobody anything, and is not sent."""
 log = logging.getLogger(__name__)
@@ -109,6 +111,7 @@ class Sender:
         self._spool = spool
         self._resting = False
         self._waiting: deque[Trace] = deque()
+        self._under_way: list[Trace] = []
         self._lost = 0
         self._changed = threading.Condition()
         self._ending = False
@@ -136,7 +139,7 @@ class Sender:
                 self._thread.start()
             self._changed.notify_all()
 
-    def end(self, limit_s: float = LIMIT_S) -> int:
+    def end(self, limit_s: float = LAST_S) -> int:
         """Send what waits, once, put away what the server does not take, and say how many reports are lost."""
         with self._changed:
             self._ending, thread = True, self._thread
@@ -144,32 +147,33 @@ class Sender:
         if thread is not None:
             thread.join(limit_s)
         with self._changed:
-            self._ending, self._thread, lost = False, None, self._lost + self._put_away()
-            self._lost, self._resting = 0, False
+            left = [*self._under_way, *self._waiting]
+            self._ending, self._thread, lost = False, None, self._lost + len(left) - self._put_away(left)
+            self._lost, self._resting, self._under_way = 0, False, []
             self._waiting.clear()
         if lost:
             log.warning("%d reports of transfers did not get to Rucio", lost)
         return lost
 
-    def _put_away(self) -> int:
-        """Leave what waits for a later pilot; how many reports find no place."""
-        if self._spool is None or not self._waiting:
-            return len(self._waiting)
+    def _put_away(self, left: Sequence[Trace]) -> int:
+        """Leave these for a later pilot, as far as there is room; how many that were."""
+        if self._spool is None or not left:
+            return 0
         node = this_node()
-        kept = self._spool.put([{**node, **each} for each in self._waiting])
+        kept = self._spool.put([{**node, **each} for each in left])
         log.info("%d reports of transfers wait in %s for a later pilot", kept, self._spool.folder)
-        return len(self._waiting) - kept
+        return kept
 
     def _send(self) -> None:
         while batch := self._take():
             last = self._ending
             try:
                 self._post(batch)
-                self._resting = False
+                self._arrived()
             except PilotError as failed:
                 log.info("%d reports of transfers did not get to Rucio now: %s", len(batch), failed)
                 again = not failed.facts.get("refused")
-                self._give_back(batch, again)
+                self._give_back(again)
                 if last and again:
                     return
 
@@ -185,16 +189,22 @@ class Sender:
             batch = [self._waiting.popleft() for _ in range(min(AT_ONCE, len(self._waiting)))]
             if not batch:
                 self._thread = None
+            self._under_way = batch
             return batch
 
-    def _give_back(self, batch: Sequence[Trace], again: bool) -> None:
-        """Have a batch wait for another try, or count it as lost."""
+    def _arrived(self) -> None:
+        with self._changed:
+            self._resting, self._under_way = False, []
+
+    def _give_back(self, again: bool) -> None:
+        """Have what was under way wait for another try, or count it as lost."""
         with self._changed:
             self._resting = again
             if again:
-                self._waiting.extendleft(reversed(batch))
+                self._waiting.extendleft(reversed(self._under_way))
             else:
-                self._lost += len(batch)
+                self._lost += len(self._under_way)
+            self._under_way = []
             self._drop_oldest()
             self._changed.notify_all()
 
