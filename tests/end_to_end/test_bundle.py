@@ -40,7 +40,7 @@ def make(to: Path, *words: str) -> dict:
 def made(tmp_path_factory):
     """An archive for this Python, and what was told of it."""
     archive = tmp_path_factory.mktemp("made") / "pilot.tar.gz"
-    return archive, make(archive)
+    return archive, make(archive, "--folder", "pilot3")
 
 
 @pytest.fixture
@@ -84,6 +84,17 @@ def runs_a_job(node: Node, tree: Path) -> None:
 
 def test_a_job_runs_from_an_unpacked_archive(node, tree):
     runs_a_job(node, tree)
+
+
+def test_a_wrapper_of_the_older_pilot_finds_what_it_calls(node, tree):
+    job = {"PandaID": 77, "taskID": 7, "transformation": "true", "jobPars": "", "attemptNr": 1}
+    (tree.parent / "pandaJobData.out").write_text(json.dumps({"77": job}))
+    line = [node.path / "python3", "pilot3/pilot.py", "-q", "local", "-i", "PR", "--pilot-user", "generic", "-z"]
+    done = subprocess.run(line, env={"PATH": str(node.path)}, cwd=tree.parent, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert json.loads((tree.parent / "heartbeat.json").read_text())["job_id"] == 77
+    assert (tree / "pandaIDs.out").read_text() == "77\n"
+    assert node.run(tree / "bin" / "pilot-verify").returncode == 0
 
 
 def test_only_what_is_in_the_bundle_is_found_there(node, tree):

@@ -238,6 +238,32 @@ def test_every_changed_byte_is_named(tree, node):
     assert start(tree / "bin" / "pilot-verify", node).stdout.startswith("whole: ")
 
 
+@pytest.fixture
+def older(bundle, node):
+    """Starts ``pilot3/pilot.py`` as a wrapper does that unpacked it where it is."""
+
+    def call(*words: str) -> subprocess.CompletedProcess[str]:
+        with tarfile.open(bundle("pilot-core", *words, "--folder", "pilot3", to="pilot3.tar.gz")) as tar:
+            tar.extractall(node, filter="data")
+        (node / "python3").rename(node / "interpreter")
+        line = [node / "interpreter", "pilot3/pilot.py", "-q", "a b"]
+        return subprocess.run(line, env={"PATH": str(node)}, cwd=node, capture_output=True, text=True, input="given")
+
+    return call
+
+
+def test_the_older_pilots_path_starts_it(older, node):
+    done = older()
+    assert (done.returncode, done.stderr) == (7, "")
+    assert json.loads(done.stdout)["argv"] == [str(node / "pilot3" / "bin" / "pilot"), "-q", "a b"]
+
+
+def test_the_older_pilots_path_looks_for_a_python_that_fits(older):
+    done = older("--python", OTHER)
+    assert (done.returncode, done.stdout) == (127, "")
+    assert f"which python{OTHER} or python3 on PATH is not" in done.stderr
+
+
 @pytest.mark.parametrize("harm", [lambda path: path.write_bytes(b""), lambda path: path.unlink()])
 def test_the_start_program_itself_may_be_what_is_broken(tree, node, harm):
     harm(tree / "lib" / "start.py")
@@ -351,6 +377,8 @@ def test_extras_and_what_of_ours_is_needed_come_along(pilot, wheels, tmp_path):
         (["pilot-core", "--python", "3.10"], "--python 3.10: pilot-core needs Python >=3.11"),
         (["pilot-core", "--platform", "win_amd64"], "--platform win_amd64: not a platform that a pilot runs on"),
         (["pilot-core", "--from", "nowhere"], "--from nowhere: no such directory"),
+        (["pilot-core", "--folder", "a/b", "--to", "b.tar.gz"], "--folder a/b: no name for an archive's folder; name"),
+        (["pilot-core", "--folder", "pilot3"], "--folder pilot3: no name for an archive's folder; name one"),
         (["pilot-core", "--to", "."], " is there already; remove it or name another place"),
         (["pilot-core", "--to", "no/where"], "no, where the bundle shall go, is no directory"),
     ],

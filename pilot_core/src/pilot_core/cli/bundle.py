@@ -22,6 +22,8 @@ def describe(parser: Parser) -> None:
     parser.add_argument("dists", nargs="*", metavar="DIST[EXTRA,...]", help=TEXT)
     text = "Write a tree there, or an archive if the name ends with .tar.gz."
     parser.add_argument("--to", type=Path, required=True, metavar="PATH", help=text)
+    text = "Name the archive's one folder so; wrappers that call pilot3/pilot.py want pilot3."
+    parser.add_argument("--folder", default="", metavar="NAME", help=text)
     parser.add_argument("--python", metavar="3.N", help="Make it for this Python; by default for this one.")
     text = "Make it for machines of this kind; by default for all like this one: manylinux2014_x86_64, for instance."
     parser.add_argument("--platform", metavar="TAG", help=text)
@@ -58,7 +60,7 @@ def _order(arguments: Namespace) -> Order:
     for name, extras in map(wished, arguments.dists or installed()):
         wishes.setdefault(name, set()).update(extras)
     folders = [folder.absolute() for folder in arguments.folders]
-    return Order(wishes, target, Index(folders, not arguments.no_index), arguments.to.absolute())
+    return Order(wishes, target, Index(folders, not arguments.no_index), arguments.to.absolute(), arguments.folder)
 
 
 def _plain(manifest: Manifest, to: Path, packed_b: int | None) -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""The files of a tree that no distribution has: two launchers in sh, what they start, and the wrapper."""
+"""The files of a tree that no distribution has: launchers, what they start, and the wrapper."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from typing import Final
 PACKAGES: Final = "lib/packages"
 START: Final = "lib/start.py"
 WRAPPER: Final = "bin/pilot-wrapper"
+ENTRY: Final = "pilot.py"
+"""Where the older pilot's is, in a folder that is named as its own was."""
 SCRIPTS: Final = Path(__file__).parents[2] / "scripts"
 LAUNCHERS: Final = {"bin/pilot": "start", "bin/pilot-verify": "verify"}
 SCRIPT: Final = Template("""\
@@ -47,6 +49,16 @@ echo "pilot: this bundle needs CPython $python, which $${PILOT_PYTHON:-python$py
 put one on PATH or name it in PILOT_PYTHON" >&2
 exit 127
 """)
+OLDER: Final = Template("""\
+# Starts the pilot for those who call the older pilot's pilot3/pilot.py.
+import os
+import sys
+
+if sys.version_info[:2] == ($pair):
+    os.environ.setdefault("PILOT_PYTHON", sys.executable)
+pilot = os.path.join(os.path.dirname(os.path.realpath(__file__)), "bin", "pilot")
+os.execv(pilot, [pilot] + sys.argv[1:])
+""")
 
 
 def write(root: Path, python: str, manifest: str) -> None:
@@ -59,6 +71,7 @@ def write(root: Path, python: str, manifest: str) -> None:
     for name, what in LAUNCHERS.items():
         (root / name).write_text(script(python, what, manifest, zlib.crc32(program)), encoding="utf-8")
         (root / name).chmod(0o755)
+    (root / ENTRY).write_text(OLDER.substitute(pair=_pair(python)), encoding="utf-8")
 
 
 def script(python: str, what: str, manifest: str, crc: int) -> str:
@@ -66,5 +79,8 @@ def script(python: str, what: str, manifest: str, crc: int) -> str:
 
     The interpreter that tells its version also looks at the start program, which cannot well tell of its own defects.
     """
-    pair = python.replace(".", ", ")
-    return SCRIPT.substitute(python=python, pair=pair, start=START, what=what, manifest=manifest, crc=crc)
+    return SCRIPT.substitute(python=python, pair=_pair(python), start=START, what=what, manifest=manifest, crc=crc)
+
+
+def _pair(python: str) -> str:
+    return python.replace(".", ", ")

@@ -27,18 +27,28 @@ class Order:
     target: Target
     index: Index
     to: Path
+    folder: str = ""
+    """The name of an archive's one folder, if it is not that of its version and machine."""
+
+    @property
+    def is_archive(self) -> bool:
+        """Whether a packed bundle is wished for, not a tree."""
+        return self.to.name.endswith(ARCHIVE)
 
 
 def make(order: Order) -> Manifest:
     """Make the bundle; it comes to its place whole or not at all."""
     if order.to.exists() and not (order.to.is_dir() and not any(order.to.iterdir())):
         raise Usage(f"{order.to} is there already; remove it or name another place", "bundle")
+    if order.folder and not (order.is_archive and order.folder == Path(order.folder).name):
+        told = f"--folder {order.folder}: no name for an archive's folder; name one, such as pilot3, for a {ARCHIVE}"
+        raise Usage(told, "bundle")
     if not order.to.parent.is_dir():
         raise Usage(f"{order.to.parent}, where the bundle shall go, is no directory", "bundle")
     with tempfile.TemporaryDirectory(prefix=".bundle-", dir=order.to.parent) as folder:
         work = Path(folder)
         manifest = _tree(order, work)
-        made = _pack(manifest, work) if order.to.name.endswith(ARCHIVE) else work / "tree"
+        made = _pack(manifest, work, order.folder) if order.is_archive else work / "tree"
         made.rename(order.to)
     return manifest
 
@@ -57,10 +67,11 @@ def _tree(order: Order, work: Path) -> Manifest:
     return manifest
 
 
-def _pack(manifest: Manifest, work: Path) -> Path:
+def _pack(manifest: Manifest, work: Path, folder: str) -> Path:
     core = next(each for each in manifest.distributions if each.name == CORE)
     target = manifest.target
-    archive(work / "tree", f"pilot-{core.version}-py{target.python}-{target.platform}", work / f"tree{ARCHIVE}")
+    top = folder or f"pilot-{core.version}-py{target.python}-{target.platform}"
+    archive(work / "tree", top, work / f"tree{ARCHIVE}")
     return work / f"tree{ARCHIVE}"
 
 
