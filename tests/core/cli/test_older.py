@@ -214,6 +214,17 @@ def test_a_file_with_jobs_is_looked_for_where_it_was(places):
     assert flags(**more)["panda.jobs_file"] == str(here)
 
 
+@pytest.mark.parametrize("name", ["HARVESTER_ID", "HARVESTER_WORKER_ID"])
+def test_the_worker_of_a_harvester_that_pushes_waits_for_its_file(tmp_path, name):
+    pushed = {"cwd": tmp_path, "environ": {name: "7"}}
+    words = ("--harvester-submit-mode", "PUSH", "--harvester-datadir", "data")
+    meant = flags(*words, **pushed)
+    assert (meant["panda.jobs_file"], meant["panda.jobs_file_s"]) == (str(tmp_path / "data/pandaJobData.out"), "1800")
+    assert not {"panda.jobs_file", "panda.jobs_file_s"} & {*flags(*words[2:], **pushed), *flags(*words, cwd=tmp_path)}
+    (tmp_path / "HPCJobs.json").touch()
+    assert "panda.jobs_file_s" not in flags(*words, "--harvester-workdir", str(tmp_path), **pushed)
+
+
 def test_the_numbers_of_jobs_go_where_wrappers_look(tmp_path):
     assert flags(cwd=tmp_path)["panda.ids_file"] == str(tmp_path / "pandaIDs.out")
     (tmp_path / "pilot3").mkdir()
@@ -286,10 +297,18 @@ class Older:
         (root / "pilot3").mkdir(parents=True)
 
     def run(self, *words: str, **environ: str) -> subprocess.CompletedProcess[str]:
+        line, how = self.line(*words, **environ)
+        return subprocess.run(line, **how, capture_output=True, timeout=60)
+
+    def start(self, *words: str, **environ: str) -> subprocess.Popen[str]:
+        line, how = self.line(*words, **environ)
+        return subprocess.Popen(line, **how, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+
+    def line(self, *words: str, **environ: str) -> tuple[list[str], dict[str, object]]:
         told = {"PILOT_CONNECTION_TOKEN": self.server.token(), "PILOT_CONNECTION_FINGERPRINT": self.server.fingerprint}
         line = [sys.executable, "-m", "pilot_core", "--pilot-user", "generic", "-q", "local", "-j", "managed", *words]
         env = {**CLEAN, **{name: str(value) for name, value in told.items()}, **environ}
-        return subprocess.run(line, cwd=self.root, env=env, capture_output=True, text=True, timeout=60)
+        return line, {"cwd": self.root, "env": env, "text": True}
 
     @property
     def ids(self) -> str:
@@ -323,6 +342,23 @@ def test_a_file_in_place_comes_before_the_servers_jobs_and_is_not_left(place):
     assert place.ids == "77\n", done.stderr
     assert (place.root / "pandaJobData.out.taken.77").exists()
     assert not (place.root / "pandaJobData.out").exists()
+
+
+def test_a_file_that_is_brought_late_is_taken_though_no_server_answers(place):
+    """pilot:B04"""
+    job = {"PandaID": 77, "taskID": 7, "transformation": "true", "jobPars": "", "attemptNr": 1}
+    words = ["--url", "https://127.0.0.1:1", "--harvester-submit-mode", "PUSH", "-l", "60"]
+    settings = ["--set", "report.final_budget_s=0.1", "--set", "connection.info_sources=file"]
+    (place.root / "queuedata.json").write_text(json.dumps({"local": {"name": "local", "status": "online"}}))
+    with place.start(*words, *settings, HARVESTER_ID="h") as pilot:
+        assert any("waiting for jobs in" in line for line in pilot.stderr)
+        (place.root / "written").write_text(json.dumps({"77": job}))
+        os.utime(place.root / "written", (1, 1))
+        (place.root / "written").rename(place.root / "pandaJobData.out")
+        said = pilot.stderr.read()
+    assert pilot.returncode == 79, said
+    assert place.ids == "77\n"
+    assert (place.root / "pandaJobData.out.taken.77").exists()
 
 
 def test_without_a_server_what_it_would_hear_is_in_a_file(place):

@@ -138,8 +138,9 @@ TABLE: Final = (
     Older(
         names=("--harvester-submit-mode",),
         takes="MODE",
-        does="nothing more than before: with PUSH, -x 5 is 12. A file with jobs (see -z) that is there at the start "
-        "comes before the server's in any mode",
+        does="with PUSH, -x 5 is 12; and in the worker of a Harvester, jobs come from a file alone (see -z), which is "
+        "waited for: half an hour, see `panda.jobs_file_s`. A file that is there at the start comes before the "
+        "server's jobs in any mode",
     ),
     Older(names=("--input-dir",), takes="DIR", does="nothing: inputs come from where their replicas are; see `local`"),
     Older(names=("--input-destination-dir",), takes="DIR", key="data.cache", does="`stagein` leaves inputs there"),

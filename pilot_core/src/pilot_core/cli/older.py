@@ -29,6 +29,7 @@ LABELS: Final = {
 }
 FILES: Final = {"pilot.life_file": "pilot_heartbeat.json"}
 LOOKED_AT: Final = 5, 12
+AWAITED_S: Final = "1800"
 
 
 @frozen
@@ -148,6 +149,11 @@ def _is_push(line: Line) -> bool:
     return line.get("harvester-submit-mode").upper() == "PUSH"
 
 
+def _is_brought(line: Line) -> bool:
+    """Whether a Harvester fetches the jobs, and brings them in a file."""
+    return _is_push(line) and any(line.environ.get(name) for name in ("HARVESTER_ID", "HARVESTER_WORKER_ID"))
+
+
 def _url(line: Line) -> Flags:
     from urllib.parse import urlsplit
 
@@ -204,7 +210,10 @@ def _jobs(line: Line) -> Flags:
             raise Usage(f"-z wants jobs from a file, and there is none at {places}; leave it out, or put one", "run")
         mine = {"path": str(found), "told": str(line.cwd / "heartbeat.json"), **ids}
         return {"pilot.communicator": "pandafile"} | {f"pandafile.{name}": value for name, value in mine.items()}
-    first = {"jobs_file": str(found)} if found is not None else {}
+    if found is None and _is_brought(line):
+        first = {"jobs_file": str(next(_places(line))), "jobs_file_s": AWAITED_S}
+    else:
+        first = {"jobs_file": str(found)} if found is not None else {}
     same = {"same_task": line.get("allow-same-user") or "true"}
     return {f"panda.{name}": value for name, value in (ids | first | same).items()}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
 
@@ -30,6 +31,28 @@ def test_a_file_that_is_no_such_file_stays(tmp_path):
         Given(tmp_path / "jobs").jobs()
     assert refused.value.code is Code.CONVERSIONFAILURE
     assert (tmp_path / "jobs").read_text() == "{"
+
+
+def test_a_file_that_is_waited_for_is_read_when_it_is_whole(tmp_path):
+    path = tmp_path / "jobs"
+    given = Given(path, 1e6)
+    assert (given.offer().jobs, given.offer().stay) == ((), True)
+    path.write_text("PandaID=1&trans")
+    assert (given.offer().jobs, given.offer().stay) == ((), True)
+    os.utime(path, (1, 1))
+    offer = given.offer()
+    assert ([raw["PandaID"] for raw in offer.jobs], offer.over) == (["1"], True)
+    assert (given.offer().jobs, given.offer().over) == ((), True)
+
+
+def test_a_file_that_nobody_brings_is_told_of(tmp_path):
+    with pytest.raises(PilotError, match=r"nobody put jobs into .*jobs within 1e-09 s") as none:
+        Given(tmp_path / "jobs", 1e-9, began=-1.0).offer()
+    assert (none.value.code, none.value.facts["permanent"]) == (Code.NOJOBSINPANDA, True)
+
+
+def test_a_file_that_is_not_waited_for_leaves_the_rest_to_the_server(tmp_path):
+    assert Given(tmp_path / "jobs").offer() is None
 
 
 def test_numbers_are_added_to_a_file(tmp_path, caplog):

@@ -28,6 +28,9 @@ class PandaOptions:
     jobs_file: Path | None = option(
         None, help="A file whose jobs come before those of the server, such as pandaJobData.out."
     )
+    jobs_file_s: float = option(
+        0.0, help="Wait so long for that file and take its jobs alone; 0: the server's as well.", unit="s"
+    )
     same_task: bool = option(False, help="After its first job, ask for jobs of the same task alone.")
     ids_file: Path | None = option(None, help="Where the numbers of jobs are noted that were taken, one a line.")
     worker_status: bool = option(True, help="Tell the server that the pilot began and ended, for its harvester.")

@@ -108,7 +108,7 @@ class Panda(Communicator):
         self._renewal: Renewal | None = None
         self._node: NodeFacts | None = None
         self._broker: Broker | None = self._broker_of(settings) if self._options.broker else None
-        self._given = Given(told.jobs_file) if told.jobs_file is not None else None
+        self._given = Given(told.jobs_file, told.jobs_file_s) if told.jobs_file is not None else None
         self._task: object = None
         self._talks: dict[tuple[str, int], _Talk] = {}
         self._talking = threading.Lock()
@@ -202,8 +202,8 @@ class Panda(Communicator):
 
     def acquire(self, request: Mapping[str, object]) -> Offer:
         """Ask once. What was sent is not sent again, as a lost answer may have reserved a job."""
-        if self._given is not None and (given := self._given.jobs()):
-            return Offer(jobs=tuple(raw for raw in given if self._is_new(raw, 0.0)))
+        if self._given is not None and (given := self._given.offer()) is not None:
+            return evolve(given, jobs=tuple(raw for raw in given.jobs if self._is_new(raw, 0.0)))
         try:
             offer = self._acquire(request)
         finally:
