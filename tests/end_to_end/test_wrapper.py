@@ -11,7 +11,10 @@ import signal
 import subprocess
 import sys
 import tarfile
+import threading
 import time
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import psutil
@@ -24,6 +27,8 @@ CLEAN = {name: os.environ[name] for name in ("PATH", "HOME", "PYTHONPATH") if na
 LONG = "echo $$ > {root}/pid.part; mv {root}/pid.part {root}/pid; sleep 300"
 LIMIT_S = 120
 SEEDS = range(4)
+TOOLS = ("mktemp", "mkfifo", "date", "tr", "rm", "cp", "dirname", "cat", "sh", "env")
+FETCHING = ("mkdir", "sed", "grep", "tail", "sha256sum", "cut")
 
 
 @pytest.fixture(params=[name for name, words in SHELLS.items() if shutil.which(words[0])])
@@ -55,6 +60,15 @@ class Node:
         wrapper = self.start(*words, **environ)
         said, _ = wrapper.communicate(timeout=LIMIT_S)
         return wrapper.returncode, said
+
+    def tools(self, *more: str) -> str:
+        """A path that has these programs and what every wrapper needs."""
+        folder = self.root / "tools"
+        folder.mkdir()
+        for tool in {*TOOLS, *more, *self.shell[:1]}:
+            found = os.path.realpath(sys.executable) if tool == "python3" else shutil.which(tool)
+            (folder / tool).symlink_to(str(found))
+        return str(folder)
 
     def await_true(self, is_so) -> None:
         until = time.monotonic() + LIMIT_S
@@ -100,10 +114,7 @@ def test_a_job_runs_and_nothing_stays(node):
 
 
 def test_where_no_python_runs_the_pilot_it_says_which_were_tried(node):
-    (node.root / "tools").mkdir()
-    for tool in ("mktemp", "mkfifo", "date", "tr", "rm", "cp", "dirname", "cat", "sh", *node.shell[:1]):
-        (node.root / "tools" / tool).symlink_to(str(shutil.which(tool)))
-    code, said = node.run("-p", "/no/python 3", "--", "-q", "Q", PILOT_PYTHON="", PATH=str(node.root / "tools"))
+    code, said = node.run("-p", "/no/python 3", "--", "-q", "Q", PILOT_PYTHON="", PATH=node.tools())
     assert code == 1
     assert "none of these runs the pilot: /no/python 3 python3 python3.14" in said
     assert node.is_clean()
@@ -114,6 +125,7 @@ def test_where_no_python_runs_the_pilot_it_says_which_were_tried(node):
     [
         (["-b", "/no/bundle"], 64, "there is no bundle in /no/bundle"),
         (["-x"], 2, "usage: pilot-wrapper"),
+        (["-b", "https://h/pilot.tar.gz"], 2, "a bundle that is fetched is trusted by its hash alone: say -s SHA256"),
         (["-e", "/no/release"], 1, "/no/release"),
         (["-d", "/no/place"], 1, "no place for a work directory"),
     ],
@@ -207,6 +219,75 @@ def test_a_bundle_is_verified_unpacked_and_started(node, archive):
     code, said = node.run("-b", archive, "-s", "0" * 64, "--", "--job", node.job())
     assert (code, "has another SHA-256 than 000" in said) == (64, True)
     assert node.is_clean()
+
+
+class Shop:
+    """Serves a file, says 404 for all others, and holds back whatever is called slow."""
+
+    def __init__(self, file: Path) -> None:
+        asked = self.asked = threading.Event()
+        served = self.served = threading.Event()
+
+        class Handler(SimpleHTTPRequestHandler):
+            def do_GET(self):
+                asked.set()
+                if "slow" in self.path:
+                    served.wait(LIMIT_S)
+                super().do_GET()
+
+            def log_message(self, *_):
+                """Be quiet."""
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=str(file.parent)))
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
+
+
+@pytest.fixture
+def shop(archive):
+    made = Shop(archive)
+    with made.server as server:
+        threading.Thread(target=server.serve_forever).start()
+        yield made
+        made.served.set()
+        server.shutdown()
+
+
+def test_a_bundle_is_fetched_and_started(node, archive, shop):
+    digest = hashlib.sha256(archive.read_bytes()).hexdigest()
+    code, said = node.run("-b", f"{shop.url}/{archive.name}", "-s", digest, "--", "--job", node.job())
+    assert code == 0, said
+    assert node.is_clean()
+
+
+@pytest.mark.parametrize("tool", ["curl", "python3", "wget"])
+def test_a_bundle_that_is_fetched_has_to_be_the_right_one(node, archive, shop, tool):
+    if not shutil.which(tool):
+        pytest.skip(f"this machine has no {tool}")
+    url, environ = f"{shop.url}/{archive.name}", {"PATH": node.tools(*FETCHING, tool), "PILOT_PYTHON": ""}
+    code, said = node.run("-b", f"{url}?key=secret", "-s", "0" * 64, "--", "-q", "Q", **environ)
+    assert (code, f"the bundle {url} has another SHA-256 than 000" in said) == (64, True), said
+    code, more = node.run("-b", f"{url}s?key=secret", "-s", "0" * 64, "--", "-q", "Q", **environ)
+    assert (code, f"the bundle {url}s cannot be fetched: " in more, "404" in more) == (64, True, True), more
+    assert "secret" not in said + more
+    assert node.is_clean()
+
+
+def test_where_nothing_fetches_it_says_so(node, shop):
+    """Busybox has a wget of its own."""
+    environ = {"PATH": node.tools(*FETCHING), "PILOT_PYTHON": ""}
+    code, said = node.run("-b", f"{shop.url}/any", "-s", "0" * 64, "--", "-q", "Q", **environ)
+    reason = "wget: " if "busybox" in node.shell else "there is no curl, Python or wget"
+    assert (code, f"/any cannot be fetched: {reason}" in said) == (64, True), said
+    assert node.is_clean()
+
+
+def test_a_signal_ends_a_wrapper_that_fetches(node, shop):
+    wrapper = node.start("-b", f"{shop.url}/slow", "-s", "0" * 64, "--", "-q", "Q")
+    assert shop.asked.wait(LIMIT_S)
+    wrapper.send_signal(signal.SIGTERM)
+    said, _ = wrapper.communicate(timeout=LIMIT_S)
+    assert (wrapper.returncode, "SIGTERM came before the bundle was here" in said) == (1, True), said
+    node.await_true(node.is_clean)
 
 
 def test_a_bundle_that_was_changed_is_not_started(node, archive):
