@@ -8,6 +8,7 @@ import pytest
 
 from pilot_core.agent.setup import Sources, prepare
 from pilot_core.builtin import generic
+from pilot_core.builtin.sources import QueueFileOptions
 from pilot_core.model.wire import BadMessage
 from pilot_core.plugins.choose import CannotChoose
 from pilot_core.plugins.discover import EXPERIMENT, Discovery
@@ -53,6 +54,14 @@ def test_a_file_that_is_named(tmp_path):
     assert image(setup) == "sky.sif"
     row = next(row for row in setup.settings.explain() if row.path == "memory.limit_b")
     assert (row.value, row.layer, row.where) == ("3000000000", "experiment", str(path))
+
+
+def test_its_relative_paths_are_seen_from_where_it_lies(tmp_path):
+    (tmp_path / "sky").mkdir()
+    (tmp_path / "sky" / "sky.yaml").write_text("settings:\n  queue_file: {path: queues.yaml}\n")
+    (tmp_path / "sky" / "queues.yaml").write_text("local: {}\n")
+    setup = prepare(Sources(flags={"bootstrap.profile": "sky/sky.yaml"}, cwd=str(tmp_path)))
+    assert setup.settings.of(QueueFileOptions).path == tmp_path / "sky" / "queues.yaml"
 
 
 def test_the_site_has_the_last_word(tmp_path):

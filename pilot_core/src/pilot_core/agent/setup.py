@@ -239,8 +239,9 @@ def _own(sources: Sources) -> tuple[Layer, ...]:
 
 def _defaults(hooks: Hooks) -> tuple[Layer, ...]:
     answers = sorted(hooks.gather(startup.pilot_config_defaults), key=lambda answer: answer.tier)
-    places = {each.plugin.name: each.plugin.place for each in hooks.plugins()} if answers else {}
-    return tuple(Layer(Rank.EXPERIMENT, places[answer.plugin], answer.value) for answer in answers)
+    plugins = {each.plugin.name: each.plugin for each in hooks.plugins()} if answers else {}
+    told = ((plugins[answer.plugin], answer.value) for answer in answers)
+    return tuple(Layer(Rank.EXPERIMENT, plugin.place, values, base=plugin.folder) for plugin, values in told)
 
 
 def _pick(core: Settings, drivers: Drivers) -> dict[str, Any]:

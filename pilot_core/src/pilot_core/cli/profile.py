@@ -60,7 +60,7 @@ def _checked(profile: Profile) -> Settings:
     entries = [entry for group in discovery.groups() for entry in discovery.load(group, _names(discovery, group))]
     of_drivers = [options for entry in entries if (options := getattr(entry.obj, "options", None)) is not None]
     schema = Schema(dict.fromkeys((*CORE, *of_plugins, *of_drivers)))
-    return schema.merge(Layer(Rank.SITE, str(profile.path), profile.defaults))
+    return schema.merge(Layer(Rank.SITE, str(profile.path), profile.defaults, base=str(profile.path.parent)))
 
 
 def _names(discovery: Discovery, group: str) -> list[str]:

@@ -35,6 +35,11 @@ class PluginRef:
         """Where its own settings stand: the file that it is, or its name."""
         return self.distribution if "/" in self.distribution else f"plugin {self.name}"
 
+    @property
+    def folder(self) -> str:
+        """From where its own settings see relative paths, if it is a file."""
+        return self.distribution.rpartition("/")[0]
+
 
 @frozen
 class Running:
