@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import shutil
 import subprocess
 import sys
+import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -14,6 +17,7 @@ import pytest
 from pilot_core.cli.wrapper import SCRIPT
 
 from .conftest import insist
+from .containers import lacks, let_go, make_image
 from .install import missing
 
 LIMIT_S = 120
@@ -37,6 +41,13 @@ def job(tmp_path):
 
 def words(job: Path) -> list[str]:
     return ["-p", sys.executable, "-d", str(job.parent / "scratch"), "--", "--job", str(job)]
+
+
+def make_bundle(path: Path) -> None:
+    """A bundle for the Python of the system."""
+    make = [sys.executable, "-m", "pilot_core", "bundle", "pilot-core", "--python", "3.11", "--to", str(path)]
+    assert subprocess.run(make, capture_output=True).returncode == 0
+    path.chmod(0o644)
 
 
 def is_clean(job: Path) -> bool:
@@ -80,9 +91,7 @@ def test_a_job_of_htcondor_runs_a_pilot_from_a_bundle(condor, job):
     place.mkdir()
     described = job("true", place)
     bundle = place / "pilot.tar.gz"
-    make = [sys.executable, "-m", "pilot_core", "bundle", "pilot-core", "--python", "3.11", "--to", str(bundle)]
-    assert subprocess.run(make, capture_output=True).returncode == 0
-    bundle.chmod(0o644)
+    make_bundle(bundle)
     shutil.copy(SCRIPT, place / "wrapper")
     line = ["-b", str(bundle), "-p", "/usr/bin/python3", *words(described)[2:]]
     lines = (
@@ -111,4 +120,53 @@ def test_inside_a_container_it_runs_as_outside(job, tmp_path):
         [*inside, "busybox", "sh", str(SCRIPT), *words(described)], capture_output=True, text=True, timeout=LIMIT_S
     )
     assert ran.returncode == 0, ran.stderr
+    assert is_clean(described)
+
+
+@pytest.fixture(scope="module")
+def image(tmp_path_factory):
+    """A shell and its tools, with places for the programs of this machine, its Python among them."""
+    insist(missing("busybox"))
+    root = tmp_path_factory.mktemp("image") / "root"
+    with tempfile.TemporaryDirectory(prefix="p-") as short:
+        made = make_image(root, Path(short))
+        (root / "lib").symlink_to("usr/lib")
+        (root / "lib64").symlink_to("usr/lib64")
+        (root / "work").mkdir()
+        for name in ("group", "hosts", "resolv.conf"):
+            (root / "etc" / name).touch()
+        yield made
+        let_go(Path(short))
+
+
+def in_charliecloud(image, folder: Path, line: Sequence[str]) -> list[str]:
+    return ["ch-run", "-b", "/usr:/usr", "-b", f"{folder}:/work", "-c", "/work", str(image.path), "--", *line]
+
+
+def in_podman(image, folder: Path, line: Sequence[str]) -> list[str]:
+    own = next(word for word in image.settings("podman") if word.startswith("container.arguments="))
+    most = min(resource.getrlimit(resource.RLIMIT_NOFILE)[1], 2**20)
+    limits = [f"--ulimit=nofile={most}:{most}", "--ulimit=nproc=4096:4096"]
+    mounts = ["-v", "/usr:/usr:ro", "-v", f"{folder}:/work", "-w", "/work"]
+    own_words = own.partition("=")[2].split(",")
+    run = ["run", "--rm", "--log-driver=none", "--network=host", *limits, *mounts]
+    return ["podman", *own_words, *run, "--rootfs", str(image.path), *line]
+
+
+@pytest.mark.parametrize(("runtime", "inside"), [("charliecloud", in_charliecloud), ("podman", in_podman)])
+def test_inside_an_image_a_bundle_is_started_by_its_shell(image, job, tmp_path, runtime, inside):
+    insist(lacks(runtime))
+    described = job("true")
+    make_bundle(tmp_path / "pilot.tar.gz")
+    shutil.copy(SCRIPT, tmp_path / "wrapper")
+    line = ["sh", "wrapper", "-b", "/work/pilot.tar.gz", "-p", "/usr/bin/python3", "-d", "/work/scratch"]
+    ran = subprocess.run(
+        inside(image, tmp_path, [*line, "--", "--job", "/work/job.json"]),
+        env={"USER": "nobody", **os.environ},
+        capture_output=True,
+        text=True,
+        timeout=LIMIT_S,
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert f"{ENDED} 0" in ran.stderr
     assert is_clean(described)
