@@ -51,12 +51,13 @@ def node(tmp_path):
     return Node(tmp_path)
 
 
-def test_other_jobs_are_hidden(node):
+def test_other_jobs_are_hidden_until_they_are_over(node):
     node.folder("work/PanDA_Pilot-2")
     node.folder("work/PanDA_Pilot-2.control")
     node.folder("work/PanDA_Pilot-3.control")
+    node.folder("work/pilot")
     node.folder("work/data")
-    assert node.hides() == {"work/PanDA_Pilot-2", "work/PanDA_Pilot-2.control", "work/PanDA_Pilot-3.control"}
+    assert node.hides() == {"work/PanDA_Pilot-2", "work/PanDA_Pilot-2.control"}
 
 
 def test_files_that_options_name_are_hidden_and_the_folder_of_those_that_are_alone(node):

@@ -45,10 +45,12 @@ class Hidden:
         return tuple(dict.fromkeys((str(self.own), *map(str, _covers(named, Path(os.path.realpath(workdir)))))))
 
     def _of_others(self, workdir: Path) -> Iterator[Path]:
-        """The directories of other jobs, where what was entrusted to them may lie, and their control directories."""
-        for control in self.own.parent.glob(f"*{CONTROL}"):
-            if control.with_suffix("") not in (workdir, self.own.with_suffix("")):
-                yield from (control, control.with_suffix(""))
+        """The directories of other jobs that are not over, where what was entrusted to them may lie."""
+        root = self.own.parent
+        names = set(os.listdir(root)) - {self.own.name}
+        for job in names.intersection(name.removesuffix(CONTROL) for name in names if name.endswith(CONTROL)):
+            if root / job != workdir:
+                yield from (root / (job + CONTROL), root / job)
 
     def _credentials(self) -> Iterator[Path]:
         """The files that options name, and those that are found without."""

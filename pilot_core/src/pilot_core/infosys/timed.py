@@ -77,10 +77,11 @@ class Timed(InfoSource):
         return self._source.enough()
 
     def rest(self) -> None:
-        """Let the source rest, unless it hangs."""
+        """Let the source rest, unless it hangs, and the thread that asked it end."""
         self._allowance.until = None
         if not self._hangs:
             self._source.rest()
+        self._hands.close()
 
     @property
     def _hangs(self) -> bool:
