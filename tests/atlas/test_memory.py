@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import pytest
 
-from pilot_atlas.memory import UNKNOWN, AtlasMemory, asked_of, limit_of, per_core, read_types
+from pilot_atlas.memory import ASK, BUILT_IN, UNKNOWN, AtlasMemory, asked_of, limit_of, per_core, read_types
 from pilot_core.sdk import Code, Queue, Resources, Usage, View
 from pilot_core.testing.contracts.drivers import MonitorContract
 
@@ -66,15 +66,43 @@ def test_the_queue_has_a_grace(grace, factor):
 
 def test_the_server_is_asked_what_resource_types_have(web, make_settings):
     rows = [{"resource_name": "SCORE", "maxrampercore": 1500}, {"resource_name": "X", "maxrampercore": None}, "odd"]
-    web.put("/api/v1/metaconfig/get_resource_types", json.dumps({"success": True, "data": rows}).encode())
+    web.put(ASK, json.dumps({"success": True, "data": rows}).encode())
     assert per_core(make_settings(connection={"url": [web.url]})) == {"SCORE": 1500.0}
     assert per_core(make_settings(connection={"url": [web.url]}, atlas={"ram_per_core": PER_CORE})) == PER_CORE
     assert len(web.asked) == 1
 
 
-def test_a_server_that_does_not_know_is_no_reason_to_fail(web, make_settings):
-    assert per_core(make_settings(connection={"url": [web.url]})) == {}
+NULLS = {"success": True, "data": [{"resource_name": kind, "maxrampercore": None} for kind in (*BUILT_IN, None)]}
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (404, b"<html>not here</html>"),
+        (200, b"<html>not now</html>"),
+        (200, b'{"success": false, "message": "Database error", "data": null}'),
+        (200, b'{"success": true, "data": []}'),
+        (200, b'{"success": true, "data": [{}, null]}'),
+        (200, json.dumps(NULLS).encode()),
+    ],
+)
+def test_where_the_server_does_not_say_what_resource_types_have_the_built_in_table_does(
+    web, make_settings, tmp_path, status, body
+):
+    """server:M-02"""
+    web.put(ASK, body, status)
+    monitor = AtlasMemory(make_settings(connection={"url": [web.url]}))
+    for kind, most in (("SCORE", 2000), ("MCORE_HIMEM", 3000), ("MCORE_LOMEM", 1000), ("SCORE_NEW", UNKNOWN)):
+        usage = Usage(rss_b=GIB << 10, pss_b=GIB << 10)
+        view = View(job=job(kind, 2), queue=QUEUE, workdir=tmp_path, usage=usage, running_s=1.0, mono=1.0)
+        assert monitor.look(view).breach.facts["limit_b"] == int(most * 2 * 2 * (1 << 20))
+    assert web.asked == [ASK]
+
+
+def test_where_no_server_is_named_or_none_listens_or_makes_sense_nothing_is_read(make_settings):
+    """server:M-02 (no server)"""
     assert per_core(make_settings()) == {}
+    assert per_core(make_settings(connection={"url": ["http://127.0.0.1:9"]})) == {}
     for odd in (None, [], {"data": 1}, {"data": [1]}):
         assert read_types(odd) == {}
 

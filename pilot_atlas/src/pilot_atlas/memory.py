@@ -12,8 +12,14 @@ from pilot_atlas.options import AtlasOptions
 from pilot_core.sdk import Code, Connection, Job, Monitor, PilotError, Queue, Reading, Settings, View
 
 MB: Final = 1 << 20
+BUILT_IN: Final = {
+    **dict.fromkeys(("SCORE", "MCORE"), 2000.0),
+    **dict.fromkeys(("SCORE_HIMEM", "MCORE_HIMEM"), 3000.0),
+    **dict.fromkeys(("SCORE_LOMEM", "MCORE_LOMEM"), 1000.0),
+}
+"""Memory for each core by resource type, in MB, where neither site nor server says it."""
 UNKNOWN: Final = 4001.0
-"""Memory for each core, in MB, where nobody knows what the resource type has."""
+"""The same for any other type."""
 GRACE: Final = 100
 """Percent by which the limit is above what was asked for, if the queue says nothing else."""
 REQUESTED: Final = 1000
@@ -67,7 +73,7 @@ def asked_of(job: Job, queue: Queue, per_core: Mapping[str, float]) -> float | N
         case "" | "Undefined":
             requested = (job.needs.memory_b or 0) / 1e6
             return -(-requested // REQUESTED) * REQUESTED or None
-    return per_core.get(kind, UNKNOWN) * cores
+    return {**BUILT_IN, **per_core}.get(kind, UNKNOWN) * cores
 
 
 def per_core(settings: Settings) -> Mapping[str, float]:
@@ -81,7 +87,7 @@ def per_core(settings: Settings) -> Mapping[str, float]:
         with closing(web_of(settings)) as web:
             return read_types(web.call("GET", ASK, limit_s=ASK_S, repeat=True).json())
     except PilotError as error:
-        log.warning("what resource types have is not known, %g MB a core are taken for it: %s", UNKNOWN, error.detail)
+        log.warning("what resource types have is not told, the built-in table is taken for it: %s", error.detail)
         return {}
 
 
