@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 
 import pytest
+from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pilot_atlas.diagnose import problems
 from pilot_atlas.outputs import selected
-from pilot_atlas.report import WARNINGS, BadReport, JobReport
+from pilot_atlas.report import NAME, WARNINGS, BadReport, JobReport
 from pilot_atlas.updates import patches
 from pilot_core.sdk import Code, Outcome, PilotError, Usage
 
@@ -152,6 +153,40 @@ def test_outputs_that_the_transform_was_to_make_are_in_its_list(tmp_path, write)
     assert codes(a_job(outputs=outputs("a", "b")), DONE, tmp_path) == []
     write({"exitCode": 65, "files": listed(a=1)})
     assert codes(a_job(outputs=outputs("a", "b")), DONE, tmp_path) == [1220], "which is why"
+
+
+def entry(name: str, **told: object) -> dict[str, object]:
+    return {"output": [{"subFiles": [{"name": name, **told}]}]}
+
+
+@pytest.mark.parametrize(
+    ("name", "files", "lacking"),
+    [
+        ("HITS.1", entry("HITS.1", file_guid="g", nentries=0), None),
+        ("HITS.1", entry("HITS.1", file_guid="g"), "nentries"),
+        ("HITS.1", entry("HITS.1", file_guid="g", nentries=None), "nentries"),
+        ("HITS.1", entry("HITS.1", nentries=7), "file_guid"),
+        ("HITS.1", entry("HITS.1", file_guid=""), "file_guid and no nentries"),
+        ("HITS.1", None, "file_guid and no nentries"),
+        ("HIST.1", entry("HIST.1", file_guid="g"), None),
+        ("NTUP.1", entry("NTUP.1"), "file_guid"),
+    ],
+)
+def test_what_the_server_wants_of_the_outputs_of_managed_jobs_is_in_the_report(tmp_path, write, name, files, lacking):
+    """server:R-08 (each thing that a report may lack)"""
+    write(job_report(files=files))
+    found = [error.detail for error in problems(a_job(label="managed", outputs=outputs(name)), DONE, tmp_path)]
+    assert [told.partition(";")[0] for told in found] == ([f"{NAME} has no {lacking} of {name}"] if lacking else [])
+    assert codes(a_job(label="user", outputs=outputs(name)), DONE, tmp_path) == []
+    zipped = evolve(outputs(name)[0], members=("*.root",))
+    assert codes(a_job(label="managed", outputs=(zipped,)), DONE, tmp_path) == []
+
+
+def test_what_a_managed_job_may_leave_out_needs_no_entry_and_what_it_does_not_list_is_said_once(tmp_path, write):
+    write(job_report(files=entry("a", file_guid="g")))
+    assert codes(a_job(label="managed", outputs=outputs("a", "b", optional=True)), DONE, tmp_path) == []
+    assert codes(a_job(label="managed", outputs=outputs("b")), DONE, tmp_path) == [1165]
+    assert codes(analysis(label="managed", outputs=outputs("b")), DONE, tmp_path) == [1187]
 
 
 def test_outputs_get_the_guids_of_the_report_and_those_that_may_be_missing_go(tmp_path, write):

@@ -25,7 +25,7 @@ NAMED = {"HITS__1__pool__root__1": 7}
 
 
 def sim(work: str = f"echo hits > {HITS}; report", **report: object) -> str:
-    told = job_report(files=listed(**NAMED), resource={"transform": {"processedEvents": 7}}, **report)
+    told = job_report(**{"files": listed(**NAMED), "resource": {"transform": {"processedEvents": 7}}, **report})
     return SIM.format(report=json.dumps(told), work=work)
 
 
@@ -75,13 +75,31 @@ def test_a_production_job_runs_in_its_release_and_is_reported_with_what_its_tran
 
 
 def test_guids_events_and_metadata_of_the_report_are_told(desk, sim_release):
+    """server:R-08 (they agree)"""
     sim_release(sim())
     desk.run(produced())
     body = desk.body()
-    assert json.loads(body["job_output_report"])[HITS]["guid"] == f"GUID-{HITS}"
-    assert json.loads(body["meta_data"])["exitMsg"] == "OK"
-    assert body["n_events"] == 7
+    report = json.loads(body["meta_data"])
+    (entry,) = report["files"]["output"][0]["subFiles"]
+    assert report["exitMsg"] == "OK"
+    assert json.loads(body["job_output_report"])[HITS]["guid"] == entry["file_guid"] == f"GUID-{HITS}"
+    assert body["n_events"] == entry["nentries"] == 7
     assert "nEvents=7" in body["job_metrics"].split()
+
+
+@pytest.mark.parametrize("lacking", ["file_guid", "nentries"])
+def test_a_managed_job_whose_report_lacks_what_the_server_wants_fails_before_its_outputs_are_stored(
+    desk, sim_release, lacking
+):
+    """server:R-08 (they are not there)"""
+    files = listed(**NAMED)
+    del files["output"][0]["subFiles"][0][lacking]
+    sim_release(sim(files=files))
+    record = desk.run(produced())
+    assert failure(desk) == (1187, 0, None), desk.said
+    assert f"jobReport.json has no {lacking} of {HITS}" in record["error"]["detail"]
+    assert not (desk.store / HITS).exists()
+    assert (desk.store / "log.1.job.log.tgz.1").exists()
 
 
 @pytest.mark.parametrize(

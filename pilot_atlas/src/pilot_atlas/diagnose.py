@@ -7,14 +7,18 @@ from pathlib import Path
 from typing import Final
 
 from pilot_atlas.job import AtlasJob, is_analysis, program_of
-from pilot_atlas.report import NAME, OK, OLDER, BadReport, JobReport
-from pilot_core.sdk import Code, ErrorCode, Job, Outcome, PilotError
+from pilot_atlas.outputs import is_made
+from pilot_atlas.report import NAME, OK, OLDER, BadReport, Entry, JobReport
+from pilot_core.sdk import Code, ErrorCode, FileSpec, Job, Outcome, PilotError
 
 PATTERNS: Final = Path(__file__).with_name("data") / "failures.yaml"
 NO_TARBALL: Final = 146
 NOTHING_TO_DO: Final = 160
 SILENT: Final = frozenset({"Archive_tf.py"})
 """Transforms that write no report."""
+MANAGED: Final = "managed"
+UNCOUNTED: Final = ("TXT", "NTUP", "HIST")
+"""Outputs whose names begin so have no entries to be counted."""
 FRONTIER: Final = ("Cannot get a valid connection from Frontier", "No more servers/proxies", "frontier server error")
 
 
@@ -34,7 +38,7 @@ def problems(job: Job, outcome: Outcome, workdir: Path) -> Iterator[PilotError]:
         yield from _missing(job, outcome, workdir)
         return
     yield from _reported(report, outcome)
-    if outcome.clean and not report.exit_code and not is_analysis(job):
+    if outcome.clean and not report.exit_code:
         yield from _unmade(job, report)
 
 
@@ -76,9 +80,21 @@ def _code_of(report: JobReport, outcome: Outcome) -> ErrorCode | None:
 
 
 def _unmade(job: Job, report: JobReport) -> Iterator[PilotError]:
-    """Outputs that the transform was to make and does not list."""
-    if (made := report.outputs) is None:
-        return
+    """Outputs that the transform was to make and does not list, or of which the server would miss something there."""
+    made = report.outputs
     for file in job.outputs:
-        if file.lfn not in made and not file.optional and not file.members:
+        entry = (made or {}).get(file.lfn)
+        if file.members or not is_made(file, entry):
+            continue
+        if entry is None and made is not None and not is_analysis(job):
             yield PilotError(Code.MISSINGOUTPUTFILE, f"{NAME} does not list {file.lfn}", lfn=file.lfn, trf=0)
+        elif job.label == MANAGED and (missed := _missed(file, entry or Entry())):
+            told = f"{NAME} has no {missed} of {file.lfn}; the server wants it of each output of a managed job"
+            yield PilotError(Code.NOPAYLOADMETADATA, told, lfn=file.lfn, trf=0)
+
+
+def _missed(file: FileSpec, entry: Entry) -> str:
+    """What the server reads of an output and this entry lacks."""
+    uncounted = file.lfn.startswith(UNCOUNTED)
+    known = {"file_guid": bool(entry.guid), "nentries": uncounted or entry.entries is not None}
+    return " and no ".join(name for name, is_known in known.items() if not is_known)

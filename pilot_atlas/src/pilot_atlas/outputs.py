@@ -22,10 +22,11 @@ def selected(job: Job, workdir: Path) -> tuple[FileSpec, ...] | None:
     made = report.outputs if report is not None else None
     if not made:
         return None
-    return tuple(_known(file, made.get(file.lfn)) for file in job.outputs if _is_made(file, made.get(file.lfn)))
+    return tuple(_known(file, made.get(file.lfn)) for file in job.outputs if is_made(file, made.get(file.lfn)))
 
 
-def _is_made(file: FileSpec, entry: Entry | None) -> bool:
+def is_made(file: FileSpec, entry: Entry | None) -> bool:
+    """Whether a file has to be stored, or is worth it."""
     return not file.optional or bool(entry and entry.entries)
 
 
