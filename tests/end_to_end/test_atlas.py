@@ -179,12 +179,25 @@ def asked(web, **more: object) -> dict[str, object]:
 
 
 def test_a_users_job_unpacks_its_library_and_runs_what_the_user_wrote(desk, web, library):
+    """server:D-17 (an allowed base)"""
     put_release(desk.cvmfs, "AnalysisBase/25.2.40")
     web.put(URL, RUN_GEN.encode())
     inputs = {"inFiles": library.name, "prodDBlockToken": "local", "sources": {library.name: str(library)}}
     record = desk.run(asked(web, **inputs), atlas={"transforms": [f"{web.url}/trf"]})
     assert record["state"] == "finished", desk.said
     assert (desk.store / "hist.root").read_text() == "made by 1 with DAOD.1\n"
+    assert web.asked == [URL]
+
+
+def test_a_transform_whose_server_is_down_comes_from_the_next(desk, web):
+    """server:D-17 (the first base is down)"""
+    with web_server() as gone:
+        pass
+    put_release(desk.cvmfs, "AnalysisBase/25.2.40")
+    web.put(URL, b"#!/bin/sh\necho made > hist.root\n")
+    record = desk.run(asked(gone), atlas={"transforms": [f"{gone.url}/trf", f"{web.url}/trf"]})
+    assert record["state"] == "finished", desk.said
+    assert (desk.store / "hist.root").read_text() == "made\n"
     assert web.asked == [URL]
 
 
@@ -196,10 +209,19 @@ def test_a_users_job_unpacks_its_library_and_runs_what_the_user_wrote(desk, web,
     ],
 )
 def test_a_transform_from_elsewhere_is_not_fetched(desk, web, url, base):
+    """server:D-17 (a base that is not allowed)"""
     web.put(url, b"#!/bin/sh\n")
     record = desk.run(asked(web, transformation=web.url + url), atlas={"transforms": [web.url + base]})
     assert record["error"]["number"] == 1149
     assert web.asked == []
+
+
+def test_a_server_whose_name_begins_like_one_that_is_allowed_is_not_asked(desk):
+    """server:D-17 (a host that looks alike)"""
+    url = f"https://pandaserver.cern.ch.evil.example:25443{URL}"
+    record = desk.run({**ANALYSIS, "transformation": url})
+    assert record["error"]["number"] == 1149
+    assert record["error"]["detail"].startswith(f"{url} is not below https://pandaserver.cern.ch:25443, ")
 
 
 def test_a_page_that_says_what_is_not_there_is_no_transform(desk, web):
