@@ -107,7 +107,8 @@ def terminal(top: Path) -> str:
     (box / "fit-2026-11.yaml").write_text(ASK + "".join(f"  {name}: {text}\n" for name, text in variables.items()))
     (box / "sort-2026-11.yaml").write_text(SORT.replace("names.txt]", "../names.txt]"))
     one_core = ("--set", "slot.cores=1", "--set", "monitor.sample_s=0.05", "--output-dir", top)
-    pilot("run", "--filebox", "box", "--workdir", "work", *one_core, cwd=top)
+    asked = ("--set", "payload.isolation=none")
+    pilot("run", "--filebox", "box", "--workdir", "work", *one_core, *asked, cwd=top)
     status = json.loads((top / "status.json").read_text())
     return _screen(lines({**status, "workdir": "work"}, COLUMNS))
 

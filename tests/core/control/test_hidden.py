@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -98,3 +100,16 @@ def test_what_lies_in_the_jobs_directory_is_its_own_and_what_is_not_there_is_not
 def test_a_link_hides_what_it_leads_to(node):
     (node.root / "link").symlink_to(node.file("etc/token"))
     assert node.hides(payload={"hidden": [str(node.root / "link")]}) == {"etc/token"}
+
+
+def test_what_the_pilots_user_cannot_reach_needs_no_cover(node, monkeypatch):
+    look = os.stat
+
+    def stat(path, **how):
+        if str(path).endswith("var/home"):
+            raise PermissionError(errno.EACCES, "no leave", str(path))
+        return look(path, **how)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "stat", stat)
+        assert node.hides(home="var/home") == set()

@@ -67,7 +67,7 @@ def _by_folder(files: Iterable[Path]) -> Iterator[Path]:
     """The home of a dispatcher that a file belongs to, or its folder where nothing else is in it, or else the file."""
     known = {Path(os.path.realpath(path)) for path in files}
     for path in known:
-        homes = [folder for folder in (path.parent, path.parent.parent) if (folder / "tokens/run").is_file()]
+        homes = [folder for folder in (path.parent, path.parent.parent) if os.path.isfile(folder / "tokens/run")]
         try:
             alone = known.issuperset(path.parent.iterdir())
         except OSError:
@@ -78,7 +78,7 @@ def _by_folder(files: Iterable[Path]) -> Iterator[Path]:
 def _covers(paths: Iterable[Path], workdir: Path) -> Iterator[Path]:
     """What can be covered without covering the job's directory: of folders above it, all else that is in them."""
     for path in map(Path, map(os.path.realpath, paths)):
-        if path.is_relative_to(workdir) or not path.exists():
+        if path.is_relative_to(workdir) or not os.path.exists(path):
             continue
         if not workdir.is_relative_to(path):
             yield path
